@@ -1,0 +1,39 @@
+"""The one place where our utilities meet AnsibleModule."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import EdgeError
+from ._plain import plain
+
+Work = Callable[[AnsibleModule, dict[str, Any]], dict[str, Any]]
+
+
+def run(work: Work, **module_arguments: Any) -> None:
+    """Run a module: ``work(module, params)`` returns the result, or raises :class:`EdgeError`.
+
+    ``params`` are plain types. ``supports_check_mode`` is on for every module of ours. Any other exception is reported
+    by its type and place only: its text, or a value in a traceback, could hold key material.
+    """
+    module = AnsibleModule(supports_check_mode=True, **module_arguments)
+    try:
+        result = work(module, plain(module.params))
+    except EdgeError as error:
+        module.fail_json(msg=error.sentence, error=error.as_result())
+    except Exception as error:  # pylint: disable=broad-except
+        module.fail_json(msg=unexpected(error))
+    else:
+        module.exit_json(**result)
+
+
+def unexpected(error: BaseException) -> str:
+    """A sentence about a defect of ours that can't leak a value: exception type, file, line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "unknown place"
+    return f"unexpected {type(error).__name__} at {place}; this is a defect of edgemesh.nginx_istio, please report it with this line"
