@@ -1,0 +1,98 @@
+# Every command of this project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# What is slow to make lives outside the checkout and survives it.
+export EDGEMESH_CACHE ?= $(HOME)/.cache/edgemesh
+# The newest Python that Ansible and its tools support, and the oldest controller that we support.
+PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell PATH="$$PATH" sh tests/tools/find-python.sh $(v))))
+OLD_PYTHON ?= $(shell sh tests/tools/find-python.sh 3.11)
+TARGET_PYTHON ?= $(shell sh tests/tools/find-python.sh 3.9)
+
+key = $(shell cat $(1) | sha256sum | cut -c1-12)
+VENV := $(EDGEMESH_CACHE)/venv/$(notdir $(PYTHON))-$(call key,requirements.txt tests/requirements.txt)
+OLD_VENV := $(EDGEMESH_CACHE)/venv/core-2.19-$(call key,requirements.txt tests/requirements.txt)
+TARGET_VENV := $(EDGEMESH_CACHE)/venv/target-3.9
+# Ansible finds the checkout as a collection through a symlink; ansible-test insists on a real folder (see tests/tools/sanity.sh).
+COLLECTIONS := $(EDGEMESH_CACHE)/collections/$(call key,<(pwd))
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export PATH := $(VENV)/bin:$(PATH)
+
+.PHONY: help
+help: ## What there is
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
+
+.PHONY: demo
+demo: $(VENV)/ready ## Everything from nothing to a proof report, on the local lab
+	bash demo/run.sh
+
+.PHONY: test
+test: check ## All tests, load and fault parts in short form; what CI runs
+	bash tests/tools/integration.sh
+
+.PHONY: soak
+soak: $(VENV)/ready ## The same at full length
+	EDGEMESH_SOAK=1 bash tests/tools/integration.sh
+
+.PHONY: check
+check: lint unit sanity ## Lint, types, documentation, sanity, unit tests: no cluster
+
+.PHONY: lint
+lint: $(VENV)/ready
+	ruff check .
+	ruff format --check .
+	mypy
+	vermin --quiet --no-tips --violations --eval-annotations -t=3.9- plugins/modules plugins/module_utils
+	ansible-lint --offline --profile production
+	cd $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio && antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
+	antsibull-changelog lint
+
+.PHONY: unit
+unit: $(VENV)/ready
+	pytest -q tests/unit
+	@if [ -n "$(TARGET_PYTHON)" ]; then $(MAKE) -s unit-target; else echo "skipped: code for targets under Python 3.9: no Python 3.9 found"; fi
+
+# Code that runs on targets needs the standard library alone.
+.PHONY: unit-target
+unit-target: $(TARGET_VENV)/ready
+	$(TARGET_VENV)/bin/python -m pytest -q -p no:cacheprovider tests/unit/nginx tests/unit/probe -m "not controller"
+
+.PHONY: sanity
+sanity: $(VENV)/ready
+	bash tests/tools/sanity.sh
+
+.PHONY: bench
+bench: $(VENV)/ready ## Side-by-side measurements on the lab
+	python -m lab up
+	python -m pytest -q -s tests/bench
+
+.PHONY: lab
+lab: $(VENV)/ready ## A real Kubernetes, Istio and VMs on this machine (as root)
+	python -m lab up
+
+.PHONY: lab-down
+lab-down: $(VENV)/ready ## Remove all that the lab made
+	python -m lab down
+
+.PHONY: build
+build: $(VENV)/ready ## The collection's artifact
+	ansible-galaxy collection build --force
+
+.PHONY: clean
+clean: ## Caches inside the checkout
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible proof edgemesh-nginx_istio-*.tar.gz
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer not found. Install it: apt-get install python3 python3-venv" >&2; exit 1; fi
+	bash tests/tools/venv.sh "$(PYTHON)" "$(@D)" -r tests/requirements.txt
+	mkdir -p $(COLLECTIONS)/ansible_collections/edgemesh
+	ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio
+
+$(OLD_VENV)/ready:
+	bash tests/tools/venv.sh "$(OLD_PYTHON)" "$(@D)" -r tests/requirements.txt 'ansible-core~=2.19.0'
+
+$(TARGET_VENV)/ready:
+	bash tests/tools/venv.sh "$(TARGET_PYTHON)" "$(@D)" pytest hypothesis
