@@ -55,3 +55,16 @@ CLIENTS = (
     Host("client-1", "198.18.0.101", "2001:db8:18::101", "trixie"),
     Host("client-2", "198.18.0.102", "2001:db8:18::102", "trixie"),
 )
+
+# What the lab offers to its users.
+BIN = STATE / "bin"  # kubectl, helm, istioctl
+CHARTS = STATE / "charts"  # Istio's Helm charts: base, istiod, gateway
+IMAGES = STATE / "images.json"  # references that the cluster can pull without a registry
+ECHO_HOST = "echo.lab.example"  # answered by the echo app through the gateway's plain port
+
+# Inside.
+LOGS = STATE / "logs"
+API_PORT = 6443
+POD_BRIDGE = "edgelab-pods"
+CLUSTER_DOMAIN = "cluster.local"
+CGROUP = "edgemesh-lab"  # parent of every pod's cgroup, in each hierarchy
