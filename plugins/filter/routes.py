@@ -1,0 +1,55 @@
+"""The one way into the schema of gateways and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from jinja2.utils import missing
+
+from ..module_utils._errors import EdgeError
+from ..module_utils._plain import plain
+from ..module_utils._routes import survey
+from ..module_utils._routes.load import NAMESPACE, load
+from ..module_utils._routes.mesh import in_mesh
+
+
+@pass_context
+def routes(context: Context, value: Any, gateways: Any = None, namespace: Any = None, on: Any = None) -> list[dict[str, Any]]:
+    """Complete routes from what a user wrote; see routes.yml."""
+
+    def variable(name: str) -> Any:
+        found = context.resolve_or_missing(name)
+        try:
+            return None if found is missing else plain(found)
+        except TypeError as error:
+            raise AnsibleFilterError(f"variable {name}: {error}") from None
+
+    flat = {name: variable(name) for name in survey.VARIABLES}
+    made = _or_refuse(load, plain(value), plain(gateways) if gateways is not None else variable("edge_gateways"), flat,
+                      plain(namespace) or variable("edge_namespace") or NAMESPACE)  # fmt: skip
+    groups = plain(on)
+    return made if groups is None else [route for route in made if route["on"] in ([groups] if isinstance(groups, str) else groups)]
+
+
+def routes_in_mesh(value: Any, services: Any, gateways: Any = (), check: Any = False) -> list[dict[str, Any]]:
+    """Routes joined with what the cluster says about their gateways; see routes_in_mesh.yml."""
+    return _or_refuse(in_mesh, plain(value), plain(services), plain(gateways), bool(plain(check)))
+
+
+def _or_refuse(work: Callable[..., list[dict[str, Any]]], *arguments: Any) -> list[dict[str, Any]]:
+    try:
+        return work(*arguments)
+    except EdgeError as error:
+        raise AnsibleFilterError(error.sentence) from None
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by name."""
+        return {"routes": routes, "routes_in_mesh": routes_in_mesh}

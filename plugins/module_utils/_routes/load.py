@@ -1,0 +1,134 @@
+"""From what a user wrote to complete routes: entries read one by one, then checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
+
+from .._errors import EdgeError
+from . import survey
+from .fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
+from .schema import EgressRoute, Gateway, Route, SecretName, identity
+
+NAMESPACE = "edgemesh"
+
+
+def load(routes: Any, gateways: Any = None, flat: Optional[Mapping[str, Any]] = None, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Complete routes as plain dictionaries, in the order given.
+
+    :param routes: a list of entries, a dictionary of them by name, or JSON text of either.
+    :param gateways: the same for gateways; without any there is one, ``main``, with the schema's defaults.
+    :param flat: a survey's variables; they make one route when ``routes`` is empty.
+    :param namespace: where Secrets lie that are named without one.
+    :raises EdgeError: names the entry and the field.
+    """
+    route_entries, gateway_entries = entries(routes, "edge_routes"), entries(gateways, "edge_gateways")
+    flat = {name: value for name, value in (flat or {}).items() if given(value)}
+    if not survey.describes_route(flat):
+        return _load(route_entries, gateway_entries, namespace)
+    if route_entries:
+        raise refuse("edge_routes", "and edge_host are both given", "Describe the route in one of the two")
+    try:
+        return _load([survey.route(flat)], gateway_entries or [survey.gateway(flat)], namespace)
+    except EdgeError as error:
+        where = survey.variable(error.where)
+        raise EdgeError(error.what, where=where, why=error.why, fix=error.fix, code=error.code) from None
+
+
+def _load(route_entries: list[Any], gateway_entries: list[Any], namespace: str) -> list[dict[str, Any]]:
+    known = load_gateways(gateway_entries)
+    made = [read(Route, entry, place("edge_routes", index, entry)) for index, entry in enumerate(route_entries)]
+    _unique((route.name for route in made), "edge_routes", "name")
+    result = [_complete(route, known, place("edge_routes", index, route_entries[index]), namespace) for index, route in enumerate(made)]
+    _no_overlap(result)
+    return result
+
+
+def load_gateways(gateway_entries: list[Any]) -> dict[str, Gateway]:
+    """Gateways by name."""
+    made = [read(Gateway, entry, place("edge_gateways", index, entry)) for index, entry in enumerate(gateway_entries)]
+    _unique((gateway.name for gateway in made), "edge_gateways", "name")
+    return {gateway.name: gateway for gateway in made or [Gateway(name="main")]}
+
+
+def load_egress(routes: Any, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Complete egress routes as plain dictionaries."""
+    route_entries = entries(routes, "egress_routes")
+    made = [read(EgressRoute, entry, place("egress_routes", index, entry)) for index, entry in enumerate(route_entries)]
+    _unique((route.name for route in made), "egress_routes", "name")
+    _unique((route.host for route in made), "egress_routes", "host")
+    return [_own_namespace(dataclasses.asdict(route), namespace) for route in made]
+
+
+def entries(value: Any, where: str) -> list[Any]:
+    """A list of entries from a list, a dictionary by name, or JSON text of either."""
+    if not given(value):
+        return []
+    if isinstance(value, str):
+        value = from_json(value, where)
+    if isinstance(value, Mapping):
+        return [{"name": name, **mapping(entry if given(entry) else {}, f"{where}.{name}")} for name, entry in value.items()]
+    if not isinstance(value, (list, tuple)):
+        raise wrong_type(value, where, "a list")
+    return list(list_of(mapping)(value, where))
+
+
+def place(where: str, index: int, entry: Any) -> str:
+    """``edge_routes[2] (shop)``: the entry by number, and by name where it has one."""
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return f"{where}[{index}] ({name})" if isinstance(name, str) and name.isprintable() and len(name) < 64 else f"{where}[{index}]"
+
+
+def _complete(route: Route, gateways: dict[str, Gateway], where: str, namespace: str) -> dict[str, Any]:
+    name = route.gateway or (next(iter(gateways)) if len(gateways) == 1 else "")
+    if not name:
+        raise refuse(f"{where}.gateway", "is missing, and there are several", f"Choose one of: {', '.join(gateways)}")
+    if name not in gateways:
+        raise refuse(f"{where}.gateway", f"{quoted(name)} is not in edge_gateways", meant(name, gateways))
+    result = _own_namespace({**dataclasses.asdict(route), "gateway": dataclasses.asdict(gateways[name])}, namespace)
+    return {**result, "labels": route.labels, "identity": identity(result["gateway"], result["upstream_tls"])}
+
+
+def _own_namespace(value: Any, namespace: str) -> Any:
+    """Names of Secrets without a namespace get the run's own."""
+    if isinstance(value, dict):
+        if value.get("namespace") == "" and set(value) == {field.name for field in dataclasses.fields(SecretName)}:
+            return {**value, "namespace": namespace}
+        return {key: _own_namespace(item, namespace) for key, item in value.items()}
+    return [_own_namespace(item, namespace) for item in value] if isinstance(value, list) else value
+
+
+def _unique(names: Iterable[str], where: str, key: str) -> None:
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in seen:
+            raise refuse(
+                f"{where}[{index}].{key}",
+                f"{quoted(name)} is taken by {where}[{seen[name]}]",
+                "Names stand for objects and files: choose another",
+            )
+        seen[name] = index
+
+
+def _no_overlap(routes: list[dict[str, Any]]) -> None:
+    """One host belongs to one route, on a listener and at a gateway; so does an SNI, unless the Gateway isn't ours."""
+    owner: dict[tuple[Any, ...], tuple[int, str]] = {}
+    for index, route in enumerate(routes):
+        where = f"edge_routes[{index}] ({route['name']})"
+        gateway, listen, server_name = route["gateway"], route["listen"], route["upstream_tls"]["server_name"]
+        claims: list[tuple[tuple[Any, ...], str]] = [(("host", "on", route["on"], listen["port"], host), host) for host in route["hosts"]]
+        claims += [(("host", "gateway", gateway["name"], host), host) for host in route["hosts"]]
+        if not gateway["istio_gateway"]:
+            claims += [(("sni", gateway["name"], name), name) for name in {*route["hosts"], server_name}]
+        for claim, name in claims:
+            other, other_name = owner.setdefault(claim, (index, route["name"]))
+            if other == index:
+                continue
+            if claim[0] == "sni" and name not in route["hosts"]:
+                raise refuse(
+                    f"{where}.upstream_tls.server_name", f"{quoted(name)} is the SNI of route {other_name} too",
+                    "Attach both to one Gateway (istio_gateway), or give each its own name",
+                    why="a gateway has one certificate for one SNI",
+                )  # fmt: skip
+            raise refuse(f"{where}.hosts", f"{quoted(name)} belongs to route {other_name} already", "Put its paths into that one route")

@@ -1,0 +1,322 @@
+"""Gateways and routes as dataclasses: every key, its kind and its default, in one place.
+
+Output for roles is ``dataclasses.asdict`` of these, so the field names here are the keys that users write and roles read.
+"""
+
+# ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from . import kinds
+from .fields import boolean, choice, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "edgemesh"}
+ROUTE_LABEL = "edgemesh.nginx-istio/route"
+# Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
+OWN_NAMESPACE = ""
+ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
+
+
+@dataclass(frozen=True)
+class SecretName:
+    """A Secret (or ConfigMap) by name; as text ``name`` or ``namespace/name``."""
+
+    namespace: str = of(kinds.dns_label, OWN_NAMESPACE)
+    name: str = of(kinds.object_name)
+
+    @staticmethod
+    def shorthand(value: Any, where: str) -> dict[str, Any]:
+        """``name`` or ``namespace/name``."""
+        if not isinstance(value, str):
+            raise wrong_type(value, where, "the name of a Secret")
+        namespace, _slash, name = value.strip().rpartition("/")
+        return {"namespace": namespace, "name": name}
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A certificate and its key: in a Secret, or already in files on the hosts that use it. A text names a Secret."""
+
+    secret: Optional[SecretName] = of(nested(SecretName), None)
+    cert_file: Optional[str] = of(kinds.file_path, None)
+    key_file: Optional[str] = of(kinds.file_path, None)
+
+    @staticmethod
+    def shorthand(value: Any, where: str) -> dict[str, Any]:
+        """The Secret's name."""
+        return {"secret": SecretName.shorthand(value, where)}
+
+    def finished(self, where: str) -> KeyPair:
+        """Exactly one of the two forms."""
+        files = (self.cert_file, self.key_file)
+        if (self.secret is None) == (files == (None, None)) or (self.secret is None and None in files):
+            raise refuse(where, "needs either secret, or both cert_file and key_file")
+        return self
+
+
+@dataclass(frozen=True)
+class Authority:
+    """CA certificates: in a Secret, or in a file on the hosts that use it. A text names a Secret."""
+
+    secret: Optional[SecretName] = of(nested(SecretName), None)
+    file: Optional[str] = of(kinds.file_path, None)
+
+    @staticmethod
+    def shorthand(value: Any, where: str) -> dict[str, Any]:
+        """The Secret's name."""
+        return {"secret": SecretName.shorthand(value, where)}
+
+    def finished(self, where: str) -> Authority:
+        """Exactly one of the two forms."""
+        if (self.secret is None) == (self.file is None):
+            raise refuse(where, "needs either secret or file")
+        return self
+
+
+OWN_CA = Authority(secret=SecretName(name="edge-ca"))
+
+
+@dataclass(frozen=True)
+class Front:
+    """What stands before the gateway, seen from the mesh; ``hops``: trusted HTTP proxies that append to X-Forwarded-For."""
+
+    kind: str = of(choice("http_proxy", "tcp_proxy", "network_lb", "node_port", "none"), "http_proxy")
+    hops: int = of(integer(0, 20), 1)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """An ingress gateway of the mesh: where it lives, and how it is reached from outside."""
+
+    name: str = of(kinds.name)
+    namespace: str = of(kinds.dns_label, "istio-system")
+    service: str = of(kinds.dns_label, "istio-ingressgateway")
+    port: str = of(kinds.service_port, "https")  # of the Service: its name, or its number
+    address: str = of(choice("node_ports", "load_balancer", "addresses"), "node_ports")
+    addresses: list[str] = of(list_of(kinds.host_port), [])  # host:port, when address is "addresses"
+    address_types: list[str] = of(list_of(choice(*ADDRESS_TYPES), some=True), list(ADDRESS_TYPES))
+    istio_gateway: Optional[str] = of(kinds.namespaced_name, None)  # an existing Istio Gateway to attach routes to
+    selector: dict[str, str] = of(kinds.labels, {})  # the gateway pods' labels; found from the Service when empty
+    front: Front = of(nested(Front), Front())
+
+    def finished(self, where: str) -> Gateway:
+        """Addresses given mean that these are used."""
+        if self.addresses and self.address == "node_ports":
+            return dataclasses.replace(self, address="addresses")
+        if (self.address == "addresses") != bool(self.addresses):
+            raise refuse(f"{where}.addresses", "and address disagree", "Set address: addresses together with addresses: [host:port]")
+        return self
+
+
+@dataclass(frozen=True)
+class Hsts:
+    """Strict-Transport-Security; ``max_age`` in seconds. ``true`` means these defaults."""
+
+    max_age: int = of(integer(0, 10**9), 31536000)
+    include_subdomains: bool = of(boolean, False)
+    preload: bool = of(boolean, False)
+
+
+def hsts(value: Any, where: str) -> Optional[Hsts]:
+    """false, true, or an entry of :class:`Hsts`."""
+    if isinstance(value, (bool, str, int)) and not str(value).lstrip().startswith("{"):
+        return Hsts() if boolean(value, where) else None
+    made: Hsts = read(Hsts, value, where)
+    return made
+
+
+@dataclass(frozen=True)
+class Listen:
+    """What clients of the VM's nginx see."""
+
+    port: int = of(kinds.port, 0)  # 443, or 80 without TLS
+    http_port: int = of(kinds.port, 80)  # of the redirect and of ACME
+    tls: bool = of(boolean, True)
+    http2: bool = of(boolean, True)
+    redirect_http: bool = of(boolean, True)
+    acme_webroot: Optional[str] = of(kinds.file_path, None)
+    hsts: Optional[Hsts] = of(hsts, None)
+    certificate: Optional[KeyPair] = of(nested(KeyPair), None)
+
+    def finished(self, where: str) -> Listen:
+        """A certificate when, and only when, TLS is on."""
+        if not self.tls:
+            if self.certificate or self.hsts:
+                extra = "certificate" if self.certificate else "hsts"
+                raise refuse(f"{where}.{extra}", "is given, but tls is off", f"Remove {extra}, or set tls: true")
+            return dataclasses.replace(self, port=self.port or 80, http2=False, redirect_http=False)
+        if self.certificate is None:
+            raise refuse(f"{where}.certificate", "is missing", "Name a Secret, or give cert_file and key_file, or set tls: false")
+        if self.redirect_http and (self.port or 443) == self.http_port:
+            raise refuse(f"{where}.http_port", f"{self.http_port} is the TLS port too", "Choose another, or set redirect_http: false")
+        return dataclasses.replace(self, port=self.port or 443)
+
+
+@dataclass(frozen=True)
+class UpstreamTls:
+    """The TLS from nginx to the gateway. ``mode`` says what the gateway asks for."""
+
+    mode: str = of(choice("simple", "mutual", "passthrough"), "simple")
+    server_name: str = of(kinds.concrete_host, "")  # SNI, and the name that is verified; the route's host
+    verify: bool = of(boolean, True)
+    verify_depth: int = of(integer(1, 10), 3)
+    server_ca: Authority = of(nested(Authority), OWN_CA)
+    client_certificate: Optional[KeyPair] = of(nested(KeyPair), None)
+    client_names: list[str] = of(list_of(kinds.host), [])  # names in the client certificate; the gateway accepts no others
+    client_ca: Optional[Authority] = of(nested(Authority), None)  # who signs clients, for the gateway; server_ca
+    credential: str = of(kinds.credential, "")  # the gateway's Secret, in its pods' namespace; edge-<route>
+
+    def finished(self, where: str) -> UpstreamTls:
+        """Client certificates exactly where the gateway asks for them."""
+        if self.mode == "mutual" and self.client_certificate is None:
+            raise refuse(f"{where}.client_certificate", "is missing, and mode is mutual", "Name the Secret of nginx's client certificate")
+        if self.mode == "simple" and (self.client_certificate or self.client_ca or self.client_names):
+            extra = next(name for name in ("client_certificate", "client_ca", "client_names") if getattr(self, name))
+            raise refuse(
+                f"{where}.{extra}", "is given, but mode is simple: the gateway won't ask for a client certificate", "Set mode: mutual"
+            )
+        if self.mode != "mutual":
+            return self
+        client_ca = self.client_ca or self.server_ca
+        if client_ca.secret is None:
+            raise refuse(f"{where}.client_ca", "must name a Secret: the gateway can't read a file of the VM")
+        return dataclasses.replace(self, client_ca=client_ca)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A Service in the mesh and its port."""
+
+    namespace: str = of(kinds.dns_label)
+    name: str = of(kinds.dns_label)
+    port: int = of(kinds.port)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Requests to this path go to this Service."""
+
+    path: str = of(kinds.url_path, "/")
+    match: str = of(choice("prefix", "exact"), "prefix")
+    service: Backend = of(nested(Backend))
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """How nginx talks to the gateway."""
+
+    connect_timeout: str = of(kinds.duration, "5s")
+    read_timeout: str = of(kinds.duration, "60s")
+    send_timeout: str = of(kinds.duration, "60s")
+    websocket: bool = of(boolean, True)
+    keepalive: int = of(integer(0, 10000), 64)  # idle connections kept for each nginx worker
+    # nginx never repeats a request that is not idempotent by these alone.
+    next_upstream: list[str] = of(
+        list_of(choice("error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_429", "off"), some=True),
+        ["error", "timeout"],
+    )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The request that proves the route, and the answer that is right."""
+
+    path: str = of(kinds.url_path, "/")
+    status: int = of(integer(100, 599), 200)
+    method: str = of(choice("GET", "HEAD", "OPTIONS", "POST"), "GET")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One public name and everything that follows from it."""
+
+    name: str = of(kinds.name)
+    host: str = of(kinds.concrete_host, "")  # public name = Host header = SNI towards the gateway
+    hosts: list[str] = of(list_of(kinds.host), [])
+    on: str = of(kinds.group, "edge_nginx")
+    gateway: str = of(kinds.name, "")
+    listen: Listen = of(nested(Listen))
+    upstream_tls: UpstreamTls = of(nested(UpstreamTls), UpstreamTls())
+    paths: list[Path] = of(list_of(nested(Path), some=True))
+    proxy: Proxy = of(nested(Proxy), Proxy())
+    access: dict[str, Any] = of(mapping, {})
+    probe: Probe = of(nested(Probe), Probe())
+
+    def finished(self, where: str) -> Route:
+        """Names that follow from others, and paths with the most specific first: the mesh takes the first that matches."""
+        hosts = list(dict.fromkeys([self.host, *self.hosts] if self.host else self.hosts))
+        if not hosts:
+            raise refuse(f"{where}.host", "is missing")
+        if hosts[0].startswith("*"):
+            raise refuse(
+                f"{where}.hosts[0]",
+                f"{quoted(hosts[0])} can't stand first: SNI and probes need a full name",
+                "Put one before it, or set host",
+            )
+        pairs = [(path.path, path.match) for path in self.paths]
+        twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
+        if twice:
+            raise refuse(f"{where}.paths", f"{twice[0]} ({twice[1]}) is there twice")
+        if self.upstream_tls.mode == "passthrough" and pairs != [("/", "prefix")]:
+            raise refuse(f"{where}.paths", "the gateway can't see paths when mode is passthrough", "Give one path: /")
+        tls = self.upstream_tls
+        return dataclasses.replace(
+            self,
+            host=hosts[0],
+            hosts=hosts,
+            paths=sorted(self.paths, key=lambda path: (path.match != "exact", -len(path.path))),
+            upstream_tls=dataclasses.replace(
+                tls, server_name=tls.server_name or hosts[0], credential=tls.credential or f"edge-{self.name}"
+            ),
+        )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every object made for this route carries."""
+        return {**MANAGED_BY, ROUTE_LABEL: self.name}
+
+
+@dataclass(frozen=True)
+class EgressTls:
+    """The TLS from the egress gateway to the server outside."""
+
+    mode: str = of(choice("simple", "mutual"), "simple")
+    server_names: list[str] = of(list_of(kinds.host), [])  # accepted in the server's certificate; the route's host
+    server_ca: Optional[SecretName] = of(nested(SecretName), None)  # the system's CAs when not given
+    client_certificate: Optional[SecretName] = of(nested(SecretName), None)
+
+    def finished(self, where: str) -> EgressTls:
+        """A client certificate exactly when the mode is mutual."""
+        if (self.mode == "mutual") != (self.client_certificate is not None):
+            raise refuse(f"{where}.client_certificate", f"and mode {self.mode} disagree", "Give it when, and only when, mode is mutual")
+        return self
+
+
+@dataclass(frozen=True)
+class EgressRoute:
+    """A name outside the mesh that an app calls over plain HTTP; the egress gateway adds the TLS."""
+
+    name: str = of(kinds.name)
+    host: str = of(kinds.concrete_host)
+    http_port: int = of(kinds.port, 80)
+    port: int = of(kinds.port, 443)
+    upstream_tls: EgressTls = of(nested(EgressTls), EgressTls())
+
+    def finished(self, where: str) -> EgressRoute:
+        """The certificate's name is the host's unless said otherwise."""
+        tls = self.upstream_tls
+        return dataclasses.replace(self, upstream_tls=dataclasses.replace(tls, server_names=tls.server_names or [self.host]))
+
+
+def identity(gateway: dict[str, Any], upstream_tls: dict[str, Any]) -> str:
+    """12 hex digits for what a TLS connection to the gateway is: two routes share an nginx ``upstream`` only if these are equal.
+
+    nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened them.
+    """
+    parts = [gateway, *(upstream_tls[key] for key in ("server_name", "client_certificate", "server_ca", "verify", "verify_depth"))]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,343 @@
+"""What a user writes becomes complete routes, or is refused with its place named."""
+
+# ruff: noqa: E501 - one refusal, one line
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._nginx import values
+from plugins.module_utils._routes.load import load, load_egress
+
+SHOP: dict[str, Any] = {
+    "name": "shop",
+    "host": "shop.example.com",
+    "listen": {"certificate": "shop-public"},
+    "upstream_tls": {"mode": "mutual", "client_certificate": "edge-client", "client_names": ["edge.example.com"]},
+    "paths": [{"path": "/", "service": {"namespace": "shop", "name": "web", "port": 8000}}],
+}
+
+
+def shop(**changes: Any) -> dict[str, Any]:
+    return {**SHOP, **changes}
+
+
+def test_complete() -> None:
+    (route,) = load([SHOP])
+    assert route == {
+        "name": "shop",
+        "host": "shop.example.com",
+        "hosts": ["shop.example.com"],
+        "on": "edge_nginx",
+        "gateway": {
+            "name": "main",
+            "namespace": "istio-system",
+            "service": "istio-ingressgateway",
+            "port": "https",
+            "address": "node_ports",
+            "addresses": [],
+            "address_types": ["InternalIP", "ExternalIP", "Hostname"],
+            "istio_gateway": None,
+            "selector": {},
+            "front": {"kind": "http_proxy", "hops": 1},
+        },
+        "listen": {
+            "port": 443,
+            "http_port": 80,
+            "tls": True,
+            "http2": True,
+            "redirect_http": True,
+            "acme_webroot": None,
+            "hsts": None,
+            "certificate": {"secret": {"namespace": "edgemesh", "name": "shop-public"}, "cert_file": None, "key_file": None},
+        },
+        "upstream_tls": {
+            "mode": "mutual",
+            "server_name": "shop.example.com",
+            "verify": True,
+            "verify_depth": 3,
+            "server_ca": {"secret": {"namespace": "edgemesh", "name": "edge-ca"}, "file": None},
+            "client_certificate": {"secret": {"namespace": "edgemesh", "name": "edge-client"}, "cert_file": None, "key_file": None},
+            "client_names": ["edge.example.com"],
+            "client_ca": {"secret": {"namespace": "edgemesh", "name": "edge-ca"}, "file": None},
+            "credential": "edge-shop",
+        },
+        "paths": [{"path": "/", "match": "prefix", "service": {"namespace": "shop", "name": "web", "port": 8000}}],
+        "proxy": {
+            "connect_timeout": "5s",
+            "read_timeout": "60s",
+            "send_timeout": "60s",
+            "websocket": True,
+            "keepalive": 64,
+            "next_upstream": ["error", "timeout"],
+        },
+        "access": {},
+        "probe": {"path": "/", "status": 200, "method": "GET"},
+        "labels": {"app.kubernetes.io/managed-by": "edgemesh", "edgemesh.nginx-istio/route": "shop"},
+        "identity": route["identity"],
+    }
+    assert len(route["identity"]) == 12
+    int(route["identity"], 16)
+
+
+def texts(value: Any) -> Any:
+    """Every leaf as a survey, or ``-e name=value``, would hand it over."""
+    if isinstance(value, dict):
+        return {key: texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [texts(item) for item in value]
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_every_value_as_text() -> None:
+    full = shop(
+        hosts=["www.example.com"],
+        listen={"certificate": "edge/shop", "port": 8443, "http2": False, "hsts": {"max_age": 60, "preload": True}, "acme_webroot": None},
+        proxy={"keepalive": 8, "websocket": False, "read_timeout": "2m"},
+        probe={"status": 418},
+    )
+    assert load(texts([full])) == load([full])
+    assert load(json.dumps([full])) == load([full])
+    # lists as lines and by commas, dictionaries as JSON
+    split = shop(host="", hosts="shop.example.com\nwww.example.com", upstream_tls=json.dumps(SHOP["upstream_tls"]))
+    assert load([split]) == load([shop(hosts="shop.example.com, www.example.com")])
+
+
+def test_routes_by_name() -> None:
+    rest = {key: value for key, value in SHOP.items() if key != "name"}
+    assert load({"shop": rest}) == load([SHOP])
+
+
+def test_output_is_input() -> None:
+    """What the filter returned may be fed to it again, by a role that is called with it."""
+    (route,) = load([SHOP])
+    again = {key: value for key, value in route.items() if key not in ("labels", "identity", "gateway")}
+    assert load([again]) == [route]
+
+
+def test_yaml_reads_an_unquoted_on_as_true() -> None:
+    assert load([{**SHOP, True: "dmz"}])[0]["on"] == "dmz"
+
+
+def test_without_tls() -> None:
+    listen = load([shop(listen={"tls": "no"})])[0]["listen"]
+    assert (listen["port"], listen["tls"], listen["http2"], listen["redirect_http"], listen["certificate"]) == (
+        80,
+        False,
+        False,
+        False,
+        None,
+    )
+
+
+def test_most_specific_path_first() -> None:
+    def path(path: str, match: str = "prefix") -> dict[str, Any]:
+        return {"path": path, "match": match, "service": {"namespace": "a", "name": "b", "port": 1}}
+
+    (route,) = load([shop(paths=[path("/"), path("/api"), path("/api/v1"), path("/", "exact")])])
+    assert [(entry["match"], entry["path"]) for entry in route["paths"]] == [
+        ("exact", "/"), ("prefix", "/api/v1"), ("prefix", "/api"), ("prefix", "/"),
+    ]  # fmt: skip
+
+
+def test_identity_is_the_connections() -> None:
+    def identity(**tls: Any) -> str:
+        return str(load([shop(upstream_tls={**SHOP["upstream_tls"], **tls})])[0]["identity"])
+
+    same = identity()
+    assert same == identity(client_names=["other.example.com"])
+    different = [
+        identity(server_name="gw.example.com"), identity(client_certificate="other"), identity(server_ca="other"),
+        identity(verify=False), identity(verify_depth=2), load([shop(upstream_tls={})])[0]["identity"],
+        load([shop(gateway="b")], {"b": {}})[0]["identity"],
+    ]  # fmt: skip
+    assert len({same, *different}) == 8
+
+
+REFUSED: list[tuple[str, Any, Any, str]] = [
+    ("misspelt key", [shop(lisen={})], None, "edge_routes[0] (shop).lisen: is not a known key. Did you mean listen?"),
+    ("misspelt key below", [shop(listen={"certificat": "x"})], None, "edge_routes[0] (shop).listen.certificat: is not a known key. Did you mean certificate?"),
+    ("semicolon", [shop(host="shop.example.com;")], None, "edge_routes[0] (shop).host: 'shop.example.com;' is not a host name"),
+    ("port", [shop(listen={"certificate": "c", "port": 70000})], None, "edge_routes[0] (shop).listen.port: 70000 is not a port. Write a number from 1 to 65535"),
+    ("service port", [shop(paths=[{"service": {"namespace": "a", "name": "b", "port": "70000"}}])], None, "(shop).paths[0].service.port: '70000' is not a port"),
+    ("type", [shop(hosts={"a": 1})], None, "edge_routes[0] (shop).hosts: is a dictionary, must be a list"),
+    ("type of a leaf", [shop(host=["a.b"])], None, "edge_routes[0] (shop).host: is a list, must be a host name"),
+    ("boolean port", [shop(listen={"certificate": "c", "port": True})], None, "listen.port: is a boolean, must be a port"),
+    ("type of the list", 5, None, "edge_routes: is an integer, must be a list"),
+    ("type of an entry", ["shop"], None, "edge_routes[0]: is a text that is not valid JSON"),
+    ("broken JSON", '[{"name": "a"', None, "edge_routes: is a text that is not valid JSON (line 1, column 14)"),
+    ("boolean", [shop(listen={"certificate": "c", "http2": "maybe"})], None, "(shop).listen.http2: 'maybe' is not true or false"),
+    ("mode", [shop(upstream_tls={"mode": "mutal"})], None, '.upstream_tls.mode: "mutal" is not one of simple, mutual, passthrough. Did you mean mutual?'),
+    ("mutual without certificate", [shop(upstream_tls={"mode": "mutual"})], None, "(shop).upstream_tls.client_certificate: is missing, and mode is mutual"),
+    ("simple with certificate", [shop(upstream_tls={"client_certificate": "c"})], None, "is given, but mode is simple"),
+    ("client CA in a file", [shop(upstream_tls={"mode": "mutual", "client_certificate": "c", "server_ca": {"file": "/ca.crt"}})], None, "client_ca: must name a Secret"),
+    ("no certificate", [shop(listen={})], None, "edge_routes[0] (shop).listen.certificate: is missing"),
+    ("certificate without TLS", [shop(listen={"tls": False, "certificate": "c"})], None, "listen.certificate: is given, but tls is off"),
+    ("half a key pair", [shop(listen={"certificate": {"cert_file": "/a.crt"}})], None, "needs either secret, or both cert_file and key_file"),
+    ("both forms", [shop(listen={"certificate": {"secret": "a", "cert_file": "/a.crt", "key_file": "/a.key"}})], None, "needs either secret"),
+    ("relative file", [shop(listen={"certificate": {"cert_file": "a.crt", "key_file": "/a"}})], None, "cert_file: 'a.crt' is not an absolute path"),
+    ("same ports", [shop(listen={"certificate": "c", "http_port": 443})], None, "listen.http_port: 443 is the TLS port too"),
+    ("no name", [{key: value for key, value in SHOP.items() if key != "name"}], None, "edge_routes[0].name: is missing"),
+    ("no host", [shop(host="")], None, "edge_routes[0] (shop).host: is missing"),
+    ("no paths", [shop(paths=[])], None, "(shop).paths: is an empty list"),
+    ("wildcard first", [shop(host="", hosts=["*.example.com"])], None, "SNI and probes need a full name"),
+    ("path twice", [shop(paths=SHOP["paths"] * 2)], None, "(shop).paths: / (prefix) is there twice"),
+    ("name twice", [SHOP, shop(host="b.example.com")], None, 'edge_routes[1].name: "shop" is taken by edge_routes[0]'),
+    ("host twice", [SHOP, shop(name="b")], None, 'edge_routes[1] (b).hosts: "shop.example.com" belongs to route shop already'),
+    ("SNI twice", [SHOP, shop(name="b", host="b.c", upstream_tls={"server_name": "shop.example.com"})], None, "is the SNI of route shop too"),
+    ("unknown gateway", [shop(gateway="man")], {"main": {}, "b": {}}, 'edge_routes[0] (shop).gateway: "man" is not in edge_gateways. Did you mean main?'),
+    ("which gateway", [SHOP], {"main": {}, "b": {}}, "is missing, and there are several. Choose one of: main, b"),
+    ("gateway key", [SHOP], {"main": {"namspace": "x"}}, "edge_gateways[0] (main).namspace: is not a known key. Did you mean namespace?"),
+    ("addresses", [SHOP], {"main": {"address": "addresses"}}, "edge_gateways[0] (main).addresses: and address disagree"),
+    ("address without port", [SHOP], {"main": {"addresses": "192.0.2.1"}}, "addresses[0]: '192.0.2.1' is not an address with a port"),
+    ("cacert credential", [shop(upstream_tls={"credential": "a-cacert"})], None, "ends in -cacert"),
+    ("passthrough with paths", [shop(upstream_tls={"mode": "passthrough"}, paths=[{**SHOP["paths"][0], "path": "/a"}])], None, "can't see paths"),
+    ("line break", [shop(name="a\nb")], None, "holds a control character or a line break"),
+    ("key material", [shop(gateway="-----BEGIN PRIVATE KEY-----")], None, "(PEM text) is not a name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("routes", "gateways", "sentence"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refused(routes: Any, gateways: Any, sentence: str) -> None:
+    with pytest.raises(EdgeError) as refusal:
+        load(routes, gateways)
+    assert sentence in refusal.value.sentence
+
+
+def test_two_groups_may_not_share_a_host_at_one_gateway_but_at_two() -> None:
+    other = shop(name="b", on="other", gateway="b")
+    assert len(load([shop(gateway="a"), other], {"a": {}, "b": {}})) == 2
+    with pytest.raises(EdgeError, match="belongs to route shop already"):
+        load([shop(gateway="a"), {**other, "gateway": "a"}], {"a": {}, "b": {}})
+
+
+def test_routes_that_attach_may_share_an_sni() -> None:
+    tls = {"server_name": "gw.example.com"}
+    pair = [shop(upstream_tls=tls), shop(name="b", host="b.example.com", upstream_tls=tls)]
+    with pytest.raises(EdgeError, match="one certificate for one SNI"):
+        load(pair)
+    first, second = load(pair, {"main": {"istio_gateway": "istio-system/public"}})
+    assert first["identity"] == second["identity"]
+
+
+SURVEY = {
+    "edge_host": "shop.example.com",
+    "edge_service": "web",
+    "edge_service_namespace": "shop",
+    "edge_service_port": "8000",
+    "edge_mode": "mutual",
+    "edge_client_certificate": "edge-client",
+    "edge_client_names": "edge.example.com",
+    "edge_hsts": "",
+}
+
+
+def test_survey() -> None:
+    assert load([], None, SURVEY) == load([SHOP])
+    assert load("", {}, SURVEY) == load([SHOP])
+
+
+def test_survey_of_everything() -> None:
+    (route,) = load(None, None, {
+        **SURVEY, "edge_name": "web", "edge_hosts": "a.example.com\nb.example.com", "edge_gateway": "dmz", "edge_gateway_namespace": "dmz",
+        "edge_gateway_service": "gw", "edge_gateway_port": "tls", "edge_gateway_addresses": "192.0.2.1:443", "edge_gateway_hops": "2",
+        "edge_probe_status": "418", "edge_path": "/api", "edge_hsts": "true", "edge_server_name": "gw.example.com",
+    })  # fmt: skip
+    assert (route["name"], route["hosts"]) == ("web", ["shop.example.com", "a.example.com", "b.example.com"])
+    assert (route["gateway"]["name"], route["gateway"]["namespace"], route["gateway"]["front"]["hops"]) == ("dmz", "dmz", 2)
+    assert (route["probe"]["status"], route["paths"][0]["path"], route["listen"]["hsts"]["max_age"]) == (418, "/api", 31536000)
+    assert route["listen"]["certificate"]["secret"]["name"] == "web-public"
+
+
+def test_survey_chooses_a_gateway() -> None:
+    assert load(None, {"a": {}, "b": {"namespace": "b"}}, {**SURVEY, "edge_gateway": "b"})[0]["gateway"]["namespace"] == "b"
+
+
+def test_survey_without_tls() -> None:
+    assert load(None, None, {**SURVEY, "edge_tls": "false"})[0]["listen"]["port"] == 80
+
+
+@pytest.mark.parametrize(
+    ("flat", "sentence"),
+    [
+        ({"edge_host": "a;b"}, "edge_host: 'a;b' is not a host name"),
+        ({"edge_service_port": "70000"}, "edge_service_port: '70000' is not a port"),
+        ({"edge_service": ""}, "edge_service: is missing"),
+        ({"edge_client_certificate": ""}, "edge_client_certificate: is missing, and mode is mutual"),
+        ({"edge_client_names": "a,b c"}, "edge_client_names: 'b c' is not a host name"),
+        ({"edge_gateway_namespace": "A"}, 'edge_gateway_namespace: "A" is not a name that Kubernetes takes'),
+    ],
+)
+def test_survey_refusals_name_the_variable(flat: dict[str, str], sentence: str) -> None:
+    with pytest.raises(EdgeError) as refusal:
+        load(None, None, {**SURVEY, **flat})
+    assert refusal.value.sentence.startswith(sentence)
+
+
+def test_survey_beside_a_list() -> None:
+    with pytest.raises(EdgeError, match="edge_host are both given"):
+        load([SHOP], None, SURVEY)
+    # flat variables without a host belong to somebody else
+    assert load([SHOP], None, {"edge_mode": "simple"}) == load([SHOP])
+
+
+def test_egress() -> None:
+    (route,) = load_egress(
+        [{"name": "partner", "host": "api.partner.example", "upstream_tls": {"mode": "mutual", "client_certificate": "c"}}]
+    )
+    assert route["upstream_tls"]["server_names"] == ["api.partner.example"]
+    assert route["upstream_tls"]["client_certificate"] == {"namespace": "edgemesh", "name": "c"}
+    with pytest.raises(EdgeError, match=r"egress_routes\[0\] \(p\)\.upstream_tls\.client_certificate: and mode mutual disagree"):
+        load_egress([{"name": "p", "host": "a.b", "upstream_tls": {"mode": "mutual"}}])
+
+
+# Properties: whatever stands in any place, the outcome is complete routes or one EdgeError, and text that got through is safe.
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=12), st.sampled_from(["[", "{", "[1", '{"a":1}', "a;b", "-----BEGIN"]),
+    st.lists(st.text(max_size=3), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+PLACES: list[tuple[Any, ...]] = [
+    ("name",), ("host",), ("hosts",), ("on",), ("gateway",), ("listen",), ("listen", "port"), ("listen", "certificate"), ("listen", "hsts"),
+    ("listen", "acme_webroot"), ("upstream_tls",), ("upstream_tls", "mode"), ("upstream_tls", "server_ca"), ("upstream_tls", "client_names"),
+    ("upstream_tls", "credential"), ("paths",), ("paths", 0), ("paths", 0, "path"), ("paths", 0, "service"), ("paths", 0, "service", "port"),
+    ("proxy",), ("proxy", "read_timeout"), ("proxy", "next_upstream"), ("access",), ("probe", "status"), ("unknown",),
+]  # fmt: skip
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(PLACES), JUNK)
+def test_any_value_anywhere(place: tuple[Any, ...], junk: Any) -> None:
+    entry = json.loads(json.dumps({**SHOP, "probe": {}, "proxy": {}}))
+    target = entry
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = junk
+    refusal = None
+    try:
+        routes = load([entry])
+    except EdgeError as error:
+        refusal = error
+    if refusal:
+        assert "edge_routes" in refusal.where
+        return
+    assert load(json.dumps([entry])) == routes
+    for route in routes:
+        for host in route["hosts"]:
+            assert values.hostname(host, wildcard=True) == host
+        assert not set(json.dumps({key: value for key, value in route.items() if key != "access"})) & set(";$\n\\")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=20))
+def test_any_host_is_refused_or_itself(host: str) -> None:
+    try:
+        (route,) = load([shop(host=host)])
+    except EdgeError:
+        return
+    assert values.hostname(host.strip()) == route["host"]

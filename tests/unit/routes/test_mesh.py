@@ -1,0 +1,83 @@
+"""Routes joined with live gateways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.mesh import covers, in_mesh
+
+LABELS = {"app": "gw", "istio": "gw"}
+SERVICE = {
+    "namespace": "istio-system",
+    "name": "istio-ingressgateway",
+    "selector": LABELS,
+    "nodes": [{"name": "a", "has_endpoint": False}, {"name": "b", "has_endpoint": True}],
+}
+
+
+def routes(mode: str = "simple", **gateway: Any) -> list[dict[str, Any]]:
+    tls = {"mode": mode, "client_certificate": "c"} if mode == "mutual" else {"mode": mode}
+    entry = {
+        "name": "shop",
+        "hosts": ["shop.example.com", "*.shop.example.com"],
+        "listen": {"certificate": "c"},
+        "upstream_tls": {**tls, "server_name": "gw.example.com"},
+        "paths": [{"service": {"namespace": "shop", "name": "web", "port": 80}}],
+    }
+    return load([entry], {"main": gateway})
+
+
+def gateway(*hosts: str, mode: str = "SIMPLE") -> dict[str, Any]:
+    return {"metadata": {"namespace": "ns", "name": "public"}, "spec": {"servers": [{"hosts": list(hosts), "tls": {"mode": mode}}]}}
+
+
+def test_selector_is_that_of_the_service() -> None:
+    assert in_mesh(routes(), [SERVICE], [])[0]["gateway"]["selector"] == LABELS
+
+
+def test_selector_of_the_user_wins() -> None:
+    assert in_mesh(routes(selector={"istio": "mine"}), [], [])[0]["gateway"]["selector"] == {"istio": "mine"}
+
+
+@pytest.mark.parametrize(
+    "services", [[], [{**SERVICE, "selector": {}}], [{**SERVICE, "nodes": []}], [{**SERVICE, "nodes": SERVICE["nodes"][:1]}]]
+)
+def test_no_pod(services: list[dict[str, Any]]) -> None:
+    with pytest.raises(EdgeError, match=r"edge_gateways\.main: no Ready pod stands behind Service istio-system/istio-ingressgateway"):
+        in_mesh(routes(), services, [])
+    assert in_mesh(routes(), services, [], check=True)[0]["gateway"]["selector"] == {"istio": "(known after apply)"}
+
+
+@pytest.mark.parametrize("hosts", [["*"], ["*.example.com"], ["ns/*.example.com"], ["./gw.example.com", "*/*.example.com"]])
+def test_covered(hosts: list[str]) -> None:
+    assert in_mesh(routes(istio_gateway="ns/public"), [SERVICE], [gateway(*hosts)])
+
+
+@pytest.mark.parametrize(
+    ("live", "sentence"),
+    [
+        ([], "there is no Istio Gateway ns/public"),
+        ([gateway("*", mode="MUTUAL")], "ns/public has no server with TLS mode SIMPLE"),
+        ([gateway("shop.example.com")], r"doesn't serve \*\.shop\.example\.com, gw\.example\.com: it serves shop\.example\.com"),
+    ],
+)
+def test_not_covered(live: list[dict[str, Any]], sentence: str) -> None:
+    with pytest.raises(EdgeError, match=sentence):
+        in_mesh(routes(istio_gateway="ns/public"), [SERVICE], live)
+
+
+def test_modes() -> None:
+    assert in_mesh(routes("mutual", istio_gateway="ns/public"), [SERVICE], [gateway("*", mode="OPTIONAL_MUTUAL")])
+    assert in_mesh(routes("passthrough", istio_gateway="ns/public"), [SERVICE], [gateway("*", mode="PASSTHROUGH")])
+
+
+def test_covers() -> None:
+    assert covers("*.a.b", "x.a.b")
+    assert covers("*.a.b", "*.x.a.b")
+    assert not covers("*.a.b", "a.b")
+    assert not covers("x.a.b", "*.a.b")
+    assert not covers("*.a.b", "xa.b")
