@@ -1,0 +1,160 @@
+"""Verdicts on chains: as listed in sets.py, and as `openssl verify` gives them."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugins.module_utils._x509 import chain, names
+from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, root
+from tests.unit.x509.sets import Set, all_sets
+
+OPENSSL = shutil.which("openssl") or ""
+SETS = pytest.mark.parametrize("each", all_sets(), ids=lambda each: each.title)
+
+
+@SETS
+@pytest.mark.parametrize("rules", ["nginx", "envoy"])
+def test_verdict_is_the_listed_one(each: Set, rules: str) -> None:
+    verdict = chain.verify(each.chain_pem, each.ca_pem, rules=rules, purpose=each.purpose, name=each.name, now=NOW)
+    assert (verdict.ok, verdict.code) == (getattr(each, rules) == "", getattr(each, rules)), verdict.reason
+    assert bool(verdict.reason) != verdict.ok
+
+
+#: where Envoy's rules are its own and not OpenSSL's; the tests with a real Envoy speak for these
+ENVOYS_OWN = ("Ed25519 leaf", "common name only", "Netscape type server, as a client")
+
+
+@pytest.mark.skipif(not OPENSSL, reason="needs the openssl program")
+@pytest.mark.parametrize(
+    ("each", "rules"),
+    [pytest.param(each, "nginx", id=f"nginx-{each.title}") for each in all_sets()]
+    + [pytest.param(each, "envoy", id=f"envoy-{each.title}") for each in all_sets() if each.title not in ENVOYS_OWN],
+)
+def test_openssl_agrees(each: Set, rules: str, tmp_path: Path) -> None:
+    """The program itself, given the same files, says the same, with the same error number."""
+    (tmp_path / "leaf").write_text(each.chain[0].pem)
+    (tmp_path / "sent").write_text("".join(more.pem for more in each.chain[1:]))
+    (tmp_path / "ca").write_text(each.ca_pem)
+    command = [OPENSSL, "verify", "-no-CApath", "-no-CAstore", "-CAfile", "ca", "-attime", str(int(NOW.timestamp()))]
+    command += ["-purpose", "sslserver" if each.purpose == "server" else "sslclient"]
+    command += ["-auth_level", "2"] if rules == "nginx" else ["-partial_chain", "-auth_level", "0"]
+    if len(each.chain) > 1:
+        command += ["-untrusted", "sent"]
+    if each.name:
+        command += ["-verify_ip" if rules == "envoy" and each.name[0].isdigit() else "-verify_hostname", each.name]
+    answer = subprocess.run([*command, "leaf"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    ours = chain.verify(each.chain_pem, each.ca_pem, rules=rules, purpose=each.purpose, name=each.name, now=NOW)
+    assert (answer.returncode == 0) == ours.ok, answer.stdout + answer.stderr + ours.text
+    if not ours.ok:
+        theirs = {int(number) for number in re.findall(r"error (\d+) at", answer.stdout + answer.stderr)}
+        assert ours.openssl in theirs, (answer.stderr, ours)
+
+
+def test_depth_is_nginx_verify_depth() -> None:
+    ca = root()
+    first = intermediate(ca, "First")
+    second = intermediate(first, "Second")
+    sent = [leaf(second).cert, second.cert, first.cert]
+    assert chain.verify(sent, ca.cert, now=NOW, depth=2).ok
+    verdict = chain.verify(sent, ca.cert, now=NOW, depth=1)
+    assert (verdict.code, verdict.openssl) == ("CHAIN_TOO_LONG", 22)
+
+
+def test_sentences_name_the_certificate_and_the_cause() -> None:
+    ca = root()
+    mid = intermediate(ca, "Mid")
+    assert "CN=Test Root" in chain.verify(leaf(mid).pem, mid.pem, now=NOW).reason
+    foreign = chain.verify(leaf(ca, ids=False).pem, root().pem, now=NOW).reason
+    assert "another key" in foreign
+    assert "2026-11-20T12:00:00Z" in chain.verify(leaf(ca, not_before=NOW - 9 * DAY, not_after=NOW - DAY).pem, ca.pem, now=NOW).reason
+    assert "DNS:shop.example.com" in chain.verify(leaf(ca).pem, ca.pem, now=NOW, name="x.example.com").reason
+
+
+def test_what_cannot_be_read_is_a_verdict() -> None:
+    ca = root()
+    assert chain.verify("", ca.pem).code == "PEM_EMPTY"
+    assert chain.verify(leaf(ca).pem, "junk").code == "PEM_NO_BLOCK"
+    assert chain.verify([], ca.pem).code == "CHAIN_EMPTY"
+    assert chain.verify(leaf(ca).pem, []).code == "TRUST_EMPTY"
+    with pytest.raises(ValueError, match="rules"):
+        chain.verify(leaf(ca).pem, ca.pem, rules="apache")
+
+
+def test_takes_der_pem_and_objects_alike() -> None:
+    ca = root()
+    mid = intermediate(ca)
+    end = leaf(mid)
+    for sent in ([end.der, mid.der], end.pem + mid.pem, (end.pem + mid.pem).encode(), [end.cert, mid.cert], [end.pem, mid.der]):
+        assert chain.verify(sent, ca.der, now=NOW).ok
+
+
+def test_order_and_in_order() -> None:
+    ca = root()
+    mid = intermediate(ca)
+    end, stranger = leaf(mid), leaf(root("Stranger"))
+    assert chain.order([end.cert, mid.cert, ca.cert]) == ""
+    assert "certificate 2" in chain.order([end.cert, ca.cert, mid.cert])
+    shuffled = [ca.cert, stranger.cert, mid.cert, end.cert]
+    assert chain.in_order(shuffled, end.key) == [end.cert, mid.cert, ca.cert]
+    assert chain.in_order([mid.cert, end.cert]) == [end.cert, mid.cert]
+
+
+LABEL = st.sampled_from(
+    ["a", "*", "www", "w*", "*w", "w*w", "xn--a", "xn--*", "*-b", "-a", "a-", "b-*", "com", "example", "", "A", "_x", "**"]
+)
+HOST = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+
+
+class Libcrypto:
+    """X509_check_host of the machine's own OpenSSL, the library that its nginx uses."""
+
+    def __init__(self) -> None:
+        name = ctypes.util.find_library("crypto")
+        if name is None:
+            pytest.skip("needs OpenSSL's shared library")
+        self.lib = ctypes.CDLL(name)
+        self.lib.d2i_X509.restype = ctypes.c_void_p
+        self.lib.d2i_X509.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p), ctypes.c_long]
+        self.lib.X509_check_host.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p]
+        self.lib.X509_free.argtypes = [ctypes.c_void_p]
+
+    def hosts(self, cert: Pair, hosts: list[str]) -> list[str]:
+        native = self.lib.d2i_X509(None, ctypes.byref(ctypes.c_char_p(cert.der)), len(cert.der))
+        assert native
+        try:
+            return [each for each in hosts if self.lib.X509_check_host(native, each.encode(), len(each), 0, None) == 1]
+        finally:
+            self.lib.X509_free(native)
+
+
+def test_names_match_as_openssl_matches() -> None:
+    """Every pattern against every name of a grid."""
+    firsts = ["a", "*", "ww", "w*", "*w", "w*w", "xn--a", "xn--*", "*-b", "w-b", "-a", "A", "**", "*-"]
+    rests = [".example.com", ".EXAMPLE.com", ".com", "", ".*.com", ".e-.com", ".b.example.com", ".a.b.example.com"]
+    hosts = [first + rest for first in ["a", "ww", "w", "www", "xn--a", "w-b", "*", "", "-b", "a_b"] for rest in rests if first + rest]
+    ca, openssl = root(), Libcrypto()
+    wrong = []
+    for pattern in [first + rest for first in firsts for rest in rests]:
+        cert = leaf(ca, cn="x", sans=[f"DNS:{pattern}"])
+        wrong += [
+            (pattern, host) for host in set(openssl.hosts(cert, hosts)) ^ {each for each in hosts if names.openssl_match(pattern, each)}
+        ]
+    assert not wrong
+
+
+@given(HOST, HOST)
+def test_name_rules_hold_for_any_names(pattern: str, name: str) -> None:
+    for match in (names.openssl_match, names.envoy_match):
+        if match(pattern, name):
+            assert pattern.lower() == name.lower() or "*" in pattern or name.startswith(".")
+        if "*" not in pattern and not pattern.startswith(".") and pattern:
+            assert match(pattern, pattern.upper())
