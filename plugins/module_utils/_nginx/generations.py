@@ -1,0 +1,338 @@
+"""Our folder beside nginx's main file: numbered generations of files, the link to the current one, and the journal.
+
+``<conf>/<name>/generations/0007-1f2e3d4c5b6a/`` holds the files of one generation, ``<conf>/<name>/current`` is a link to
+the one that nginx reads, ``<conf>/conf.d/<name>.conf`` is the one file outside, which includes it. ``state.json`` names
+the generation that was last confirmed to serve and, while a change is under way, the one that is meant to follow: after
+a kill the next run finds there what to go back to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._errors import EdgeError
+from . import values
+from .installation import Installation
+from .staging import Link, Plan
+
+#: Part of every digest: raise it when the layout of a generation changes, so that the next run makes a new one.
+_FORMAT = "1"
+_GENERATION = re.compile(r"[0-9]{4,}-[0-9a-f]{12}")
+MARKER, MANIFEST = "generation.conf", "manifest.json"
+
+#: The sites that distributions put there for a first visit, below the configuration folder.
+DEFAULT_SITES = ("sites-enabled/default", "sites-enabled/default.conf", "conf.d/default.conf")
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What a user asks for: files by relative path, the material that they refer to, and the default site's fate."""
+
+    files: Mapping[str, str]
+    depends_on: tuple[str, ...] = ()
+    default_site: str = "keep"
+
+    def digest(self, material: Mapping[str, str]) -> str:
+        """Twelve hexadecimal digits over all of it, the material by its content."""
+        whole = json.dumps([_FORMAT, dict(self.files), dict(material), self.default_site], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()[:12]
+
+
+def desired(files: list[dict[str, str]], depends_on: list[str], default_site: str) -> Desired:
+    """Check and collect a module's parameters.
+
+    :raises EdgeError: for a path that leaves the folder, appears twice or is ours, and for content with key material.
+    """
+    chosen: dict[str, str] = {}
+    for number, entry in enumerate(files):
+        where = f"files[{number}].path"
+        path = values.file_path("/" + entry["path"], where)[1:]
+        if path != os.path.normpath(path) or path in (".", MARKER, MANIFEST):
+            raise EdgeError(f"{path!r} can't be used", where=where, fix=f"Use a plain relative path other than {MARKER} and {MANIFEST}")
+        if path in chosen:
+            raise EdgeError(f"{path!r} is listed twice", where=where)
+        if "PRIVATE KEY-----" in entry["content"]:
+            raise EdgeError(
+                "the content holds a private key", where=f"files[{number}] ({path})",
+                why="configuration is shown in diffs", fix="Put the key into a file of its own and list that in depends_on",
+            )  # fmt: skip
+        chosen[path] = entry["content"]
+    for path in chosen:
+        if any(other.startswith(path + "/") for other in chosen):
+            raise EdgeError(f"{path!r} is a file and a folder at once", where="files")
+    return Desired(chosen, tuple(sorted({values.file_path(path, f"depends_on[{i}]") for i, path in enumerate(depends_on)})), default_site)
+
+
+def digests(paths: tuple[str, ...]) -> dict[str, str]:
+    """SHA-256 of each file; files that aren't there are left out. For the manifest only: never shown."""
+    found = {}
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                found[path] = hashlib.sha256(file.read()).hexdigest()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise EdgeError("it can't be read", where=path, why=error.strerror or "", fix="Run as root (become)") from None
+    return found
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a generation is made of, as kept beside its files (mode 0600)."""
+
+    digest: str
+    default_site: str
+    listen: str
+    depends_on: Mapping[str, str] = field(default_factory=dict)
+
+
+class Store:
+    """The folder of one ``name`` under an nginx configuration folder."""
+
+    def __init__(self, conf: str, name: str) -> None:
+        self.conf = conf
+        self.folder = os.path.join(conf, name)
+        self.generations = os.path.join(self.folder, "generations")
+        self.current = os.path.join(self.folder, "current")
+        self.disabled = os.path.join(self.folder, "disabled")
+        self.include = os.path.join(conf, "conf.d", f"{name}.conf")
+        self._state = os.path.join(self.folder, "state.json")
+        self.include_text = (
+            "# Written by Ansible (edgemesh.nginx_istio.nginx_config); the files are replaced as a whole, edits are lost.\n"
+            f"include {self.current}/*.conf;\n"
+        )
+
+    # --- what is there ---
+
+    def exists(self) -> bool:
+        """Whether anything of ours is on the disk."""
+        return os.path.lexists(self.folder) or self._include_is_ours()
+
+    def refuse_foreign(self) -> None:
+        """Stop before a folder or a file of the user's that has our name is taken for ours.
+
+        :raises EdgeError: naming it.
+        """
+        for path, ours in ((self.folder, os.path.exists(self._state)), (self.include, self._include_is_ours())):
+            if os.path.lexists(path) and not ours and (path != self.folder or os.listdir(path)):
+                raise EdgeError("it is there and not ours", where=path, fix="Choose another name, or remove it")
+
+    def _include_is_ours(self) -> bool:
+        return _read(self.include) == self.include_text
+
+    def state(self) -> dict[str, Any]:
+        """The journal: ``confirmed`` (a generation or None), ``created`` folders, and ``pending`` while a change is under way."""
+        text = _read(self._state)
+        try:
+            found = json.loads(text) if text else {}
+        except ValueError:
+            raise EdgeError("the journal is damaged", where=self._state, fix="Remove the file; the next run starts afresh") from None
+        return {"confirmed": None, "created": [], **found}
+
+    def manifest(self, generation: str | None) -> Manifest | None:
+        """The manifest of a generation, None where there is none."""
+        text = _read(os.path.join(self.generations, generation, MANIFEST)) if generation else None
+        try:
+            return Manifest(**json.loads(text)) if text else None
+        except (ValueError, TypeError):
+            return None
+
+    def files(self, generation: str | None) -> dict[str, str]:
+        """The text of a generation's files by relative path, without our own two."""
+        found: dict[str, str] = {}
+        root = os.path.join(self.generations, generation) if generation else ""
+        for folder, _folders, names in os.walk(root) if root else ():
+            for name in names:
+                path = os.path.relpath(os.path.join(folder, name), root)
+                if path not in (MARKER, MANIFEST):
+                    found[path] = _read(os.path.join(folder, name)) or ""
+        return found
+
+    def is_active(self, generation: str, wanted: Desired) -> bool:
+        """Whether exactly this generation, with these files, is what nginx would read."""
+        manifest = self.manifest(generation)
+        return (
+            manifest is not None
+            and self.active() == generation
+            and self._include_is_ours()
+            and self.files(generation) == dict(wanted.files)
+            and _read(os.path.join(self.generations, generation, MARKER)) == marker(generation, manifest.listen)
+            and (wanted.default_site != "disabled" or not self.default_sites())
+        )
+
+    def active(self) -> str | None:
+        """The generation that ``current`` leads to."""
+        return os.path.basename(os.readlink(self.current)) if os.path.islink(self.current) else None
+
+    def names(self) -> list[str]:
+        """All generations, oldest first."""
+        there = os.listdir(self.generations) if os.path.isdir(self.generations) else []
+        return sorted((name for name in there if _GENERATION.fullmatch(name)), key=_number)
+
+    def next_name(self, digest: str) -> str:
+        """The name of the next generation: its number makes it different from every one before, even with the same content."""
+        last = self.names()[-1:]
+        return f"{(_number(last[0]) if last else 0) + 1:04d}-{digest}"
+
+    def default_sites(self) -> list[str]:
+        """The distribution's default sites that nginx reads now, relative to the configuration folder."""
+        return [site for site in DEFAULT_SITES if os.path.lexists(os.path.join(self.conf, site))]
+
+    def disabled_sites(self) -> list[str]:
+        """Those that we put aside."""
+        return [site for site in DEFAULT_SITES if os.path.lexists(self._aside(site))]
+
+    def _aside(self, site: str) -> str:
+        return os.path.join(self.disabled, site.replace("/", "__"))
+
+    # --- what would be there ---
+
+    def plan(self, generation: str | None, wanted: Desired | None = None, listen: str = "") -> Plan:
+        """The change from now to ``generation`` (None: nothing of ours) for the staged test."""
+        plan: dict[str, str | Link | None] = {}
+        if generation is None or wanted is None:
+            plan[self.include] = plan[self.current] = None
+        else:
+            root = os.path.join(self.generations, generation)
+            plan.update({os.path.join(root, path): text for path, text in wanted.files.items()})
+            plan[os.path.join(root, MARKER)] = marker(generation, listen)
+            plan[self.current] = Link(f"generations/{generation}")
+            plan[self.include] = self.include_text
+        if wanted is not None and wanted.default_site == "disabled":
+            plan.update({os.path.join(self.conf, site): None for site in self.default_sites()})
+        else:
+            for site in self.disabled_sites():
+                aside = self._aside(site)
+                plan[os.path.join(self.conf, site)] = Link(os.readlink(aside)) if os.path.islink(aside) else _read(aside)
+        return plan
+
+    # --- changes; each is done or not done, and may be done again ---
+
+    def write_state(self, **changes: Any) -> None:
+        """Change the journal; a value of ``...`` removes the key."""
+        state = {**self.state(), **changes}
+        os.makedirs(self.folder, mode=0o755, exist_ok=True)
+        write(self._state, json.dumps({key: value for key, value in state.items() if value is not ...}, sort_keys=True), 0o600)
+
+    def write_generation(self, generation: str, wanted: Desired, manifest: Manifest) -> None:
+        """Put a generation's files on the disk, where nothing refers to them yet."""
+        root = os.path.join(self.generations, generation)
+        # left over from a run that was killed at this point
+        shutil.rmtree(root, ignore_errors=True)
+        for path, text in {**wanted.files, MARKER: marker(generation, manifest.listen)}.items():
+            target = os.path.join(root, path)
+            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+            write(target, text, 0o644)
+        write(os.path.join(root, MANIFEST), json.dumps(vars(manifest), sort_keys=True), 0o600)
+
+    def activate(self, generation: str | None) -> None:
+        """Make nginx's next reload read this generation, or nothing of ours."""
+        manifest = self.manifest(generation)
+        if generation is None or manifest is None:
+            self._restore_default_sites()
+            for path in (self.include, self.current):
+                if os.path.lexists(path):
+                    os.unlink(path)
+            return
+        if not self._include_is_ours():
+            folder = os.path.dirname(self.include)
+            if not os.path.isdir(folder):
+                self.write_state(created=[*self.state()["created"], folder])
+                os.mkdir(folder, 0o755)
+            write(self.include, self.include_text, 0o644)
+        if self.active() != generation:
+            fresh = self.current + ".new"
+            if os.path.lexists(fresh):
+                os.unlink(fresh)
+            os.symlink(f"generations/{generation}", fresh)
+            os.replace(fresh, self.current)
+            _sync(self.folder)
+        if manifest.default_site == "disabled":
+            for site in self.default_sites():
+                os.makedirs(self.disabled, mode=0o755, exist_ok=True)
+                os.replace(os.path.join(self.conf, site), self._aside(site))
+        else:
+            self._restore_default_sites()
+
+    def _restore_default_sites(self) -> None:
+        for site in self.disabled_sites():
+            os.replace(self._aside(site), os.path.join(self.conf, site))
+        if os.path.isdir(self.disabled):
+            os.rmdir(self.disabled)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` generations; the confirmed one always stays."""
+        confirmed = self.state()["confirmed"]
+        for name in self.names()[: -max(keep, 1)]:
+            if name != confirmed:
+                shutil.rmtree(os.path.join(self.generations, name), ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove all that is ours; the journal goes last."""
+        created = self.state()["created"]
+        shutil.rmtree(self.generations, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in created:
+            if os.path.isdir(folder) and not os.listdir(folder):
+                os.rmdir(folder)
+
+
+def marker(generation: str, listen: str) -> str:
+    """The server by which the workers say which generation they serve; it answers on a loopback address of its own only."""
+    return (
+        "# How edgemesh.nginx_istio.nginx_config sees that workers serve this generation.\n"
+        f'server {{\n    listen {listen};\n    server_name "";\n    access_log off;\n    default_type text/plain;\n'
+        f'    return 200 "{generation}";\n}}\n'
+    )
+
+
+def write(path: str, text: str, mode: int) -> None:
+    """Write a file whole and durable, or not at all. The temporary name matches no ``*.conf``."""
+    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8", newline="") as file:
+        # whatever the umask is
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    _sync(os.path.dirname(path))
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _number(generation: str) -> int:
+    return int(generation.partition("-")[0])
+
+
+def confirm_address(name: str) -> str:
+    """The loopback address for ``name``: one of its own, so that it never takes a request meant for somebody else."""
+    first, second = hashlib.sha256(name.encode()).digest()[:2]
+    return f"127.101.{first}.{second}"
+
+
+__all__ = ["Desired", "Installation", "Manifest", "Store", "confirm_address", "desired", "digests", "marker", "write"]

@@ -1,0 +1,54 @@
+"""Where an effective configuration listens, as far as the confirmation server needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .syntax import Directive
+
+
+def http_listens(tree: list[Directive]) -> Iterator[tuple[Directive, Directive]]:
+    """(server, listen) for all servers in the http context; a ``quic`` listen is another protocol and left out."""
+    for http in tree:
+        if http.name == "http":
+            for server in http.find("server"):
+                for listen in server.find("listen"):
+                    if listen.args and "quic" not in listen.args:
+                        yield server, listen
+
+
+def split_listen(word: str) -> tuple[str, str]:
+    """(address, port) of a ``listen``; ``*`` for every IPv4 address, an empty port for a unix socket."""
+    if word.startswith("unix:"):
+        return word, ""
+    if word.isdigit():
+        return "*", word
+    address, colon, port = word.rpartition(":")
+    if not colon or not port.isdigit():
+        return word, "80"
+    return ("*" if address in ("*", "0.0.0.0") else address), port  # noqa: S104
+
+
+def confirm_at(tree: list[Directive], own: str, chosen: str) -> str:
+    """The ``address:port`` at which the confirmation server needs no socket of its own, or one that nobody can hold.
+
+    nginx binds ``*:80`` once and serves more specific addresses of the same port from it. A port that nginx holds on
+    one IPv4 address can't be held by another program on all of them. A dual-stack ``[::]:port`` is in the way of both.
+    A unix socket would be simpler, but a killed master leaves its file behind, and nginx then refuses to start.
+    """
+    everywhere, somewhere, dual = set(), set(), set()
+    for _server, listen in http_listens(tree):
+        address, port = split_listen(listen.args[0])
+        if address == own:
+            continue
+        if address == "*":
+            everywhere.add(port)
+        elif address.startswith("["):
+            if "ipv6only=off" in listen.args:
+                dual.add(port)
+        elif port:
+            somewhere.add(port)
+    usable = sorted(everywhere, key=int) + sorted(somewhere - everywhere - dual, key=int)
+    if not usable:
+        return f"{own}:{'80' if '80' not in dual else '8009'}"
+    return chosen if chosen.rpartition(":")[2] in usable else f"{own}:{usable[0]}"

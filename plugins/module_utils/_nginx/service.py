@@ -1,0 +1,95 @@
+"""Reloads, starts and stops nginx through whatever looks after it on this host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+
+from .._errors import EdgeError
+from .installation import Installation, Processes
+
+METHODS = ("auto", "systemd", "sysvinit", "signal")
+
+
+@dataclass(frozen=True)
+class Service:
+    """How to command this nginx. ``method`` is systemd, sysvinit or signal (to the master itself)."""
+
+    method: str
+    name: str
+    nginx: Installation
+
+    def reload(self, running: Processes) -> None:
+        """Ask for a reload; that the command succeeded does not mean that nginx took the configuration."""
+        if self.method == "systemd":
+            _command(["systemctl", "reload", self.name])
+        elif self.method == "sysvinit":
+            _command(["service", self.name, "reload"])
+        else:
+            os.kill(running.master, signal.SIGHUP)
+
+    def start(self) -> None:
+        """Start nginx."""
+        if self.method == "systemd":
+            _command(["systemctl", "start", self.name])
+        elif self.method == "sysvinit":
+            _command(["service", self.name, "start"])
+        else:
+            _command(self.nginx.command())
+
+    def stop(self, running: Processes) -> None:
+        """Stop nginx, letting requests finish."""
+        if self.method == "systemd":
+            _command(["systemctl", "stop", self.name])
+        elif running.master:
+            os.kill(running.master, signal.SIGQUIT)
+
+
+def service(nginx: Installation, running: Processes, method: str = "auto", name: str = "nginx") -> Service:
+    """The service manager that owns this nginx; with ``auto`` the first of systemd, sysvinit, none that does.
+
+    A manager that is there but looks after another nginx, or none, must not be asked: its "reload" would succeed and
+    reach nobody.
+    """
+    if method == "auto":
+        if _systemd_owns(name, nginx, running):
+            method = "systemd"
+        elif not os.path.isdir("/run/systemd/system") and nginx.default_main and os.path.exists(f"/etc/init.d/{name}"):
+            method = "sysvinit" if shutil.which("service", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") else "signal"
+        else:
+            method = "signal"
+    return Service(method, name, nginx)
+
+
+def _systemd_owns(name: str, nginx: Installation, running: Processes) -> bool:
+    if not os.path.isdir("/run/systemd/system"):
+        return False
+    shown = subprocess.run(
+        ["systemctl", "show", name, "--property=LoadState", "--property=MainPID"], capture_output=True, text=True, timeout=20, check=False
+    )
+    facts = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
+    if running.master:
+        return facts.get("MainPID") == str(running.master)
+    return facts.get("LoadState") == "loaded" and nginx.default_main
+
+
+def _command(command: list[str]) -> None:
+    environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"}
+    try:
+        # output goes to no pipe: a daemon that inherits one keeps it open, and the reader waits for ever
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=90,
+            check=False,
+            env=environment,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EdgeError("it can't be run", where=" ".join(command), why=type(error).__name__) from None
+    if done.returncode:
+        raise EdgeError(f"it ended with {done.returncode}", where=" ".join(command))

@@ -1,0 +1,280 @@
+#!/usr/bin/python
+# Copyright: edgemesh maintainers
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""A set of nginx configuration files as one transaction."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_config
+short_description: Apply a set of nginx configuration files as one transaction
+version_added: 0.1.0
+description:
+  - Makes nginx serve exactly the given files, and the certificates and keys that they refer to, or leaves it as it was.
+  - The files are tested together with nginx's true main configuration before anything is touched. They then become a new
+    generation in a folder of their own, which a single link selects; nginx is reloaded; and the module waits until I(new)
+    workers answer with the generation's name, since a reload command that returned 0 proves nothing. When any of that
+    fails, the generation before is selected again, nginx reloaded, and that confirmed too.
+  - A journal is written before the first change, so that the next run repairs what a killed one left behind.
+  - Outside its folder it writes one file, which includes the folder's current generation. Files of the user's stay as they are.
+options:
+  name:
+    description:
+      - Name of the folder beside nginx's main file, and of the one file C(conf.d/<name>.conf) that includes it.
+    type: str
+    default: edgemesh
+  files:
+    description:
+      - The files of the configuration. What stands in files that end in C(.conf) and are in no sub-folder is read in the
+        C(http) context, in the order of their names; others can be included from those by C(<conf>/<name>/current/<path>).
+      - The list is the whole: a file that is no longer listed is gone with the next generation.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path relative to the generation's folder.
+        type: str
+        required: true
+      content:
+        description: The text. It is shown in diffs, so a private key in it is refused.
+        type: str
+        required: true
+  depends_on:
+    description:
+      - Absolute paths of files that the configuration refers to, certificates and keys above all.
+      - Their content is part of the generation. When it changes, the configuration is tested, reloaded and confirmed again;
+        no handler is needed.
+    type: list
+    elements: path
+    default: []
+  default_site:
+    description:
+      - What becomes of the site that the distribution puts there for a first visit
+        (C(sites-enabled/default), C(conf.d/default.conf)).
+      - V(disabled) puts it aside, and V(keep) as well as O(state=absent) put it back.
+    type: str
+    choices: [keep, disabled]
+    default: keep
+  state:
+    description:
+      - V(absent) removes the folder and the include and restores the default site.
+    type: str
+    choices: [present, absent]
+    default: present
+  start:
+    description: Start nginx where it isn't running. Otherwise the files are tested and put in place, but not confirmed.
+    type: bool
+    default: true
+  keep_generations:
+    description: How many generations stay on the disk, the current one included.
+    type: int
+    default: 3
+  timeout:
+    description: Seconds that each of these may take; waiting for another run's lock, a test, the new workers' answer.
+    type: int
+    default: 30
+  binary:
+    description: The nginx program, as a name or a path.
+    type: str
+    default: nginx
+  main:
+    description: The main configuration file, where nginx runs with another than it was built with (C(nginx -c)).
+    type: path
+  manager:
+    description:
+      - How nginx is reloaded and started.
+      - V(auto) takes systemd where it runs and owns this nginx, else a sysvinit script, else a signal to the master process.
+    type: str
+    choices: [auto, systemd, sysvinit, signal]
+    default: auto
+  service:
+    description: Name of nginx's service.
+    type: str
+    default: nginx
+attributes:
+  check_mode:
+    description: Runs without changing the host.
+    support: full
+    details:
+      - The configuration is tested in check mode as well, in a mount namespace, without touching the folder.
+      - Where nginx isn't installed yet, or files in O(depends_on) aren't there yet, the result has C(tested=false) and the reason.
+  diff_mode:
+    description: Shows the files before and after. Of O(depends_on) only the paths of changed files are shown.
+    support: full
+  idempotent:
+    description: A second run writes no file and reloads nothing.
+    support: full
+requirements:
+  - nginx >= 1.22
+  - Python >= 3.9
+  - root on the host
+notes:
+  - It talks to no cluster and needs no Kubernetes RBAC.
+  - A mount namespace needs CAP_SYS_ADMIN. Without it, as in most containers, the test runs with a copy of the main file, which
+    stands beside it for that moment.
+  - The new workers say which generation they serve on a loopback address of their own (127.101.0.0/16), preferably on a port
+    that nginx listens on anyway, so that no further socket is opened.
+seealso:
+  - module: edgemesh.nginx_istio.tls_secret_export
+author:
+  - edgemesh maintainers (@edgemesh)
+"""
+
+EXAMPLES = r"""
+- name: Serve one site, and reload when its certificate changes
+  edgemesh.nginx_istio.nginx_config:
+    files:
+      - path: shop.conf
+        content: "{{ lookup('ansible.builtin.template', 'shop.conf.j2') }}"
+    depends_on:
+      - /etc/edgemesh/tls/edgemesh/shop-public/tls.crt
+      - /etc/edgemesh/tls/edgemesh/shop-public/tls.key
+    default_site: disabled
+
+- name: Put everything back as it was
+  edgemesh.nginx_istio.nginx_config:
+    state: absent
+"""
+
+RETURN = r"""
+generation:
+  description: The generation that nginx serves, or in check mode would serve; a number and a digest over files and material.
+  returned: O(state=present)
+  type: str
+  sample: 0007-1f2e3d4c5b6a
+previous_generation:
+  description: The generation that was confirmed before this run.
+  returned: always
+  type: str
+  sample: 0006-0a1b2c3d4e5f
+tested:
+  description: Whether nginx tested this configuration in this run. An unchanged configuration isn't tested again.
+  returned: always
+  type: bool
+tested_how:
+  description: V(namespace) or V(beside_main); see the notes.
+  returned: when tested
+  type: str
+not_tested_reason:
+  description: Why a changed configuration was not tested.
+  returned: when changed and not tested
+  type: str
+confirmed:
+  description: Whether workers answered with this generation.
+  returned: always
+  type: bool
+repaired:
+  description: Whether an earlier run had been killed half-way.
+  returned: always
+  type: bool
+material_changed:
+  description: Files in O(depends_on) that differ from those of the previous generation.
+  returned: always
+  type: list
+  elements: str
+files:
+  description: Absolute paths under which nginx reads the files.
+  returned: always
+  type: list
+  elements: str
+nginx_version:
+  description: The version of nginx, null where none is installed.
+  returned: always
+  type: str
+  sample: 1.22.1
+"""
+
+import os
+from typing import Any
+
+from ..module_utils import _ansible
+from ..module_utils._nginx import values
+from ..module_utils._nginx.generations import Store, desired
+from ..module_utils._nginx.installation import discover
+from ..module_utils._nginx.service import METHODS
+from ..module_utils._nginx.transaction import Outcome, Transaction
+
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "default": "edgemesh"},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "str", "required": True}, "content": {"type": "str", "required": True}},
+    },
+    "depends_on": {"type": "list", "elements": "path", "default": []},
+    "default_site": {"type": "str", "choices": ["keep", "disabled"], "default": "keep"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "start": {"type": "bool", "default": True},
+    "keep_generations": {"type": "int", "default": 3},
+    "timeout": {"type": "int", "default": 30},
+    "binary": {"type": "str", "default": "nginx"},
+    "main": {"type": "path"},
+    "manager": {"type": "str", "choices": list(METHODS), "default": "auto"},
+    "service": {"type": "str", "default": "nginx"},
+}
+
+
+def differences(outcome: Outcome) -> list[dict[str, str]]:
+    """What ``--diff`` shows: each file that differs, and the names of changed material."""
+    shown = []
+    for path in sorted({*outcome.before, *outcome.after}):
+        before, after = outcome.before.get(path, ""), outcome.after.get(path, "")
+        if before != after:
+            shown.append({"before_header": path, "after_header": path, "before": before, "after": after})
+    if outcome.material_changed:
+        shown.append({"before": "", "after": "".join(f"{path}\n" for path in outcome.material_changed), "after_header": "changed material"})
+    return shown
+
+
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Apply the change and say what it did."""
+    name = values.name(params["name"], "name")
+    nginx = discover(params["binary"], params["main"] or "")
+    store = Store(nginx.folder if nginx else os.path.dirname(params["main"] or "/etc/nginx/nginx.conf"), name)
+    transaction = Transaction(
+        store=store,
+        nginx=nginx,
+        name=name,
+        check=module.check_mode,
+        start=params["start"],
+        timeout=params["timeout"],
+        keep=params["keep_generations"],
+        method=params["manager"],
+        unit=values.name(params["service"], "service"),
+    )
+    if params["state"] == "absent":
+        outcome = transaction.absent()
+    else:
+        outcome = transaction.present(desired(params["files"], params["depends_on"], params["default_site"]))
+    for warning in outcome.warnings:
+        module.warn(warning)
+    result: dict[str, Any] = {
+        "changed": outcome.changed,
+        "previous_generation": outcome.previous,
+        "tested": outcome.tested,
+        "confirmed": outcome.confirmed,
+        "repaired": outcome.repaired,
+        "material_changed": outcome.material_changed,
+        "files": sorted(outcome.after),
+        "nginx_version": nginx.version_text if nginx else None,
+    }
+    if params["state"] == "present":
+        result["generation"] = outcome.generation
+    if outcome.tested:
+        result["tested_how"] = outcome.how_tested
+    if outcome.not_tested:
+        result["not_tested_reason"] = outcome.not_tested
+    if outcome.changed:
+        result["diff"] = differences(outcome)
+    return result
+
+
+def main() -> None:
+    """Entry point."""
+    _ansible.run(work, argument_spec=ARGUMENTS)
+
+
+if __name__ == "__main__":
+    main()
