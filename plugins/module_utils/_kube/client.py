@@ -1,0 +1,465 @@
+"""The Kubernetes API as verbs on plain dictionaries; every call is repeated within one deadline while that can help."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Optional
+
+from .._errors import EdgeError
+from .deadline import Backoff, Deadline
+from .errors import ApiError, from_answer
+from .labels import FIELD_MANAGER
+from .manifests import Manifest, contains, normalise
+from .resources import Resource, from_crd, known
+from .text import clean
+from .transport import READ_TIMEOUT, Answer, Transport
+
+__all__ = ["ApiError", "Client"]
+
+#: Seconds for which a cluster that never answered is tried; later faults may last until the deadline.
+FIRST_CONTACT = 20.0
+#: Objects in one page of a LIST.
+PAGE = 500
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+_CONTENT_TYPES = {
+    "apply": "application/apply-patch+yaml",
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+_WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
+
+
+class Client:
+    """Made by :func:`.connection.connect`; used by several threads at once.
+
+    Objects are dictionaries as the API gives them. ``kind`` alone names well-known kinds; ``api_version`` is needed for
+    others, and for ``Gateway``, which Istio and the Gateway API both have.
+
+    :ivar deadline: all calls share it.
+    :ivar warnings: the API's warnings, each once, in order; for ``module.warn``.
+    :ivar field_manager: who applies.
+    """
+
+    def __init__(self, transport: Transport, deadline: Deadline, *, renew: Optional[Callable[[Transport], Transport]] = None) -> None:
+        self._transport = transport
+        self._renew = renew
+        self.deadline = deadline
+        self.field_manager = FIELD_MANAGER
+        self.warnings: list[str] = []
+        self._lock = threading.Lock()
+        self._learnt: dict[tuple[str, str], Resource] = {}
+
+    # -- kinds ---------------------------------------------------------------------------------------------------------
+
+    def resource(self, kind: str, api_version: Optional[str] = None) -> Resource:
+        """Where the API keeps ``kind``; asks the server (once) only for kinds that we do not know.
+
+        :raises ApiError: with status 404 when the cluster does not know the kind.
+        """
+        if api_version is None:
+            found = known(kind)
+            if found is None:
+                raise EdgeError(f"which kind {clean(kind, 100)} is meant is not clear", fix="Give its api_version")
+            return found
+        with self._lock:
+            learnt = self._learnt.get((api_version, kind))
+        return learnt or known(kind, api_version) or self._discover(kind, api_version)
+
+    def learn(self, crd: dict[str, Any]) -> None:
+        """Kinds that a CustomResourceDefinition of this run will make."""
+        with self._lock:
+            for resource in from_crd(crd):
+                self._learnt[(resource.api_version, resource.kind)] = resource
+
+    def _discover(self, kind: str, api_version: str) -> Resource:
+        where = f"{clean(kind, 100)} of {clean(api_version, 100)}"
+        if not re.fullmatch(r"[a-z0-9.-]+(/[a-z0-9]+)?", api_version) or api_version.count("/") > 1:
+            raise EdgeError("this is no API version", where=where, fix="Write it as group/version, or v1")
+        path = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
+        try:
+            answer = self._call("GET", path, where=where)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            raise ApiError(
+                f"the cluster does not serve {clean(api_version, 100)}",
+                status=404,
+                reason="NotFound",
+                where=where,
+                code="GROUP_NOT_FOUND",
+                fix="Install what provides it (its CRDs), or correct apiVersion",
+            ) from None
+        resources = [each for each in answer.get("resources") or [] if isinstance(each, dict) and "/" not in each.get("name", "/")]
+        with self._lock:
+            for each in resources:
+                resource = Resource(api_version, str(each.get("kind")), str(each["name"]), bool(each.get("namespaced")))
+                self._learnt.setdefault((api_version, resource.kind), resource)
+            found = self._learnt.get((api_version, kind))
+        if found is None:
+            kinds = ", ".join(sorted({str(each.get("kind")) for each in resources}))
+            raise ApiError(
+                "the cluster does not know this kind",
+                status=404,
+                reason="NotFound",
+                where=where,
+                why=f"{clean(api_version, 100)} has {clean(kinds, 500)}" if kinds else "",
+                code="KIND_NOT_FOUND",
+                fix="Install what provides it (its CRDs), or correct kind and apiVersion",
+            )
+        return found
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def get(self, kind: str, name: str, namespace: Optional[str] = None, api_version: Optional[str] = None) -> Optional[dict[str, Any]]:
+        """One object, or None when it (or its namespace) does not exist.
+
+        :raises ApiError: also with status 404 when the cluster does not know the kind.
+        """
+        resource = self.resource(kind, api_version)
+        where = resource.title(namespace, name)
+        _check_place(resource, namespace, name, where)
+        try:
+            return self._call("GET", resource.path(namespace, name), where=where, verbs=("get",), resource=resource, namespace=namespace)
+        except ApiError as error:
+            if error.status == 404 and error.code != "KIND_NOT_FOUND":
+                return None
+            raise
+
+    def list(
+        self,
+        kind: str,
+        namespace: Optional[str] = None,
+        labels: Optional[str] = None,
+        fields: Optional[str] = None,
+        api_version: Optional[str] = None,
+        *,
+        metadata_only: bool = False,
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects of a kind, in a namespace or everywhere, and the list's resourceVersion (where a watch goes on from).
+
+        :param labels: label selector. :param fields: field selector.
+        :param metadata_only: leave the objects' content on the server.
+        :raises ApiError: with status 404 when the cluster does not know the kind.
+        """
+        resource = self.resource(kind, api_version)
+        where = f"{resource.plural}" + (f" in namespace {clean(namespace, 253)}" if namespace else "")
+        query = _selectors(labels, fields)
+        accept = f"{METADATA_LIST},application/json;q=0.9" if metadata_only else "application/json"
+        items: list[dict[str, Any]] = []
+        more = ""
+        while True:
+            page = {**query, "limit": str(PAGE), **({"continue": more} if more else {})}
+            try:
+                answer = self._call(
+                    "GET",
+                    resource.path(namespace),
+                    page,
+                    accept=accept,
+                    where=where,
+                    verbs=("get", "list", "watch"),
+                    resource=resource,
+                    namespace=namespace,
+                )
+            except ApiError as error:
+                if error.status == 410 and more:  # the pages took longer than the server keeps history: start again
+                    items, more = [], ""
+                    continue
+                raise
+            for item in answer.get("items") or []:
+                item["apiVersion"], item["kind"] = resource.api_version, resource.kind
+                items.append(item)
+            metadata = answer.get("metadata") or {}
+            more = metadata.get("continue") or ""
+            if not more:
+                return items, str(metadata.get("resourceVersion") or "")
+
+    def watch(
+        self,
+        kind: str,
+        namespace: Optional[str] = None,
+        labels: Optional[str] = None,
+        fields: Optional[str] = None,
+        api_version: Optional[str] = None,
+        *,
+        resource_version: str,
+        timeout: float = 60.0,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Changes since ``resource_version`` as ``(ADDED | MODIFIED | DELETED | BOOKMARK, object)``, for ``timeout`` seconds at most.
+
+        One attempt, not repeated: who watches lists again. Ends quietly when the server ends it.
+
+        :raises ApiError: when it can't start, when the connection breaks, and for an ERROR event (410 = list again).
+        """
+        resource = self.resource(kind, api_version)
+        where = f"watch on {resource.plural}" + (f" in namespace {clean(namespace, 253)}" if namespace else "")
+        seconds = max(1, int(min(timeout, max(self.deadline.remaining, 1.0))))
+        query = {
+            **_selectors(labels, fields),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(seconds),
+        }
+        answer, lines = self._transport.stream(resource.path(namespace), query, read_timeout=seconds + 1.0, where=where)
+        if answer.status != 200:
+            raise self._error(answer, where=where, verbs=("get", "list", "watch"), resource=resource, namespace=namespace)
+        for line in lines:
+            try:
+                event = json.loads(line)
+                event_type, item = event["type"], event["object"]
+                metadata = item.get("metadata") or {}
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise ApiError(
+                    "the watch sent something that is no event", status=0, where=where, code="BROKEN_ANSWER", transient=True
+                ) from None
+            if event_type == "ERROR":
+                status = item.get("code") if isinstance(item.get("code"), int) else 500
+                raise from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
+            if event_type != "BOOKMARK" and not metadata.get("name"):
+                continue
+            item["apiVersion"], item["kind"] = resource.api_version, resource.kind
+            yield event_type, item
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def apply(self, manifest: Manifest, force: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        """Server-side apply. A ``metadata.resourceVersion`` in the manifest makes the server refuse if the object changed since.
+
+        :param force: take over fields that another manager owns.
+        :raises ApiError: ``code`` CONFLICT (with ``conflicts``), MODIFIED, INVALID, ...
+        """
+        manifest = normalise(manifest)
+        query = {"fieldManager": self.field_manager, **({"force": "true"} if force else {}), **({"dryRun": "All"} if dry_run else {})}
+        return self._write("PATCH", manifest, query, "apply", verbs=("create", "get", "patch"))
+
+    def create(self, manifest: Manifest) -> dict[str, Any]:
+        """Make an object that must not exist.
+
+        :raises ApiError: ``code`` ALREADY_EXISTS. An attempt whose answer was lost is recognised and isn't an error.
+        """
+        manifest = normalise(manifest)
+        try:
+            return self._write("POST", manifest, {"fieldManager": self.field_manager}, "", verbs=("create",))
+        except ApiError as error:
+            if error.code == "ALREADY_EXISTS" and error.repeated:
+                return self._as_sent(manifest, error)
+            raise
+
+    def replace(self, manifest: Manifest) -> dict[str, Any]:
+        """Put the whole object in place of the one with the manifest's ``metadata.resourceVersion``.
+
+        :raises ApiError: ``code`` MODIFIED when it changed since.
+        """
+        manifest = normalise(manifest)
+        try:
+            return self._write("PUT", manifest, {"fieldManager": self.field_manager}, "", verbs=("get", "update"))
+        except ApiError as error:
+            if error.code == "MODIFIED" and error.repeated:
+                return self._as_sent(manifest, error)
+            raise
+
+    def patch(
+        self, kind: str, name: str, namespace: Optional[str], body: Any, type: str = "merge", api_version: Optional[str] = None
+    ) -> dict[str, Any]:
+        """Patch by ``type`` merge, json or strategic."""
+        resource = self.resource(kind, api_version)
+        where = resource.title(namespace, name)
+        _check_place(resource, namespace, name, where)
+        return self._call(
+            "PATCH",
+            resource.path(namespace, name),
+            {"fieldManager": self.field_manager},
+            body=_encode(body, where),
+            content_type=_CONTENT_TYPES[type],
+            where=where,
+            verbs=("get", "patch"),
+            resource=resource,
+            namespace=namespace,
+            hidden=_hidden(resource, body),
+        )
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: Optional[str] = None,
+        uid: Optional[str] = None,
+        api_version: Optional[str] = None,
+        *,
+        propagation: str = "Background",
+        dry_run: bool = False,
+    ) -> None:
+        """Delete; an object that isn't there is fine, and so is one with another ``uid`` (a successor of the one meant)."""
+        resource = self.resource(kind, api_version)
+        where = resource.title(namespace, name)
+        _check_place(resource, namespace, name, where)
+        options = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": propagation,
+            **({"preconditions": {"uid": uid}} if uid else {}),
+            **({"dryRun": ["All"]} if dry_run else {}),
+        }
+        try:
+            self._call(
+                "DELETE",
+                resource.path(namespace, name),
+                body=_encode(options, where),
+                content_type="application/json",
+                where=where,
+                verbs=("delete", "get"),
+                resource=resource,
+                namespace=namespace,
+                precondition=bool(uid),
+            )
+        except ApiError as error:
+            if error.status == 404:
+                return
+            there = self.get(kind, name, namespace, api_version) if error.status == 409 else {}
+            if there is None or (there and (there["metadata"].get("uid") != uid or there["metadata"].get("deletionTimestamp"))):
+                return
+            raise
+
+    def _write(self, method: str, manifest: Manifest, query: dict[str, str], patch: str, *, verbs: tuple[str, ...]) -> dict[str, Any]:
+        metadata = manifest["metadata"]
+        resource = self.resource(manifest["kind"], manifest["apiVersion"])
+        name, namespace = metadata["name"], metadata.get("namespace") if resource.namespaced else None
+        where = resource.title(namespace, name)
+        _check_place(resource, namespace, name, where)
+        return self._call(
+            method,
+            resource.path(namespace, "" if method == "POST" else name),
+            query,
+            body=_encode(manifest, where),
+            content_type=_CONTENT_TYPES.get(patch, "application/json"),
+            where=where,
+            verbs=verbs,
+            resource=resource,
+            namespace=namespace,
+            hidden=_hidden(resource, manifest),
+            precondition="resourceVersion" in metadata,
+        )
+
+    def _as_sent(self, manifest: Manifest, error: ApiError) -> dict[str, Any]:
+        metadata = manifest["metadata"]
+        there = self.get(manifest["kind"], metadata["name"], metadata.get("namespace"), manifest["apiVersion"])
+        wanted = {**manifest, "metadata": {key: value for key, value in metadata.items() if key != "resourceVersion"}}
+        if there is None or not contains(there, wanted):
+            raise error
+        return there
+
+    # -- one call ------------------------------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Optional[dict[str, str]] = None,
+        *,
+        body: Optional[bytes] = None,
+        content_type: str = "",
+        accept: str = "application/json",
+        where: str = "",
+        **context: Any,
+    ) -> dict[str, Any]:
+        """Send until there is an answer that counts, and return its object; ``context`` goes to :func:`from_answer`."""
+        backoff = Backoff(self.deadline)
+        attempts, ambiguous, renewed = 0, False, False
+        while True:
+            attempts += 1
+            transport = self._transport
+            try:
+                answer = transport.send(
+                    method,
+                    path,
+                    query or {},
+                    body=body,
+                    content_type=content_type,
+                    accept=accept,
+                    read_timeout=max(1.0, min(READ_TIMEOUT, self.deadline.remaining)),
+                    where=where,
+                )
+                self._note_warnings(answer)
+                if answer.status < 400:
+                    return answer.json(where)
+                raise self._error(answer, where=where, **context)
+            except ApiError as error:
+                error.repeated = ambiguous
+                if error.status == 401 and self._renew and not renewed:
+                    renewed = True
+                    self._transport = self._renew(transport)
+                    continue
+                lost = not transport.proven and self.deadline.spent > FIRST_CONTACT
+                if not error.transient or lost or not backoff.pause(error.retry_after):
+                    raise _last(error, attempts, self.deadline, transport) from None
+                ambiguous = ambiguous or error.ambiguous
+
+    def _error(self, answer: Answer, **context: Any) -> ApiError:
+        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), **context)
+
+    def _note_warnings(self, answer: Answer) -> None:
+        for header in answer.headers.getlist("Warning"):
+            for found in _WARNING.finditer(header):
+                text = clean(re.sub(r"\\(.)", r"\1", found[1]), 500)
+                with self._lock:
+                    if text not in self.warnings:
+                        self.warnings.append(text)
+
+
+def _last(error: ApiError, attempts: int, deadline: Deadline, transport: Transport) -> ApiError:
+    """The error to give up with: it says how often this was tried, or since when the token is too old."""
+    more = ""
+    if error.transient and attempts > 1:
+        more = f"tried {attempts} times in {deadline.spent:.0f} s"
+    elif error.status == 401:
+        more = transport.token_expiry()
+    error.why = "; ".join(part for part in (error.why, more) if part)
+    error.args = (error.sentence,)
+    return error
+
+
+def _selectors(labels: Optional[str], fields: Optional[str]) -> dict[str, str]:
+    return {**({"labelSelector": labels} if labels else {}), **({"fieldSelector": fields} if fields else {})}
+
+
+def _check_place(resource: Resource, namespace: Optional[str], name: str, where: str) -> None:
+    """What the URL needs; the API server judges the rest."""
+    if resource.namespaced and not namespace:
+        raise EdgeError("metadata.namespace is missing", where=where, fix="Give the object a namespace")
+    for part in (name, namespace or ""):
+        if part in (".", "..") or "/" in part or "%" in part:
+            raise EdgeError("this name can't be an object's", where=clean(where, 300), why="it has / or %, or is . or ..")
+
+
+def _encode(body: Any, where: str) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EdgeError(
+            "this can't be written as JSON", where=where, why=f"{type(error).__name__}: a date, NaN, binary data, or too deep"
+        ) from None
+
+
+def _hidden(resource: Resource, body: Any) -> tuple[str, ...]:
+    """Values of a Secret that an answer might quote; short ones can't be told from the words around them, but say little either."""
+    if resource.kind != "Secret" or resource.group:
+        return ()
+    found: list[str] = []
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict):
+            for item in value.values():
+                collect(item)
+        elif isinstance(value, list):
+            for item in value:
+                collect(item)
+        elif isinstance(value, str) and len(value) > 3:
+            found.append(value)
+
+    collect([value for field, value in body.items() if field in ("data", "stringData")] if isinstance(body, dict) else body)
+    return tuple(sorted(found, key=len, reverse=True))

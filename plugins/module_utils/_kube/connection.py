@@ -1,0 +1,378 @@
+"""Ways into a cluster: kubernetes.core's option names and K8S_AUTH_* variables, read by the ``kubernetes`` package.
+
+The package loads configuration and credentials (kubeconfig files and dictionaries, contexts, exec plugins, OIDC, token
+files, in-cluster, proxies) and is imported only here, only when a connection is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import socket
+import ssl
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+from .._errors import EdgeError
+from .client import Client
+from .deadline import Deadline
+from .text import clean
+from .transport import Transport
+
+#: Parallel requests to the API server, unless a module has its own option.
+CONCURRENCY = 6
+#: Seconds for a task, unless a module has its own option.
+TIMEOUT = 120
+
+#: AnsibleModule's argument_spec of the options in the documentation fragment kube_connection.
+CONNECTION_ARGUMENTS: dict[str, Any] = {
+    # As a dictionary it holds credentials: hidden whole here, all but the credentials made visible again by unhide().
+    "kubeconfig": {"type": "raw", "no_log": True},
+    "context": {"type": "str"},
+    "host": {"type": "str"},
+    "api_key": {"type": "str", "no_log": True},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
+    "x509_strict": {"type": "bool"},
+    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"]},
+    "client_cert": {"type": "path", "aliases": ["cert_file"]},
+    "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
+    "proxy": {"type": "str"},
+    "no_proxy": {"type": "str"},
+    "proxy_headers": {
+        "type": "dict",
+        "options": {
+            "proxy_basic_auth": {"type": "str", "no_log": True},
+            "basic_auth": {"type": "str", "no_log": True},
+            "user_agent": {"type": "str"},
+        },
+    },
+    "persist_config": {"type": "bool"},
+    "impersonate_user": {"type": "str"},
+    "impersonate_groups": {"type": "list", "elements": "str"},
+}
+
+_SECRET_KEYS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret", "value"})
+
+
+def connect(params: dict[str, Any], *, deadline: Optional[Deadline] = None) -> Client:
+    """A client for the cluster that ``params`` and the environment name.
+
+    :param params: a module's parameters; those of :data:`CONNECTION_ARGUMENTS` count, and ``timeout`` (seconds).
+    :raises EdgeError: when the library is missing, there is no usable configuration, or credentials can't be had.
+        The first request is made later: an unreachable cluster shows then.
+    """
+    credentials = Credentials(given(params))
+    return Client(credentials.transport, deadline or Deadline(float(params.get("timeout") or TIMEOUT)), renew=credentials.renew)
+
+
+def unhide(no_log_values: set[str], params: dict[str, Any]) -> None:
+    """Make Ansible hide a kubeconfig dictionary's credentials only, not each of its words wherever they occur.
+
+    :param no_log_values: AnsibleModule's own set.
+    """
+    config = params.get("kubeconfig")
+    if config is None:
+        return
+    secrets = set(_strings(_config_dict(config), secret_only=True))
+    if isinstance(config, str) and not _is_text(config):
+        no_log_values.discard(config)
+    no_log_values.difference_update(set(_strings(config)) - secrets)
+    no_log_values.update(secrets)
+
+
+def given(params: dict[str, Any]) -> dict[str, Any]:
+    """Options that are set, from ``params`` or else from the K8S_AUTH_* variables that kubernetes.core reads."""
+    found: dict[str, Any] = {}
+    for option, spec in CONNECTION_ARGUMENTS.items():
+        value = params.get(option)
+        if option == "proxy_headers":
+            value = {name: word for name, word in (value or {}).items() if word is not None} or _proxy_headers_from_environment(spec)
+        elif value is None:
+            names = [option, *spec.get("aliases", [])]
+            value = next((os.environ[f"K8S_AUTH_{name.upper()}"] for name in names if os.environ.get(f"K8S_AUTH_{name.upper()}")), None)
+            if value is not None and spec["type"] == "bool":
+                value = value.strip().lower() not in ("0", "false", "no", "off", "n", "f")
+            elif value is not None and spec["type"] == "list":
+                value = [word.strip() for word in value.split(",") if word.strip()]
+        if value not in (None, "", {}, []):
+            found[option] = value
+    return found
+
+
+def _proxy_headers_from_environment(spec: dict[str, Any]) -> dict[str, str]:
+    words = {name: os.environ.get(f"K8S_AUTH_PROXY_HEADERS_{name.upper()}") for name in spec["options"]}
+    return {name: word for name, word in words.items() if word}
+
+
+class Credentials:
+    """Loads the configuration, and again when the server no longer accepts what it gave (a rotated token, a new exec run)."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self.transport = self._load()
+
+    def renew(self, used: Transport) -> Transport:
+        """A transport with fresh credentials; one load serves all threads whose ``used`` one was refused."""
+        with self._lock:
+            if self.transport is used:
+                self.transport = self._load()
+            return self.transport
+
+    def _load(self) -> Transport:
+        kubernetes = _library()
+        folder = tempfile.mkdtemp(prefix="edgemesh-")
+        try:
+            configuration = _configuration(kubernetes, self._options, folder)
+            context = _tls(configuration, self._options) if configuration.host.startswith("https") else None
+        finally:
+            # The package writes embedded certificates and keys to files, because Python's ssl reads nothing else.
+            shutil.rmtree(folder, ignore_errors=True)
+        return Transport(configuration.host, _pool(kubernetes, configuration, context), self._headers(configuration))
+
+    def _headers(self, configuration: Any) -> Any:
+        fixed: list[tuple[str, str]] = []
+        if "impersonate_user" in self._options:
+            fixed.append(("Impersonate-User", self._options["impersonate_user"]))
+        fixed += [("Impersonate-Group", group) for group in self._options.get("impersonate_groups", [])]
+        if configuration.username and configuration.password and not configuration.api_key:
+            fixed.append(("Authorization", configuration.get_basic_auth_token()))
+        lock = threading.Lock()
+
+        def headers() -> list[tuple[str, str]]:
+            # The package's hook reads a rotated token file or runs the exec plugin again shortly before a token expires.
+            with lock:
+                settings = configuration.auth_settings().values()
+            return fixed + [(each["key"], each["value"]) for each in settings if each["in"] == "header" and each["value"]]
+
+        return headers
+
+
+def _library() -> Any:
+    try:
+        import kubernetes.client.rest
+        import kubernetes.config
+    except ImportError as error:
+        raise EdgeError(
+            f"the Python library {(error.name or 'kubernetes').partition('.')[0]} is missing",
+            where=f"{sys.executable} on {socket.gethostname()}",
+            fix="Install it there (pip install kubernetes), or run the task where it is (delegate_to localhost, ansible_playbook_python)",
+            code="LIBRARY_MISSING",
+        ) from None
+    return kubernetes
+
+
+def _configuration(kubernetes: Any, options: dict[str, Any], folder: str) -> Any:
+    configuration = kubernetes.client.Configuration()
+    own_credentials = "host" in options and (
+        "api_key" in options or {"username", "password"} <= options.keys() or {"client_cert", "client_key"} <= options.keys()
+    )
+    if not own_credentials:
+        _load_configuration(kubernetes, options, configuration, folder)
+    names = {
+        "host": "host",
+        "username": "username",
+        "password": "password",
+        "validate_certs": "verify_ssl",
+        "ca_cert": "ssl_ca_cert",
+        "client_cert": "cert_file",
+        "client_key": "key_file",
+        "proxy": "proxy",
+        "no_proxy": "no_proxy",
+    }
+    for option, attribute in names.items():
+        if option in options:
+            setattr(configuration, attribute, options[option])
+    if "api_key" in options:
+        configuration.api_key = {"authorization": f"Bearer {options['api_key']}"}
+        configuration.refresh_api_key_hook = None
+    if "proxy_headers" in options:
+        import urllib3
+
+        configuration.proxy_headers = urllib3.make_headers(**options["proxy_headers"])
+    return configuration
+
+
+def _load_configuration(kubernetes: Any, options: dict[str, Any], configuration: Any, folder: str) -> None:
+    config = kubernetes.config
+    if "kubeconfig" not in options and "context" not in options:
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+            return
+        except config.ConfigException:
+            pass  # not in a pod
+    source = options.get("kubeconfig")
+    common = {
+        "context": options.get("context"),
+        "client_configuration": configuration,
+        "persist_config": options.get("persist_config", False),
+        "temp_file_path": folder,
+    }
+    text = source if isinstance(source, str) and not _is_text(source) else None
+    path = text or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    where = "kubeconfig" if source is not None and text is None else f"kubeconfig {clean(path, 300)} on {socket.gethostname()}"
+    with _complaints() as complaints:
+        try:
+            if source is not None and text is None:
+                config.load_kube_config_from_dict(_config_dict(source), **common)
+            else:
+                config.load_kube_config(config_file=path, **common)
+        except Exception as error:
+            raise _config_error(error, path if source is None or text else "", where, options) from None
+    if complaints:
+        # The package logs a failing exec plugin and goes on as nobody, which ends as a puzzling 401 or 403.
+        raise EdgeError(
+            "the credentials of the kubeconfig can't be had",
+            where=where,
+            why=complaints[-1],
+            fix="Log in again, or mend its exec plugin",
+            code="CREDENTIALS",
+        )
+
+
+def _config_dict(source: Any) -> Any:
+    """A kubeconfig given as a dictionary, or as its text."""
+    if not isinstance(source, str) or not _is_text(source):
+        return source
+    import yaml
+
+    try:
+        return yaml.safe_load(source)
+    except yaml.YAMLError as error:
+        raise _not_yaml(error, "kubeconfig") from None
+
+
+def _is_text(source: str) -> bool:
+    return "\n" in source or source.lstrip().startswith("{")
+
+
+def _not_yaml(error: Any, where: str) -> EdgeError:
+    # The parser's own message quotes the line, which may hold a token.
+    mark = getattr(error, "problem_mark", None)
+    return EdgeError(
+        "this is not YAML", where=where, why=f"line {mark.line + 1}, column {mark.column + 1}" if mark else "", code="NO_CONFIGURATION"
+    )
+
+
+def _config_error(error: Exception, path: str, where: str, options: dict[str, Any]) -> EdgeError:
+    if type(error).__module__.startswith("yaml"):
+        return _not_yaml(error, where)
+    if path and not any(os.path.exists(os.path.expanduser(each)) for each in path.split(os.pathsep) if each):
+        return EdgeError(
+            "there is no kubeconfig",
+            where=where,
+            why="" if "kubeconfig" in options else "no connection option, no K8S_AUTH_* variable, not in a pod",
+            fix="Give kubeconfig (path or dictionary), or host and api_key, or set K8S_AUTH_*; paths count on the host that runs the task",
+            code="NO_CONFIGURATION",
+        )
+    if isinstance(error, OSError):
+        return EdgeError(
+            "the kubeconfig can't be read", where=where, why=f"{error.filename or ''}: {error.strerror}", code="NO_CONFIGURATION"
+        )
+    # The package's messages name where in the file, and quote the whole entry with its token for that.
+    text = str(error)
+    if missing := re.search(r"Expected object with name (\S+) in", text):
+        return EdgeError(
+            f"it has no entry named {clean(missing[1], 200)}",
+            where=where,
+            fix="Correct the context or the kubeconfig",
+            code="NO_CONFIGURATION",
+        )
+    if missing := re.search(r"Expected key (\S+) in", text):
+        return EdgeError(f"it lacks {clean(missing[1], 200)}", where=where, fix="Correct the kubeconfig", code="NO_CONFIGURATION")
+    why = clean(text.partition("{")[0], 300) if type(error).__name__ == "ConfigException" else type(error).__name__
+    return EdgeError("the kubeconfig can't be used", where=where, why=why, code="NO_CONFIGURATION")
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What the package logs as an error meanwhile."""
+    found: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(clean(record.getMessage(), 300))
+
+    handler = Collect(level=logging.ERROR)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield found
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def _tls(configuration: Any, options: dict[str, Any]) -> ssl.SSLContext:
+    """One TLS context for all connections: loading the CA for each would cost more than the handshake."""
+    try:
+        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None, cadata=getattr(configuration, "ca_cert_data", None))
+    except (OSError, ValueError) as error:
+        raise _file_error("the cluster's CA", configuration.ssl_ca_cert, error) from None
+    if options.get("x509_strict") is not None:
+        strict = ssl.VERIFY_X509_STRICT
+        context.verify_flags = context.verify_flags | strict if options["x509_strict"] else context.verify_flags & ~strict
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        try:
+            context.load_cert_chain(configuration.cert_file, configuration.key_file or None, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise _file_error("the client certificate and its key", f"{configuration.cert_file}, {configuration.key_file}", error) from None
+    return context
+
+
+def _file_error(what: str, path: Any, error: Exception) -> EdgeError:
+    why = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else getattr(error, "reason", "") or "no PEM"
+    return EdgeError(f"{what} can't be used", where=clean(path, 300), why=clean(why, 200), code="CREDENTIALS")
+
+
+def _pool(kubernetes: Any, configuration: Any, context: Optional[ssl.SSLContext]) -> Any:
+    import urllib3
+
+    # A watch for each kind comes on top of the parallel requests.
+    options: dict[str, Any] = {"maxsize": 32, "retries": False}
+    if context is not None:
+        options.update(ssl_context=context, cert_reqs=context.verify_mode)
+        if not configuration.verify_ssl:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        if getattr(configuration, "assert_hostname", None) is not None:
+            options["assert_hostname"] = configuration.assert_hostname
+        if getattr(configuration, "tls_server_name", None):
+            options["server_hostname"] = configuration.tls_server_name
+    # A dead peer is noticed although nothing is being sent.
+    keepalive = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            keepalive.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    options["socket_options"] = [*urllib3.connection.HTTPConnection.default_socket_options, *keepalive]
+    proxy = configuration.proxy
+    no_proxy = getattr(configuration, "no_proxy", None) or ""
+    if proxy and not kubernetes.client.rest.should_bypass_proxies(configuration.host, no_proxy=no_proxy):
+        if proxy.partition("://")[0].lower().startswith("socks"):
+            from urllib3.contrib.socks import SOCKSProxyManager
+
+            return SOCKSProxyManager(proxy, headers=configuration.proxy_headers, **options)
+        return urllib3.ProxyManager(proxy, proxy_headers=configuration.proxy_headers, **options)
+    return urllib3.PoolManager(**options)
+
+
+def _strings(value: Any, *, secret_only: bool = False) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, (dict, list)):
+                yield from _strings(item, secret_only=secret_only)
+            elif item is not None and (not secret_only or key in _SECRET_KEYS):
+                yield str(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item, secret_only=secret_only)
+    elif value is not None and not secret_only:
+        yield str(value)
