@@ -1,0 +1,82 @@
+"""Many paths at once, each as often as asked, within one deadline."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from . import tls
+from .expect import meets
+from .observation import Observation
+from .spec import Path
+from .wire import Attempt
+
+_PAUSE = 0.2  # seconds between attempts that wait for a change
+_CA_FILE_LIMIT = 4 * 1024 * 1024
+
+
+def probe(
+    paths: list[Path], *, timeout: float, deadline: float, wait: float = 0, concurrency: int = 8, foreign: str | None = None
+) -> list[list[dict[str, Any]]]:
+    """Probe every path; returns for each, in order, the different things seen (see :func:`_series`).
+
+    :param timeout: seconds for one attempt.
+    :param deadline: seconds for everything; what it cut off is ``not_tested``.
+    :param wait: seconds for which a path may be tried again until it shows ``consecutive`` times what is expected.
+    :param foreign: PEM of the throw-away certificate and key.
+    """
+    until = time.monotonic() + deadline
+    memory = tls.Memory(foreign)
+    try:
+        with ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(paths) or 1))) as pool:
+            jobs = [pool.submit(_series, path, timeout, wait, until, memory.path) for path in paths]
+            return [[seen.as_dict() for seen in job.result()] for job in jobs]
+    finally:
+        memory.close()
+
+
+def _series(path: Path, timeout: float, wait: float, until: float, foreign: str | None) -> list[Observation]:
+    """``consecutive`` attempts: those that differ, each with how often it was seen; the first miss ends the series.
+
+    While ``wait`` lasts, a miss starts it again, so that what is returned is the last streak or the last miss.
+    """
+    patience = time.monotonic() + wait
+    streak: list[Observation] = []
+    while True:
+        left = until - time.monotonic()
+        if left <= 0:
+            return streak or [Observation(not_tested={"dns": "the deadline for all probes had passed"}, attempts=0)]
+        seen = Attempt(path, min(timeout, left), foreign).run()
+        streak.append(seen)
+        if meets(seen, path.expect):
+            if len(streak) >= path.consecutive:
+                return _distinct(streak)
+        elif time.monotonic() >= patience:
+            return _distinct(streak)
+        else:
+            streak = []
+            time.sleep(max(0.0, min(_PAUSE, patience - time.monotonic())))
+
+
+def _distinct(streak: list[Observation]) -> list[Observation]:
+    different: dict[Any, Observation] = {}
+    for seen in streak:
+        known = different.setdefault(seen.likeness, seen)
+        if known is not seen:
+            known.attempts += 1
+    return list(different.values())
+
+
+def read_ca_files(paths: list[Path]) -> dict[str, dict[str, str]]:
+    """The trust bundles that paths name, as ``{file: {"pem": ...} or {"error": ...}}``; only their certificates travel."""
+    files: dict[str, dict[str, str]] = {}
+    for name in {path.tls.ca_file for path in paths if path.tls and path.tls.ca_file}:
+        try:
+            with open(name, encoding="utf-8", errors="replace") as file:
+                blocks = tls.certificate_blocks(file.read(_CA_FILE_LIMIT))
+        except OSError as error:
+            files[name] = {"error": str(error.strerror)}
+            continue
+        files[name] = {"pem": "\n".join(blocks) + "\n"} if blocks else {"error": "it holds no certificate"}
+    return files

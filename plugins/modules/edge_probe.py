@@ -1,0 +1,380 @@
+"""Probe paths from the host where they matter; see DOCUMENTATION."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: edge_probe
+short_description: Probe paths phase by phase from the host where they matter, and name the cause of what is wrong
+version_added: "0.1.0"
+description:
+  - Connects from the host that the task runs on, with the standard library of its Python alone, and looks at each path phase by
+    phase. The phases are C(dns), C(tcp), C(proxy_protocol), C(tls_handshake), C(tls_first_read), C(http) and C(policy).
+  - It sends exactly what it is told to, so that it can do what an nginx does, or what it must not be able to do. It follows no
+    redirect. It always reads after the handshake, because in TLS 1.3 a server refuses a client certificate only then.
+  - Nothing is verified on the wire. What was seen comes back to the controller and is judged there by the rules of nginx and by
+    those of Envoy, which differ.
+  - What is not as expected is named by a stable code, with one sentence why and one line that mends it. All codes are explained in
+    the collection's C(docs/causes.md).
+options:
+  paths:
+    description: The paths to probe; several at a time, results in this order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: A name for the path, unique in this list.
+        type: str
+        required: true
+      address:
+        description: Where to connect, as an address (IPv4, or IPv6 with or without brackets) or a name that this host resolves.
+        type: str
+        required: true
+      port:
+        description: The port to connect to.
+        type: int
+        required: true
+      proxy_protocol:
+        description: Send a PROXY protocol header of this version first. It tells the true addresses of the connection.
+        type: str
+        choices: [v1, v2]
+      tls:
+        description: Speak TLS, in this way. Plain text when it is left out.
+        type: dict
+        suboptions:
+          sni:
+            description:
+              - The server name to send. V("") sends none.
+              - By default O(paths[].tls.verify_name), else the name in O(paths[].http.host), else O(paths[].address) if it is a name.
+            type: str
+          verify_name:
+            description: The name that the server's certificate must be for. By default the server name that is sent.
+            type: str
+          ca_file:
+            description:
+              - Trusted certificates, as a file on the probing host (the one that nginx there uses).
+              - Without O(paths[].tls.ca_file) and O(paths[].tls.ca_pem) the chain is shown but not judged.
+            type: path
+          ca_pem:
+            description: Trusted certificates as PEM text. Wins over O(paths[].tls.ca_file).
+            type: str
+          rules:
+            description:
+              - By whose rules the server's chain is judged. The verdicts of both are always returned; this one counts.
+              - V(none) lets the verdict count for nothing.
+            type: str
+            choices: [nginx, envoy, none]
+            default: nginx
+          verify_depth:
+            description: nginx's C(proxy_ssl_verify_depth), the most intermediate certificates that it follows. Not limited by default.
+            type: int
+          client:
+            description: The client certificate to show. None by default.
+            type: dict
+            suboptions:
+              cert_file:
+                description: PEM file on the probing host.
+                type: path
+              key_file:
+                description: PEM file of its key on the probing host. It is never read by anything but the TLS library.
+                type: path
+              foreign:
+                description:
+                  - Show a certificate that is good in every respect but signed by a CA that nobody knows. It is made for this task,
+                    held in memory, and gone after it.
+                type: bool
+                default: false
+          alpn:
+            description: Application protocols to offer. None by default, as nginx does towards upstreams.
+            type: list
+            elements: str
+            default: []
+          min_version:
+            description: Lowest TLS version to offer. By default what this host's TLS library offers.
+            type: str
+            choices: ["1.0", "1.1", "1.2", "1.3"]
+          max_version:
+            description: Highest TLS version to offer.
+            type: str
+            choices: ["1.0", "1.1", "1.2", "1.3"]
+      http:
+        description: The request to send. When it is left out the probe ends after the connection (with TLS, after the first read).
+        type: dict
+        suboptions:
+          version:
+            description:
+              - The HTTP version to speak. V(2) takes a curl with HTTP/2 on the probing host; where there is none the phase is
+                C(not_tested).
+            type: str
+            choices: ["1.0", "1.1", "2"]
+            default: "1.1"
+          method:
+            description: The method.
+            type: str
+            default: GET
+          path:
+            description: Path and query.
+            type: str
+            default: /
+          host:
+            description: The Host header. V("") sends none. By default the server name that is sent, else address and port.
+            type: str
+          headers:
+            description:
+              - Further headers. C(Connection), C(User-Agent) and C(Accept) replace the probe's own (C(close), C(edgemesh-probe),
+                C(*/*)); an empty value leaves a header out.
+              - They are shown in verbose output, so put no secret here.
+            type: dict
+            default: {}
+      consecutive:
+        description: How often in a row the path must be as expected, each time over a new connection.
+        type: int
+        default: 1
+      expect:
+        description: What makes the path C(ok). By default an answer with a status from 200 to 399, and a chain that is trusted.
+        type: dict
+        suboptions:
+          status:
+            description: The statuses that are right.
+            type: list
+            elements: int
+            default: []
+          http_version:
+            description: The version that the answer must have.
+            type: str
+            choices: ["1.0", "1.1", "2"]
+          body_contains:
+            description: Text that the body must contain.
+            type: str
+          body_json:
+            description: Values that the body, as JSON, must have, by dotted path, for example C(headers.Host.0).
+            type: dict
+            default: {}
+          headers:
+            description: Regular expressions that headers of the answer must match; V(null) for a header that must be absent.
+            type: dict
+            default: {}
+          tls_version:
+            description: The TLS version that must have been agreed on.
+            type: str
+            choices: ["1.0", "1.1", "1.2", "1.3"]
+          certificate_requested:
+            description: Whether the server must ask for a client certificate.
+            type: bool
+          leaf_sha256:
+            description: The SHA-256 fingerprint of the certificate that the server must show, in hexadecimal, with or without colons.
+            type: str
+          refused:
+            description:
+              - The other side must refuse. Without O(paths[].expect.codes) and O(paths[].expect.phase) only the other side's own
+                refusal in the TLS phases, or the end of the connection in place of an answer, counts. A dead port or silence never
+                does.
+            type: bool
+            default: false
+          phase:
+            description: The phases in which the refusal may show.
+            type: list
+            elements: str
+            choices: [dns, tcp, proxy_protocol, tls_handshake, tls_first_read, http, policy]
+            default: []
+          codes:
+            description: The cause codes of which one must be found, for example C(CLIENT_CERT_MISSING).
+            type: list
+            elements: str
+            default: []
+  timeout:
+    description: Seconds for one attempt on one path.
+    type: int
+    default: 10
+  deadline:
+    description: Seconds for the whole task; what it cuts off is C(not_tested), which is never C(ok).
+    type: int
+    default: 120
+  wait:
+    description:
+      - Seconds for which a path may be tried again until it is O(paths[].consecutive) times in a row what the wire should show.
+        Certificates are judged after that, on what was seen last.
+    type: int
+    default: 0
+  concurrency:
+    description: How many paths are probed at a time.
+    type: int
+    default: 8
+  fail:
+    description: Whether the task fails when a path is not C(ok).
+    type: bool
+    default: true
+  foreign_certificate:
+    description: Set by the module itself for O(paths[].tls.client.foreign); leave it alone.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing, so it does in check mode what it always does.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  idempotent:
+    support: full
+    description: It changes nothing.
+notes:
+  - Runs on the controller and on the host. The host needs Python 3.9 or later and nothing else (curl for HTTP/2). The controller needs
+    the Python libraries C(cryptography) and C(pyOpenSSL).
+  - It needs no access to Kubernetes, so no RBAC.
+  - Client certificates and CA files are read as the user that the task runs as; nginx reads them as root, so use C(become).
+  - Cookies that an answer sets are not returned. At most 64 KiB of an answer's body are.
+author:
+  - edgemesh maintainers (@edgemesh)
+"""
+
+EXAMPLES = r"""
+- name: Does the gateway answer over verified TLS, seen from the VM?
+  edgemesh.nginx_istio.edge_probe:
+    paths:
+      - name: shop
+        address: 198.18.0.1
+        port: 30443
+        tls: {sni: shop.example.com, ca_file: /etc/edgemesh/tls/edgemesh/edge-ca/ca.crt}
+        http: {path: /status/418}
+        expect: {status: 418}
+
+- name: Does it refuse who has no client certificate, and who has a foreign one?
+  edgemesh.nginx_istio.edge_probe:
+    paths:
+      - name: shop without a client certificate
+        address: 198.18.0.1
+        port: 30443
+        tls: {sni: shop.example.com}
+        expect: {refused: true, codes: [CLIENT_CERT_MISSING]}
+      - name: shop with a foreign client certificate
+        address: 198.18.0.1
+        port: 30443
+        tls: {sni: shop.example.com, client: {foreign: true}}
+        expect: {refused: true, codes: [CLIENT_CERT_UNTRUSTED]}
+
+- name: Wait until every connection gets the new certificate
+  edgemesh.nginx_istio.edge_probe:
+    wait: 60
+    paths:
+      - name: shop
+        address: shop.example.com
+        port: 443
+        consecutive: 10
+        tls: {sni: shop.example.com}
+        expect: {leaf_sha256: "{{ new_certificate.sha256 }}"}
+"""
+
+RETURN = r"""
+ok:
+  description: Whether every path is as expected.
+  type: bool
+  returned: always
+python:
+  description: Version of Python and of its TLS library on the probing host.
+  type: str
+  returned: always
+results:
+  description: One entry for each path, in order.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: The path's name.
+      type: str
+    ok:
+      description: Whether it is as expected.
+      type: bool
+    vantage:
+      description: The host from which it was probed.
+      type: str
+    target:
+      description: Where it connected, C(address:port).
+      type: str
+    phase:
+      description: The phase in which the cause shows; without one the last phase reached.
+      type: str
+    code:
+      description: The cause's code, also of a refusal that was expected; empty where there is none.
+      type: str
+    sentence:
+      description: Why, in one sentence.
+      type: str
+    fix:
+      description: One line that mends it.
+      type: str
+    doc:
+      description: Where the collection's documentation explains it.
+      type: str
+    observed:
+      description: What was seen, short.
+      type: str
+    expected:
+      description: What was expected, short.
+      type: str
+    started:
+      description: When the probe began (ISO 8601, UTC).
+      type: str
+    attempts:
+      description: How many connections were made for it.
+      type: int
+    times:
+      description: Milliseconds that each phase took.
+      type: dict
+      sample: {dns: 0.1, tcp: 0.3, tls_handshake: 4.2, http: 2.9}
+    tls:
+      description:
+        - What the handshake showed. C(version), C(cipher), C(alpn); C(chain) as facts, leaf first, C(chain_complete) being false where
+          this host's Python shows the leaf only; C(verify) with an empty text, or why not, for C(nginx) and C(envoy);
+          C(certificate_requested) (null where it can't be told) and the C(authorities) named with that; C(alert), the number of the
+          alert received.
+      type: dict
+    http:
+      description: The answer. C(status), C(version), C(headers) with names in lower case, C(body), C(truncated).
+      type: dict
+    checks:
+      description:
+        - Every check that was made, with C(check), C(status) (C(ok), C(failed), C(skipped) or C(not_tested)), C(observed), C(expected)
+          and C(code).
+      type: list
+      elements: dict
+"""
+
+import platform
+import ssl
+from typing import Any
+
+from ..module_utils import _ansible
+from ..module_utils._errors import EdgeError
+from ..module_utils._probe import run, spec
+
+
+def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Probe from here; the action plugin judges."""
+    try:
+        paths = [spec.path(entry) for entry in params["paths"]]
+    except ValueError as error:
+        raise EdgeError("a path can't be probed", why=str(error)) from None
+    observations = run.probe(
+        paths,
+        timeout=params["timeout"],
+        deadline=params["deadline"],
+        wait=params["wait"],
+        concurrency=params["concurrency"],
+        foreign=params["foreign_certificate"],
+    )
+    return {
+        "changed": False,
+        "observations": observations,
+        "ca_files": run.read_ca_files(paths),
+        "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    _ansible.run(work, argument_spec=spec.OPTIONS)
+
+
+if __name__ == "__main__":
+    main()
