@@ -21,9 +21,11 @@ __all__ = ["ApiError", "Client"]
 
 #: Seconds for which a cluster that never answered is tried; later faults may last until the deadline.
 FIRST_CONTACT = 20.0
+#: Seconds that a request gets although the deadline has passed: for one last look.
+MOMENT = 0.7
 #: Objects in one page of a LIST.
 PAGE = 500
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1,application/json;q=0.9"
 
 _CONTENT_TYPES = {
     "apply": "application/apply-patch+yaml",
@@ -53,6 +55,12 @@ class Client:
         self.warnings: list[str] = []
         self._lock = threading.Lock()
         self._learnt: dict[tuple[str, str], Resource] = {}
+
+    def warn(self, text: str) -> None:
+        """Note something for the user, once."""
+        with self._lock:
+            if text not in self.warnings:
+                self.warnings.append(text)
 
     # -- kinds ---------------------------------------------------------------------------------------------------------
 
@@ -149,7 +157,7 @@ class Client:
         resource = self.resource(kind, api_version)
         where = f"{resource.plural}" + (f" in namespace {clean(namespace, 253)}" if namespace else "")
         query = _selectors(labels, fields)
-        accept = f"{METADATA_LIST},application/json;q=0.9" if metadata_only else "application/json"
+        accept = _METADATA.format(list="List") if metadata_only else "application/json"
         items: list[dict[str, Any]] = []
         more = ""
         while True:
@@ -188,6 +196,7 @@ class Client:
         *,
         resource_version: str,
         timeout: float = 60.0,
+        metadata_only: bool = False,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Changes since ``resource_version`` as ``(ADDED | MODIFIED | DELETED | BOOKMARK, object)``, for ``timeout`` seconds at most.
 
@@ -205,7 +214,19 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(seconds),
         }
-        answer, lines = self._transport.stream(resource.path(namespace), query, read_timeout=seconds + 1.0, where=where)
+        transport = self._transport
+        for renewed in (False, True):
+            answer, lines = transport.stream(
+                resource.path(namespace),
+                query,
+                accept=_METADATA.format(list="") if metadata_only else "application/json",
+                read_timeout=min(seconds, max(self.deadline.remaining, MOMENT)) + 0.5,
+                where=where,
+            )
+            if answer.status == 401 and self._renew and not renewed:
+                self._transport = transport = self._renew(transport)
+                continue
+            break
         if answer.status != 200:
             raise self._error(answer, where=where, verbs=("get", "list", "watch"), resource=resource, namespace=namespace)
         for line in lines:
@@ -381,7 +402,8 @@ class Client:
                     body=body,
                     content_type=content_type,
                     accept=accept,
-                    read_timeout=max(1.0, min(READ_TIMEOUT, self.deadline.remaining)),
+                    read_timeout=max(MOMENT, min(READ_TIMEOUT, self.deadline.remaining)),
+                    time_limit=max(MOMENT, self.deadline.remaining),
                     where=where,
                 )
                 self._note_warnings(answer)
@@ -405,10 +427,7 @@ class Client:
     def _note_warnings(self, answer: Answer) -> None:
         for header in answer.headers.getlist("Warning"):
             for found in _WARNING.finditer(header):
-                text = clean(re.sub(r"\\(.)", r"\1", found[1]), 500)
-                with self._lock:
-                    if text not in self.warnings:
-                        self.warnings.append(text)
+                self.warn(clean(re.sub(r"\\(.)", r"\1", found[1]), 500))
 
 
 def _last(error: ApiError, attempts: int, deadline: Deadline, transport: Transport) -> ApiError:

@@ -149,9 +149,13 @@ class Credentials:
 
         def headers() -> list[tuple[str, str]]:
             # The package's hook reads a rotated token file or runs the exec plugin again shortly before a token expires.
-            with lock:
-                settings = configuration.auth_settings().values()
-            return fixed + [(each["key"], each["value"]) for each in settings if each["in"] == "header" and each["value"]]
+            try:
+                with lock:
+                    settings = configuration.auth_settings().values()
+            except Exception as error:
+                why = error.strerror if isinstance(error, OSError) else type(error).__name__
+                raise EdgeError("the credentials can't be renewed", why=clean(why, 200), code="CREDENTIALS") from None
+            return fixed + [(each["key"], each["value"].strip()) for each in settings if each["in"] == "header" and each["value"]]
 
         return headers
 

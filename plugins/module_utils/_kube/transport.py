@@ -64,30 +64,28 @@ class Transport:
         content_type: str = "",
         accept: str = "application/json",
         read_timeout: float = READ_TIMEOUT,
+        time_limit: float = 2 * READ_TIMEOUT,
         where: str = "",
     ) -> Answer:
         """One attempt; any HTTP status is an answer.
 
+        :param read_timeout: longest silence, seconds. :param time_limit: for the whole answer, however slowly it drips.
+
         :raises ApiError: with status 0 when there is no (whole) answer.
         """
         response = self._open(method, path, query, body, content_type, accept, read_timeout, where)
-        try:
-            data: bytes = response.data
-        except Exception as error:
-            raise self._fault(error, where, sent=True) from None
-        return Answer(response.status, response.headers, data)
+        return Answer(response.status, response.headers, self._body(response, time_limit, where))
 
-    def stream(self, path: str, query: dict[str, str], *, read_timeout: float, where: str = "") -> tuple[Answer, Iterator[bytes]]:
+    def stream(
+        self, path: str, query: dict[str, str], *, accept: str, read_timeout: float, where: str = ""
+    ) -> tuple[Answer, Iterator[bytes]]:
         """A GET whose answer arrives line by line (a watch). The answer's body is empty unless the status is an error's.
 
         The iterator ends when the server closes the stream; a last line without its end is dropped.
         """
-        response = self._open("GET", path, query, None, "", "application/json", read_timeout, where)
+        response = self._open("GET", path, query, None, "", accept, read_timeout, where)
         if response.status != 200:
-            try:
-                return Answer(response.status, response.headers, response.data), iter(())
-            except Exception as error:
-                raise self._fault(error, where, sent=True) from None
+            return Answer(response.status, response.headers, self._body(response, read_timeout, where)), iter(())
         return Answer(200, response.headers, b""), self._lines(response, where)
 
     def token_expiry(self) -> str:
@@ -137,10 +135,23 @@ class Transport:
         self.proven = True
         return response
 
+    def _body(self, response: Any, seconds: float, where: str) -> bytes:
+        end = time.monotonic() + seconds
+        parts: list[bytes] = []
+        try:
+            for part in _parts(response):
+                parts.append(part)
+                if time.monotonic() > end:
+                    raise TimeoutError
+        except Exception as error:
+            response.close()
+            raise self._fault(error, where, sent=True) from None
+        return b"".join(parts)
+
     def _lines(self, response: Any, where: str) -> Iterator[bytes]:
         rest: list[bytes] = []
         try:
-            for chunk in response.stream(65536) if response.chunked else iter(lambda: response.read1(65536), b""):
+            for chunk in _parts(response):
                 *lines, tail = chunk.split(b"\n")
                 for line in lines:
                     whole = b"".join([*rest, line])
@@ -205,6 +216,17 @@ class Transport:
             code="BROKEN_CONNECTION",
             ambiguous=sent or self.proven,
         )
+
+
+def _parts(response: Any) -> Iterator[bytes]:
+    """The body as it arrives."""
+    if response.chunked:
+        yield from response.stream(65536)
+        return
+    # urllib3 before 2.1 has no read1 and waits for a full buffer: a slow answer is then noticed later.
+    read = getattr(response, "read1", response.read)
+    while part := read(65536):
+        yield part
 
 
 def _no_answer(what: str, *, transient: bool = True, **parts: Any) -> ApiError:
