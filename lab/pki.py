@@ -28,11 +28,8 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
 
-def make(network: tuple[str, ...]) -> None:
-    """Make everything at once, unless it is there.
-
-    :param network: addresses that the API server is reached at, beside the node's own.
-    """
+def make() -> None:
+    """Make everything at once, unless it is there."""
     if PKI.exists():
         return
     with files.whole_folder(PKI) as folder:
@@ -41,10 +38,15 @@ def make(network: tuple[str, ...]) -> None:
         service = f"kubernetes.default.svc.{settings.CLUSTER_DOMAIN}"
         names = (settings.NODE_NAME, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", service)
         nodes = (settings.NODE_IP, settings.NODE_IP6, "127.0.0.1")
-        leaf(folder, cluster, "apiserver", "kube-apiserver", names=(*names, *nodes, *network), server=True)
+        cluster_ip = str(ipaddress.ip_network(settings.SERVICE_CIDR)[1])
+        leaf(folder, cluster, "apiserver", "kube-apiserver", names=(*names, *nodes, cluster_ip), server=True)
         leaf(folder, cluster, "node", settings.NODE_NAME, names=(settings.NODE_NAME, *nodes), server=True)
         leaf(folder, cluster, "apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
         leaf(folder, front, "front-proxy-client", "front-proxy-client")
+        # A CA of its own: a certificate that the API server accepts must not open the store behind it.
+        store = authority(folder, "etcd-ca", "edgemesh-lab-etcd")
+        leaf(folder, store, "etcd", "etcd", names=(settings.NODE_IP,), server=True)
+        leaf(folder, store, "etcd-client", "kube-apiserver")
         for name, user, group in (
             ("admin", "edgemesh-lab-admin", "system:masters"),
             ("kube-controller-manager", "system:kube-controller-manager", ""),
@@ -81,12 +83,13 @@ def leaf(folder: Path, issuer: Authority, name: str, user: str, group: str = "",
     subject = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
     if group:
         subject.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
-    purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+    # Servers too: etcd's own HTTP gateway is its client, with the server's certificate.
+    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])]
     certificate = (
         builder(x509.Name(subject), issuer.certificate.subject, key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage(signs=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
     )
     if names:

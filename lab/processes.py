@@ -99,7 +99,7 @@ class Daemon:
 
     :param configuration: files it reads at its start; when their content changes it is started anew.
     :param ready: returns why it isn't ready yet, or "".
-    :param within: words put before the program, e.g. nsenter; not part of what it is.
+    :param within: gives words to put before the program, e.g. nsenter; not part of what it is.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Daemon:
     environment: Mapping[str, str] = field(default_factory=dict)
     configuration: tuple[Path, ...] = ()
     ready: Callable[[], str] = lambda: ""
-    within: tuple[str, ...] = ()
+    within: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def log(self) -> Path:
@@ -134,7 +134,7 @@ class Daemon:
         PIDS.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             child = subprocess.Popen(
-                [*self.within, *self.argv],
+                [*self.within(), *self.argv],
                 env={"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "HOME": "/root", **self.environment, MARK: self.name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,3 @@
+module edgemesh.lab/pause
+
+go 1.26
