@@ -27,7 +27,7 @@ options:
     description:
       - The files of the configuration. What stands in files that end in C(.conf) and are in no sub-folder is read in the
         C(http) context, in the order of their names; others can be included from those by C(<conf>/<name>/current/<path>).
-      - The list is the whole: a file that is no longer listed is gone with the next generation.
+      - The list is complete, so a file that is no longer listed is gone with the next generation.
     type: list
     elements: dict
     default: []
