@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible.errors import AnsibleFilterError
 from jinja2 import pass_context
@@ -13,8 +13,12 @@ from jinja2.utils import missing
 from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ..module_utils._routes import survey
+from ..module_utils._routes.fields import choice, list_of
 from ..module_utils._routes.load import NAMESPACE, load
 from ..module_utils._routes.mesh import in_mesh
+from ..module_utils._routes.trust import LEAVES, secrets
+
+T = TypeVar("T")
 
 
 @pass_context
@@ -40,7 +44,12 @@ def routes_in_mesh(value: Any, services: Any, gateways: Any = (), check: Any = F
     return _or_refuse(in_mesh, plain(value), plain(services), plain(gateways), bool(plain(check)))
 
 
-def _or_refuse(work: Callable[..., list[dict[str, Any]]], *arguments: Any) -> list[dict[str, Any]]:
+def routes_secrets(value: Any, ca: Any, issue: Any = LEAVES) -> dict[str, list[dict[str, Any]]]:
+    """The Secrets that routes need; see routes_secrets.yml."""
+    return _or_refuse(lambda: secrets(plain(value), plain(ca), list_of(choice(*LEAVES))(plain(issue), "issue")))
+
+
+def _or_refuse(work: Callable[..., T], *arguments: Any) -> T:
     try:
         return work(*arguments)
     except EdgeError as error:
@@ -52,4 +61,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"routes": routes, "routes_in_mesh": routes_in_mesh}
+        return {"routes": routes, "routes_in_mesh": routes_in_mesh, "routes_secrets": routes_secrets}

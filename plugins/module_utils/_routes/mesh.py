@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .fields import refuse
 
 UNKNOWN = "(known after apply)"
+# Istio's gateways listen there for TLS; stands in where only the run could tell.
+HTTPS = 443
 
 
 def in_mesh(
@@ -24,15 +27,19 @@ def in_mesh(
     for route in routes:
         if route["gateway"]["istio_gateway"]:
             covered(route, by_name.get(route["gateway"]["istio_gateway"]), check)
-    return [{**route, "gateway": {**route["gateway"], "selector": selector(route, by_service, check)}} for route in routes]
+    result = []
+    for route in routes:
+        gateway = route["gateway"]
+        service = by_service.get((gateway["namespace"], gateway["service"]), {})
+        found = {"selector": selector(gateway, service, check), "port_number": port_number(gateway, service, check)}
+        result.append({**route, "gateway": {**gateway, **found}})
+    return result
 
 
-def selector(route: dict[str, Any], services: dict[tuple[str, str], dict[str, Any]], check: bool) -> dict[str, str]:
+def selector(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> dict[str, str]:
     """The labels by which Istio finds the gateway's pods: the user's, or those that its Service selects them by."""
-    gateway = route["gateway"]
     if gateway["selector"]:
         return dict(gateway["selector"])
-    service = services.get((gateway["namespace"], gateway["service"]), {})
     if service.get("selector") and any(node["has_endpoint"] for node in service.get("nodes", [])):
         return dict(service["selector"])
     if check:
@@ -42,6 +49,22 @@ def selector(route: dict[str, Any], services: dict[tuple[str, str], dict[str, An
         f"no Ready pod stands behind Service {gateway['namespace']}/{gateway['service']}",
         "Install the gateway (role istio), or name the right Service",
         why="a Gateway whose selector matches no pod programs nothing",
+    )
+
+
+def port_number(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> int:
+    """The number of the Service's port: what an Istio Gateway's server is matched by."""
+    if gateway["port"].isdigit():
+        return int(gateway["port"])
+    port = service.get("ports", {}).get(gateway["port"])
+    if port:
+        return int(port["port"])
+    if check or gateway["istio_gateway"]:
+        return HTTPS
+    raise refuse(
+        f"edge_gateways.{gateway['name']}.port",
+        f"Service {gateway['namespace']}/{gateway['service']} has no port {gateway['port']}",
+        f"Choose one of: {', '.join(service.get('ports', {})) or 'none'}",
     )
 
 
@@ -67,7 +90,7 @@ def covered(route: dict[str, Any], gateway: dict[str, Any] | None, check: bool) 
         raise refuse(
             where, f"Istio Gateway {name} has no server with TLS mode {mode}", "Set the route's upstream_tls.mode to what the Gateway does"
         )
-    offered = [_bare(host) for server in servers for host in server.get("hosts", [])]
+    offered = [host for server in servers for host in _offered(server, gateway["metadata"]["namespace"], route["gateway"]["namespace"])]
     missing = [
         host
         for host in dict.fromkeys([*route["hosts"], route["upstream_tls"]["server_name"]])
@@ -81,9 +104,12 @@ def covered(route: dict[str, Any], gateway: dict[str, Any] | None, check: bool) 
         )  # fmt: skip
 
 
-def _bare(host: str) -> str:
-    """A Gateway's host without the namespace that it may begin with."""
-    return host.rpartition("/")[2]
+def _offered(server: dict[str, Any], own: str, namespace: str) -> Iterator[str]:
+    """The hosts of a Gateway's server that a VirtualService in this namespace may have: each may begin with ``namespace/``."""
+    for entry in server.get("hosts", []):
+        scope, slash, host = entry.rpartition("/")
+        if not slash or scope in ("*", namespace) or (scope == "." and own == namespace):
+            yield host
 
 
 def covers(pattern: str, host: str) -> bool:

@@ -12,11 +12,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .._kube.labels import MANAGED_BY, ROUTE_LABEL
 from . import kinds
 from .fields import boolean, choice, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "edgemesh"}
-ROUTE_LABEL = "edgemesh.nginx-istio/route"
 # Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
 OWN_NAMESPACE = ""
 ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")

@@ -15,6 +15,7 @@ SERVICE = {
     "namespace": "istio-system",
     "name": "istio-ingressgateway",
     "selector": LABELS,
+    "ports": {"https": {"port": 8443}},
     "nodes": [{"name": "a", "has_endpoint": False}, {"name": "b", "has_endpoint": True}],
 }
 
@@ -40,7 +41,16 @@ def test_selector_is_that_of_the_service() -> None:
 
 
 def test_selector_of_the_user_wins() -> None:
-    assert in_mesh(routes(selector={"istio": "mine"}), [], [])[0]["gateway"]["selector"] == {"istio": "mine"}
+    assert in_mesh(routes(selector={"istio": "mine"}, port="443"), [], [])[0]["gateway"]["selector"] == {"istio": "mine"}
+
+
+def test_port_by_name_and_by_number() -> None:
+    assert in_mesh(routes(), [SERVICE], [])[0]["gateway"]["port_number"] == 8443
+    assert in_mesh(routes(port="9443"), [SERVICE], [])[0]["gateway"]["port_number"] == 9443
+    with pytest.raises(
+        EdgeError, match=r"edge_gateways\.main\.port: Service istio-system/istio-ingressgateway has no port tls. Choose one of: https"
+    ):
+        in_mesh(routes(port="tls"), [SERVICE], [])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +62,7 @@ def test_no_pod(services: list[dict[str, Any]]) -> None:
     assert in_mesh(routes(), services, [], check=True)[0]["gateway"]["selector"] == {"istio": "(known after apply)"}
 
 
-@pytest.mark.parametrize("hosts", [["*"], ["*.example.com"], ["ns/*.example.com"], ["./gw.example.com", "*/*.example.com"]])
+@pytest.mark.parametrize("hosts", [["*"], ["*.example.com"], ["istio-system/*.example.com"], ["*/*.example.com"]])
 def test_covered(hosts: list[str]) -> None:
     assert in_mesh(routes(istio_gateway="ns/public"), [SERVICE], [gateway(*hosts)])
 
@@ -62,7 +72,10 @@ def test_covered(hosts: list[str]) -> None:
     [
         ([], "there is no Istio Gateway ns/public"),
         ([gateway("*", mode="MUTUAL")], "ns/public has no server with TLS mode SIMPLE"),
-        ([gateway("shop.example.com")], r"doesn't serve \*\.shop\.example\.com, gw\.example\.com: it serves shop\.example\.com"),
+        (
+            [gateway("other/*", "./*", "shop.example.com")],
+            r"doesn't serve \*\.shop\.example\.com, gw\.example\.com: it serves shop\.example\.com",
+        ),
     ],
 )
 def test_not_covered(live: list[dict[str, Any]], sentence: str) -> None:
