@@ -74,7 +74,7 @@ _TABLE = (
     Cause(
         "PROXY_PROTOCOL_ONE_SIDED",
         "Only one side speaks the PROXY protocol at {target}{detail}.",
-        "kubectl -n istio-system patch configmap istio  # gatewayTopology.proxyProtocol on the gateway and proxy_protocol in nginx: both or neither",
+        "kubectl -n istio-system edit configmap istio  # gatewayTopology.proxyProtocol there and proxy_protocol in nginx: both or neither",
     ),
     # --- the TLS handshake
     Cause(
@@ -84,7 +84,7 @@ _TABLE = (
     ),
     Cause(
         "WRONG_SNI",
-        "{target} takes no connection for the server name {sni}: no Gateway server lists this host, or its certificate Secret is missing{detail}.",
+        "{target} takes no connection for the server name {sni}: no Gateway server lists it, or its certificate Secret is missing{detail}.",
         "proxy_ssl_server_name on; proxy_ssl_name {host};",
     ),
     Cause("TLS_TO_PLAINTEXT_PORT", "TLS is spoken to {target}, which does not speak TLS.", "proxy_pass http://{target};"),
@@ -120,7 +120,7 @@ _TABLE = (
     Cause(
         "SPIFFE_ONLY_CERT",
         "The certificate that {target} shows has only a SPIFFE name, which nginx can't verify: {detail}.",
-        "kubectl get gateways.networking.istio.io --all-namespaces -o yaml  # tls.mode SIMPLE or MUTUAL with a certificate for {host}, not ISTIO_MUTUAL",
+        "kubectl get gateways.networking.istio.io -A -o yaml  # tls.mode SIMPLE or MUTUAL, a certificate for {host}, not ISTIO_MUTUAL",
     ),
     Cause(
         "SERVER_CERT_EXPIRED",
@@ -135,7 +135,7 @@ _TABLE = (
     Cause(
         "EKU_NO_SERVERAUTH",
         "The certificate that {target} shows may not be used by a server: {detail}.",
-        "openssl s_client -connect {target} -servername {sni} </dev/null | openssl x509 -noout -ext extendedKeyUsage  # re-issue with serverAuth",
+        "openssl s_client -connect {target} -servername {sni} </dev/null | openssl x509 -noout -text  # re-issue with serverAuth",
     ),
     Cause("VERIFY_DEPTH", "The chain of {target} is longer than nginx will follow: {detail}.", "proxy_ssl_verify_depth 3;"),
     Cause(
@@ -152,12 +152,12 @@ _TABLE = (
     Cause(
         "CLIENT_CERT_UNTRUSTED",
         "{target} does not trust who signed the client certificate{detail}.",
-        "kubectl -n istio-system get secrets  # the CA at the gateway (caCertCredentialName, <credential>-cacert) must have signed the client certificate",
+        "kubectl -n istio-system get secrets  # the CA there (caCertCredentialName, <credential>-cacert) must be the client certificate's",
     ),
     Cause("CLIENT_CERT_EXPIRED", "The client certificate has expired{detail}.", "openssl x509 -in {cert} -noout -enddate  # then renew it"),
     Cause(
         "EKU_NO_CLIENTAUTH",
-        "The client certificate may not be used by a client: its extended key usage lacks clientAuth, as with every public CA since 2026{detail}.",
+        "The client certificate may not be used by a client: it lacks clientAuth, as all of public CAs do since 2026{detail}.",
         "openssl x509 -in {cert} -noout -ext extendedKeyUsage  # re-issue from a private CA with clientAuth",
     ),
     Cause(
@@ -281,7 +281,7 @@ _TABLE = (
     Cause(
         "UPSTREAM_IDENTITY_SHARED",
         "Two locations reach the same upstream with different TLS identities, so one uses the other's sessions and connections: {detail}.",
-        "upstream edge_other {{ server {target}; keepalive 16; }}  # one upstream block for each SNI, client certificate, CA and verification",
+        "upstream edge_other {{ server {target}; keepalive 16; }}  # one upstream for each SNI, client certificate, CA, verification",
     ),
     Cause(
         "STALE_SNI_KEEPALIVE",

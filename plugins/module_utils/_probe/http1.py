@@ -71,6 +71,7 @@ def exchange(connection: Any, http_: Http, early: bytes, until: float) -> HttpSe
     response = http.client.HTTPResponse(reader, method=http_.method)  # type: ignore[arg-type]
     try:
         response.begin()
+        return _seen(response)
     except http.client.RemoteDisconnected:
         raise (broken or EOFError()) from None
     except http.client.HTTPException as error:
@@ -78,7 +79,8 @@ def exchange(connection: Any, http_: Http, early: bytes, until: float) -> HttpSe
             raise (broken or EOFError()) from None
         reason = "TLS_RECORD" if reader.head.startswith(_TLS_ALERT) else ""
         return Failure("http", "garbled", reason=reason, text=type(error).__name__)
-    return _seen(response)
+    finally:
+        response.close()
 
 
 def _seen(response: http.client.HTTPResponse) -> HttpSeen:

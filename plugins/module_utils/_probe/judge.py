@@ -13,11 +13,12 @@ from typing import Any
 from .._x509 import pem
 from .._x509.chain import CLIENT, ENVOY, NGINX, SERVER, verify
 from .._x509.facts import facts
+from . import contrast
 from .causes import CAUSES, Context
-from .classify import CHAIN_CODES, Found, of_check, of_client, of_failure
+from .classify import CHAIN_CODES, Found, of_answer, of_check, of_client, of_failure
 from .expect import Check, answer_checks, failed, not_tested, passed, short
 from .names import name_text
-from .observation import Observation
+from .observation import HttpSeen, Observation
 from .spec import PHASES, Path
 
 _REFUSALS = ("tls_handshake", "tls_first_read")
@@ -53,25 +54,46 @@ def result(path: Path, observations: list[Observation], trust: Trust, vantage: s
 def _result(path: Path, seen: Observation, trust: Trust, vantage: str) -> dict[str, Any]:
     judged = judge(path, seen, trust)
     ok, cause, observed, expected = _decide(path, seen, judged)
-    context = context_of(path, seen, cause)
-    row = CAUSES.get(cause.code) if cause else None
     return {
         "name": path.name,
         "ok": ok,
         "vantage": vantage,
         "target": path.target,
         "started": seen.started,
-        "phase": cause.phase if cause else _reached(seen),
-        "code": cause.code if cause else "",
-        "sentence": row.sentence(context) if row else "",
-        "fix": row.remedy(context) if row else "",
-        "doc": row.anchor if row else "",
+        **_named(path, seen, cause),
         "observed": observed,
         "expected": expected,
         "times": seen.times,
         "tls": _tls_result(seen, judged),
         "http": asdict(seen.http) if seen.http else None,
         "checks": [*_phases(path, seen, judged), *judged.checks],
+    }
+
+
+def explained(path: Path, of: dict[str, Any], tried: dict[str, Observation]) -> dict[str, Any]:
+    """A result whose ambiguous cause was decided by further probes."""
+    before = Found(of["code"], of["phase"])
+    after = contrast.decide(path, before, tried)
+    if after == before:
+        return of
+    checks = [{**check, "code": after.code} if check.get("code") == before.code else check for check in of["checks"]]
+    ok = after.code in path.expect.codes if path.expect.refused and path.expect.codes else bool(of["ok"])
+    http = of["http"]
+    seen = Observation(http=HttpSeen(status=http["status"])) if http else None
+    return {**of, **_named(path, seen, after), "checks": checks, "ok": ok}
+
+
+def _named(path: Path, seen: Observation | None, cause: Found | None) -> dict[str, str]:
+    """What a result says about its cause."""
+    if cause is None:
+        return {"phase": _reached(seen) if seen else "", "code": "", "sentence": "", "fix": "", "doc": ""}
+    row, context = CAUSES[cause.code], context_of(path, seen, cause)
+    return {
+        "phase": cause.phase,
+        "code": cause.code,
+        "sentence": row.sentence(context),
+        "fix": row.remedy(context),
+        "doc": row.anchor,
     }
 
 
@@ -93,6 +115,11 @@ def judge(path: Path, seen: Observation, trust: Trust) -> Judged:
             found = _refined(of_check(path, seen, check), seen, trust)
             check["code"] = found.code
             judged.found.append(found)
+    if seen.http and not path.expect.status and 300 <= seen.http.status < 400:
+        around = of_answer(path, seen.http)
+        if around:
+            judged.checks.append(failed("redirect", seen.http.headers.get("location", ""), "elsewhere", around.code))
+            judged.found.append(around)
     return judged
 
 

@@ -59,6 +59,10 @@ class UnusableCertificate(Exception):
     """Our own client certificate can't be loaded; the text names the file and the reason, never content."""
 
 
+class Untestable(Exception):
+    """This host lacks what the probe needs; the text says what."""
+
+
 @dataclass
 class Noticed:
     """What the message callback collects."""
@@ -91,6 +95,7 @@ def context(tls: Tls, noticed: Noticed, foreign: str | None) -> ssl.SSLContext:
 
     :param foreign: path of the throw-away certificate and key, for ``tls.client.foreign``.
     :raises UnusableCertificate: when the client certificate can't be loaded.
+    :raises Untestable: when there is no memory to hold the foreign one in.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
@@ -116,7 +121,7 @@ def _load_client(made: ssl.SSLContext, tls: Tls, foreign: str | None) -> None:
         return
     cert, key = (foreign, foreign) if client.foreign else (client.cert_file, client.key_file)
     if not cert or not key:
-        raise UnusableCertificate("this host can't keep a certificate in memory (no memfd_create)")
+        raise Untestable("this host can't keep a certificate in memory (no memfd_create)")
     for path in (cert, key):
         try:
             with open(path, "rb"):
@@ -190,6 +195,14 @@ def certificate_blocks(pem: str) -> list[str]:
 def public_certificates(pem: str) -> list[str]:
     """The same as base64 DER."""
     return ["".join(block.split("-----")[2].split()) for block in certificate_blocks(pem)]
+
+
+def shown(tls: Tls, foreign: str | None) -> list[str]:
+    """Base64 DER of the client certificates that are shown, [] for none."""
+    if tls.client is None:
+        return []
+    with open(str(foreign) if tls.client.foreign else tls.client.cert_file, encoding="utf-8", errors="replace") as file:
+        return public_certificates(file.read())
 
 
 class Memory:

@@ -18,7 +18,7 @@ from typing import Any
 
 from . import http1, http2, tls
 from .observation import Failure, Observation
-from .spec import Path, Tls
+from .spec import Http, Path, Tls
 
 # How long the first read waits for a refusal when the round trip is not known to be longer, and at most.
 _FIRST_READ, _FIRST_READ_MAX = 0.1, 1.0
@@ -52,28 +52,29 @@ class Attempt:
         self.path, self.foreign = path, foreign
         self.until = time.monotonic() + seconds
         self.phase = "dns"
+        self.socket: socket.socket | None = None
         self.noticed = tls.Noticed()
         self.observation = Observation(started=datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
 
     def run(self) -> Observation:
         """Do it; never raises for anything that the network does."""
-        plain: socket.socket | None = None
         try:
-            plain = self._connect(self._resolve())
-            if self.path.proxy_protocol:
-                self._proxy_header(plain)
-            connection: Any = plain
+            connection: Any = self._connect(self._resolve())
             early = b""
+            if self.path.proxy_protocol:
+                self._proxy_header(connection)
             if self.path.tls:
-                connection = plain = self._handshake(plain, self.path.tls)
+                connection = self._handshake(connection, self.path.tls)
                 early = self._first_read(connection)
             if self.path.http:
-                self._http(connection, early)
+                self._http(connection, self.path.http, early)
         except Ended as ended:
             self.observation.failure = ended.failure
+        except tls.Untestable as error:
+            self.observation.not_tested[self.phase] = str(error)
         finally:
-            if plain is not None:
-                plain.close()
+            if self.socket is not None:
+                self.socket.close()
         return self.observation
 
     def left(self) -> float:
@@ -147,6 +148,7 @@ class Attempt:
                     continue
                 self.observation.connected = f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
                 candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.socket = candidate
                 return candidate
             raise last or OSError(errno.EADDRNOTAVAIL, "no address")
 
@@ -160,25 +162,17 @@ class Attempt:
         try:
             context = tls.context(wanted, self.noticed, self.foreign)
         except tls.UnusableCertificate as error:
-            plain.close()
             raise Ended(Failure("tls_handshake", "certificate", text=str(error))) from None
-        connection = context.wrap_socket(plain, server_hostname=wanted.sni or None, do_handshake_on_connect=False)
-        try:
-            with self._timed("tls_handshake"):
+        with self._timed("tls_handshake"):
+            connection = context.wrap_socket(plain, server_hostname=wanted.sni or None, do_handshake_on_connect=False)
+            self.socket = connection
+            try:
                 connection.settimeout(self.left())
                 connection.do_handshake()
-        except Ended:
-            self._note_tls(connection, wanted)
-            connection.close()
-            raise
-        self._note_tls(connection, wanted)
+            finally:
+                self.observation.tls = tls.seen(connection, self.noticed)
+                self.observation.tls.client = tls.shown(wanted, self.foreign)
         return connection
-
-    def _note_tls(self, connection: ssl.SSLSocket, wanted: Tls) -> None:
-        self.observation.tls = tls.seen(connection, self.noticed)
-        if wanted.client and not wanted.client.foreign:
-            with open(wanted.client.cert_file, encoding="ascii", errors="replace") as file:
-                self.observation.tls.client = tls.public_certificates(file.read())
 
     def _first_read(self, connection: ssl.SSLSocket) -> bytes:
         """Wait a little for the server to refuse us; returns what it said instead."""
@@ -196,10 +190,7 @@ class Attempt:
                 raise EOFError
             return data
 
-    def _http(self, connection: Any, early: bytes) -> None:
-        http = self.path.http
-        if http is None:
-            return
+    def _http(self, connection: Any, http: Http, early: bytes) -> None:
         if http.version == "2":
             with self._timed("http"):
                 answer = http2.exchange(self.path, self.foreign, self.left())
