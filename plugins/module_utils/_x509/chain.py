@@ -21,8 +21,7 @@ from typing import Optional
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from .._errors import EdgeError
-from . import clock, facts, names, pem
+from . import clock, facts, library_missing, names, pem
 
 SERVER, CLIENT = "server", "client"
 NGINX, ENVOY = "nginx", "envoy"
@@ -150,14 +149,8 @@ def _build(
     """The path that OpenSSL finds, or its first error in our words."""
     try:
         from OpenSSL import crypto  # late: not needed by those who only want facts
-    except ImportError:
-        raise EdgeError(
-            "the Python library pyOpenSSL is missing",
-            where="controller",
-            why="chains are verified by OpenSSL through it",
-            fix="Install it for the controller's Python: pip install pyOpenSSL",
-            code="LIBRARY_MISSING",
-        ) from None
+    except ImportError as error:
+        raise library_missing(error) from None
 
     def native(cert: x509.Certificate) -> crypto.X509:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, cert.public_bytes(Encoding.DER))
@@ -204,25 +197,33 @@ def _sentence(code: str, cert: x509.Certificate, openssl: str, presented: list[x
     return f"{title}: {openssl}."
 
 
-def _check_purpose(path: list[x509.Certificate], purpose: str, rules: str) -> Optional[Verdict]:
-    """X509_check_purpose(sslserver | sslclient) for the leaf and, with its rules for issuers, for every certificate above."""
+def purpose_problem(cert: x509.Certificate, purpose: str, depth: int = 0, rules: str = NGINX) -> Optional[tuple[str, str]]:
+    """Why a certificate can't serve ``purpose`` (``server`` or ``client``) as leaf, or above one: code and sentence; None = it can.
+
+    This is X509_check_purpose(sslserver | sslclient) but for the CA flag.
+    """
     wanted = _EKU[purpose]
-    code = f"EKU_NO_{wanted.upper()}"
+    known = facts.facts(cert)
+    extended = known["extended_key_usage"]
+    if extended is not None and wanted not in extended and not (purpose == SERVER and _SGC & set(extended)):
+        role = f"can't issue {purpose} certificates" if depth else f"can't be used as a {purpose} certificate"
+        use = ", ".join(extended) or "nothing"
+        return f"EKU_NO_{wanted.upper()}", f"{_title(cert)} {role}: its extended key usage is {use}, without {wanted}."
+    if depth:
+        return None
+    usage = known["key_usage"]
+    if usage is not None and not _KEY_USAGE[purpose] & set(usage):
+        return "KEY_USAGE_WRONG", f"{_title(cert)} may only be used for {', '.join(usage) or 'nothing'}."
+    if rules == NGINX and not _netscape_allows(cert, purpose):
+        return "KEY_USAGE_WRONG", f"the old Netscape certificate type of {_title(cert)} excludes this use."
+    return None
+
+
+def _check_purpose(path: list[x509.Certificate], purpose: str, rules: str) -> Optional[Verdict]:
     for depth, cert in enumerate(path):
-        known = facts.facts(cert)
-        extended = known["extended_key_usage"]
-        if extended is not None and wanted not in extended and not (purpose == SERVER and _SGC & set(extended)):
-            use = ", ".join(extended) or "nothing"
-            role = "can't be used as a client certificate" if purpose == CLIENT else "can't be used as a server certificate"
-            if depth:
-                role = f"can't issue {purpose} certificates"
-            return Verdict(False, code, f"{_title(cert)} {role}: its extended key usage is {use}, without {wanted}.", 26, depth)
-        if depth == 0:
-            usage = known["key_usage"]
-            if usage is not None and not _KEY_USAGE[purpose] & set(usage):
-                return Verdict(False, "KEY_USAGE_WRONG", f"{_title(cert)} may only be used for {', '.join(usage) or 'nothing'}.", 26, 0)
-            if rules == NGINX and not _netscape_allows(cert, purpose):
-                return Verdict(False, "KEY_USAGE_WRONG", f"the old Netscape certificate type of {_title(cert)} excludes this use.", 26, 0)
+        problem = purpose_problem(cert, purpose, depth, rules)
+        if problem:
+            return Verdict(False, *problem, 26, depth)
     return None
 
 

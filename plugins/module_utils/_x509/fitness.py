@@ -1,0 +1,197 @@
+"""Is this material fit for its use? Findings with a stable code, a severity, a sentence and a fix.
+
+Errors are what the reader (nginx, Envoy, istiod, the API server) would refuse or what would fail on the wire; warnings are what
+works today. Codes: those of pem.py and chain.py, and CERTIFICATE_MISSING, KEY_MISSING, CA_MISSING, KEY_MISMATCH, LEAF_NOT_FIRST,
+ORDER_WRONG, PUBLIC_CERT_AS_CLIENT, NO_SAN, OLD_STYLE, CERT_EXPIRES_SOON, KEY_TOO_SMALL, LEAF_IS_CA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Optional
+
+from cryptography import x509
+
+from . import chain, clock, facts, names
+from .material import Material
+
+ERROR, WARNING = "error", "warning"
+SERVER, CLIENT, CA = "server", "client", "ca"
+_SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (error) or will be (warning)."""
+
+    code: str
+    severity: str
+    sentence: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+def findings(
+    material: Material,
+    use: str,
+    asked_names: Sequence[str] = (),
+    now: Optional[datetime] = None,
+    reader: str = "",
+    soon: timedelta = timedelta(days=7),
+) -> list[Finding]:
+    """What is wrong with ``material`` for ``use``; errors first.
+
+    :param use: ``server`` (presented by a server), ``client`` (presented by a client), ``ca`` (what verifies others).
+    :param asked_names: names that the certificate must cover (DNS names, addresses, URIs).
+    :param reader: ``nginx``, ``envoy``, or "" for both: whose rules count as errors.
+    :param soon: warn when less than this is left.
+    """
+    now = now or clock.now()
+    found = _ca(material.ca, now, reader, soon) if use == CA else _presented(material, use, asked_names, now, reader, soon)
+    return sorted(found, key=lambda each: each.severity != ERROR)
+
+
+def _presented(material: Material, use: str, asked: Sequence[str], now: datetime, reader: str, soon: timedelta) -> list[Finding]:
+    if not material.certs:
+        return [Finding("CERTIFICATE_MISSING", ERROR, "there is no certificate.")]
+    found = [*pair(material), *_dates(material.certs, now, soon)]
+    leaf = material.leaf
+    known = facts.facts(leaf)
+    if any(each.code == "LEAF_NOT_FIRST" for each in found):
+        return found
+    found += _use(leaf, known, use)
+    found += _key(known, reader)
+    found += _names(leaf, known, use, asked, reader)
+    break_ = chain.order(material.certs)
+    if break_:
+        found.append(Finding("ORDER_WRONG", WARNING, f"{break_}.", "Put each certificate's issuer right behind it"))
+    if material.ca:
+        found += _verdicts(material, use, now, reader, {each.code for each in found})
+    if known["version"] == 1 or known["serial"] == "0":
+        sentence = "the certificate is of an old style (version 1 or serial number 0), which strict programs refuse."
+        found.append(Finding("OLD_STYLE", WARNING, sentence, "Issue it anew with extensions and a random serial number"))
+    if known["ca"]:
+        found.append(Finding("LEAF_IS_CA", WARNING, "the certificate is a CA's, not a leaf.", "Issue a leaf from it and use that"))
+    return found
+
+
+def pair(material: Material) -> list[Finding]:
+    """Whether there is a key and it is the first certificate's."""
+    if not material.certs:
+        return [Finding("CERTIFICATE_MISSING", ERROR, "there is no certificate.")]
+    if material.key is None:
+        return [Finding("KEY_MISSING", ERROR, "there is no private key.")]
+    if facts.key_matches(material.key, material.leaf):
+        return []
+    if any(facts.key_matches(material.key, each) for each in material.certs[1:]):
+        return [Finding("LEAF_NOT_FIRST", ERROR, "the key's certificate is not the first one.", "Put the leaf in front of its issuers")]
+    return [Finding("KEY_MISMATCH", ERROR, "the private key does not belong to the certificate.", "Give the pair that belongs together")]
+
+
+def _dates(certs: Sequence[x509.Certificate], now: datetime, soon: timedelta) -> list[Finding]:
+    found = []
+    for cert in certs:
+        known = facts.facts(cert)
+        who = known["subject"] or ", ".join(known["sans"]) or "the certificate"
+        if cert.not_valid_after_utc < now:
+            found.append(Finding("CERT_EXPIRED", ERROR, f"{who} expired at {known['not_after']}.", "Renew it"))
+        elif cert.not_valid_before_utc > now:
+            found.append(Finding("CERT_NOT_YET_VALID", ERROR, f"{who} is valid only from {known['not_before']} on.", "Check the clocks"))
+        elif cert.not_valid_after_utc - now < min(soon, (cert.not_valid_after_utc - cert.not_valid_before_utc) / 3):
+            found.append(Finding("CERT_EXPIRES_SOON", WARNING, f"{who} expires at {known['not_after']}.", "Renew it"))
+    return found
+
+
+def _use(leaf: x509.Certificate, known: dict[str, Any], use: str) -> list[Finding]:
+    problem = chain.purpose_problem(leaf, use)
+    if problem is None:
+        return []
+    code, sentence = problem
+    if use == CLIENT and code == "EKU_NO_CLIENTAUTH" and _public(leaf):
+        return [
+            Finding(
+                "PUBLIC_CERT_AS_CLIENT",
+                ERROR,
+                f"{sentence} It comes from a public CA, and these issue no client certificates any more.",
+                "Use a client certificate from a private CA",
+            )
+        ]
+    return [Finding(code, ERROR, sentence, f"Issue it with extended key usage {'clientAuth' if use == CLIENT else 'serverAuth'}")]
+
+
+def _public(cert: x509.Certificate) -> bool:
+    """Certificates with transparency timestamps come from publicly trusted CAs."""
+    try:
+        return cert.extensions.get_extension_for_oid(_SCTS) is not None
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def _key(known: dict[str, Any], reader: str) -> list[Finding]:
+    kind, size = known["key"]["type"], known["key"]["size"]
+    if kind == "rsa" and size < 2048:
+        return [
+            Finding("KEY_TOO_SMALL", ERROR, f"an RSA key of {size} bits is refused by nginx and Envoy.", "Use 2048 bits, or ECDSA P-256")
+        ]
+    if kind not in ("rsa", "ecdsa"):
+        severity = WARNING if reader == chain.NGINX else ERROR
+        return [Finding("KEY_TYPE_REFUSED", severity, f"Envoy takes RSA and ECDSA keys only, not {kind}.", "Use ECDSA P-256")]
+    return []
+
+
+def _names(leaf: x509.Certificate, known: dict[str, Any], use: str, asked: Sequence[str], reader: str) -> list[Finding]:
+    found = []
+    if not known["sans"]:
+        severity = ERROR if reader == chain.ENVOY else WARNING
+        found.append(Finding("NO_SAN", severity, "the certificate has no subject alternative name; only nginx looks at the common name.",
+                             "Issue it with its names as SANs"))  # fmt: skip
+    for name in asked:
+        rules = chain.NGINX if use == SERVER and reader == chain.NGINX else chain.ENVOY
+        if not names.covers(leaf, name, rules) and name not in facts.dns_names(leaf):
+            has = ", ".join(known["sans"]) or f"only the common name {known['common_name']}"
+            found.append(Finding("NAME_MISMATCH", ERROR, f"the certificate does not cover {name}: it has {has}.", f"Issue it for {name}"))
+    return found
+
+
+def _verdicts(material: Material, use: str, now: datetime, reader: str, already: set[str]) -> list[Finding]:
+    found = []
+    for rules in (chain.NGINX, chain.ENVOY):
+        verdict = chain.verify(material.certs, material.ca, rules=rules, purpose=use, now=now)
+        if verdict.ok or verdict.code in already:
+            continue
+        severity = ERROR if reader in ("", rules) else WARNING
+        sentence = f"{rules} would refuse the chain: {verdict.reason}"
+        found.append(Finding(verdict.code, severity, sentence, "Give the CA that issued it, with its root, and send the intermediates"))
+        already = already | {verdict.code}
+    return found
+
+
+def _ca(certs: Sequence[x509.Certificate], now: datetime, reader: str, soon: timedelta) -> list[Finding]:
+    if not certs:
+        return [Finding("CA_MISSING", ERROR, "there is no CA certificate.")]
+    found = []
+    for cert in certs:
+        known = facts.facts(cert)
+        who = known["subject"] or f"certificate {known['sha256'][:16]}"
+        old = known["version"] == 1 and known["self_signed"]
+        usage = known["key_usage"]
+        if not (known["ca"] or old) or (usage is not None and "keyCertSign" not in usage):
+            sentence = f"{who} is no CA (basicConstraints CA:TRUE and keyCertSign), so nothing verifies against it."
+            found.append(Finding("CA_FLAG_MISSING", ERROR, sentence, "Give the CA's own certificate, not the leaf"))
+        elif old or usage is None:
+            sentence = f"{who} has no key usage keyCertSign, so Python 3.13 and other strict programs refuse it."
+            found.append(Finding("OLD_STYLE", WARNING, sentence, "Make the CA anew with critical keyUsage keyCertSign, cRLSign"))
+    dates = _dates(certs, now, soon)
+    good = len(certs) - len({each.sentence for each in dates if each.severity == ERROR})
+    # beside a good one, an expired CA is a leftover of a roll-over
+    found += [Finding(each.code, WARNING, each.sentence, each.fix) if good else each for each in dates]
+    if not any(facts.self_signed(each) for each in certs):
+        severity = WARNING if reader == chain.ENVOY else ERROR
+        sentence = "no root is among the CA certificates: nginx needs the self-signed one, Envoy takes an intermediate."
+        found.append(Finding("ROOT_MISSING", severity, sentence, "Add the root"))
+    return found

@@ -1,0 +1,342 @@
+#!/usr/bin/python
+# Copyright: edgemesh maintainers
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Kubernetes Secrets with certificates and keys, issued by a private CA or brought from elsewhere."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tls_secret
+short_description: Kubernetes Secrets with certificates and keys, issued by a private CA or brought from elsewhere
+version_added: "0.1.0"
+author: edgemesh maintainers (@edgemesh)
+description:
+  - Makes a list of Secrets what their readers need (Istio's gateways, NGINX Ingress Controller, anything that takes C(kubernetes.io/tls)).
+  - Certificates are issued in this process by a private CA that is itself kept in a Secret; their keys go straight into the Secret and are
+    never an Ansible value. Or they come from other Secrets, files, or PEM text.
+  - Material that its reader would refuse is refused here, before anything is written, with the reason.
+  - Nothing is issued again unless I(renew_before) is reached or what is asked for has changed. A CA is never replaced silently.
+  - A Secret that does not carry the label C(app.kubernetes.io/managed-by=edgemesh) is left alone.
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.kube_connection
+attributes:
+  check_mode:
+    description: Predicts what would change, also where the namespace, the CA or the source is only made in the same play.
+    support: full
+  diff_mode:
+    description: Shows names, dates and fingerprints; never a key or its encoding.
+    support: full
+  idempotent:
+    description: A second run changes nothing until a certificate is due.
+    support: full
+options:
+  secrets:
+    description:
+      - The Secrets. All are planned first; when one can't be delivered, none is touched, and every such one is named.
+      - Their order does not matter; a CA is made before the leaves that it issues.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      namespace:
+        description: Namespace of the Secret. It must exist in a real run.
+        type: str
+        required: true
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      for:
+        description:
+          - Who reads it, which decides its type and entries.
+          - C(gateway) is a credential of an Istio Gateway (C(kubernetes.io/tls)). It belongs into the namespace of the gateway's pods.
+          - C(gateway_ca) is what a gateway verifies clients with (C(Opaque) with C(cacert)); name it in the Gateway's
+            C(caCertCredentialName), or call it C(<credential>-cacert).
+          - C(nginx_ca) is a CA for NGINX Ingress Controller (C(nginx.org/ca) with C(ca.crt)).
+          - C(tls) is a plain C(kubernetes.io/tls) Secret.
+          - C(ca) is a CA with its key (C(kubernetes.io/tls) with C(ca.crt)).
+          - The default is C(ca) where I(issue.usage) is C(ca), else C(tls).
+        type: str
+        choices: [gateway, gateway_ca, nginx_ca, tls, ca]
+      issue:
+        description: Have it issued. Exclusive with I(from).
+        type: dict
+        suboptions:
+          usage:
+            description: What the certificate is for. C(ca) makes a private CA, self-signed, that signs leaves only.
+            type: str
+            choices: [server, client, ca]
+          ca:
+            description: The Secret of the CA that issues it. Required for leaves.
+            type: dict
+            suboptions:
+              namespace: {description: Its namespace., type: str, required: true}
+              name: {description: Its name., type: str, required: true}
+          names:
+            description:
+              - Subject alternative names of a leaf, all of DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
+            type: list
+            elements: str
+          common_name:
+            description: Common name of the subject. Default for leaves the first DNS name, for CAs the Secret's name and the date.
+            type: str
+          days:
+            description: How long it is valid; a leaf ends with its CA at the latest. Default 90 for leaves, 3650 for CAs.
+            type: int
+          renew_before:
+            description: A leaf is issued anew when fewer days than these are left. Default a third of I(days).
+            type: int
+          key_type:
+            description: C(ecdsa) is P-256 and the default, C(rsa) 2048 bits. A CA that exists is refused when its key is of another type.
+            type: str
+            choices: [ecdsa, rsa]
+      from:
+        description: Take it from somewhere. Exactly one of the suboptions.
+        type: dict
+        suboptions:
+          secret:
+            description: Another Secret, in any namespace, of any type.
+            type: dict
+            suboptions:
+              namespace: {description: Its namespace., type: str, required: true}
+              name: {description: Its name., type: str, required: true}
+              certificate:
+                description: Entry with the certificate chain. Default C(tls.crt), else C(cert).
+                type: str
+              key:
+                description: Entry with the key. Default C(tls.key), else C(key).
+                type: str
+              ca:
+                description: Entry with the CA. Default C(cacert), else C(ca.crt).
+                type: str
+          files:
+            description: PEM files on the host that runs the module, which is usually the controller.
+            type: dict
+            suboptions:
+              certificate: {description: The chain with the leaf first., type: path}
+              key: {description: The key., type: path}
+              ca: {description: The CA certificates., type: path}
+          pem:
+            description: PEM text. Prefer the other two; text passes through variables.
+            type: dict
+            suboptions:
+              certificate: {description: The chain with the leaf first., type: str}
+              key: {description: The key., type: str}
+              ca: {description: The CA certificates., type: str}
+      expect:
+        description: What material that comes I(from) somewhere must be fit for.
+        type: dict
+        suboptions:
+          usage:
+            description: Who presents it. The default is C(server) for a gateway, else what the certificate itself says.
+            type: str
+            choices: [server, client]
+          names:
+            description: Names that it must cover.
+            type: list
+            elements: str
+      include_ca:
+        description:
+          - Put the CA in as C(ca.crt) as well.
+          - Istio takes a C(ca.crt) in a C(gateway) Secret for the CA of clients, before any C(-cacert) Secret.
+        type: bool
+        default: false
+      ca:
+        description: Secret to take the CA certificates from, where the source has none or others.
+        type: dict
+        suboptions:
+          namespace: {description: Its namespace., type: str, required: true}
+          name: {description: Its name., type: str, required: true}
+      labels:
+        description: Labels to put on the Secret, besides ours.
+        type: dict
+        default: {}
+      annotations:
+        description: Annotations to put on the Secret.
+        type: dict
+        default: {}
+      adopt:
+        description: Take over (or with I(state=absent) delete) a Secret that is not ours.
+        type: bool
+        default: false
+  state:
+    description: C(absent) deletes the listed Secrets; only I(namespace), I(name) and I(adopt) count then.
+    type: str
+    choices: [present, absent]
+    default: present
+  check:
+    description: C(strict) refuses material that its reader would refuse; C(warn) writes it and warns.
+    type: str
+    choices: [strict, warn]
+    default: strict
+  timeout:
+    description: Seconds for the whole task; requests that may still succeed are repeated until then.
+    type: int
+    default: 120
+notes:
+  - Needs the RBAC verbs C(get), C(create), C(update) and C(delete) on C(secrets) in the namespaces that are written, and C(get) in
+    those of the CA and of sources; as a ready Role in C(docs/rbac/tls_secret.yaml).
+  - A leaf's annotation C(edgemesh.nginx-istio/issuer) names its CA's Secret; a copy's C(edgemesh.nginx-istio/source) and
+    C(edgemesh.nginx-istio/source-version) its source.
+requirements:
+  - kubernetes
+  - cryptography >= 42
+  - pyOpenSSL >= 24
+seealso:
+  - module: edgemesh.nginx_istio.tls_secret_export
+"""
+
+EXAMPLES = r"""
+- name: A private CA, the gateway's certificate, nginx's client certificate, and the CA by which the gateway verifies it
+  edgemesh.nginx_istio.tls_secret:
+    secrets:
+      - namespace: edgemesh
+        name: edge-ca
+        issue: {usage: ca}
+      - namespace: istio-system
+        name: edge-shop
+        for: gateway
+        issue: {ca: {namespace: edgemesh, name: edge-ca}, names: [shop.example.com]}
+      - namespace: edgemesh
+        name: edge-client
+        issue: {usage: client, ca: {namespace: edgemesh, name: edge-ca}, names: [edge.example.com]}
+      - namespace: istio-system
+        name: edge-shop-cacert
+        for: gateway_ca
+        from: {secret: {namespace: edgemesh, name: edge-ca}}
+  delegate_to: localhost
+  run_once: true
+
+- name: Copy a Secret with names of its own into the gateway's namespace
+  edgemesh.nginx_istio.tls_secret:
+    secrets:
+      - namespace: istio-system
+        name: alb-certs
+        for: gateway
+        from: {secret: {namespace: default, name: bundle, certificate: server.pem, key: server-key.pem}}
+        expect: {names: [shop.example.com]}
+
+- name: A certificate from files
+  edgemesh.nginx_istio.tls_secret:
+    secrets:
+      - {namespace: shop, name: web, from: {files: {certificate: web.crt, key: web.key}}}
+"""
+
+RETURN = r"""
+results:
+  description: One element for each entry of I(secrets), in order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    namespace: {description: Namespace of the Secret., type: str, returned: always}
+    name: {description: Name of the Secret., type: str, returned: always}
+    for: {description: Who reads it., type: str, returned: always}
+    action:
+      description:
+        - C(created), C(changed), C(recreated), C(unchanged), C(deleted) or C(absent).
+        - In check mode C(would_create), C(would_change) or C(would_delete) instead of what would be done.
+      type: str
+      returned: always
+    changed: {description: Whether it was or would be written., type: bool, returned: always}
+    why: {description: Reasons for the action., type: list, elements: str, returned: always}
+    certificate:
+      description:
+        - Facts of the first certificate. C((known after apply)) where only the real run makes it; null where there is none.
+      type: raw
+      returned: always
+      sample:
+        subject: CN=shop.example.com
+        issuer: CN=edge-ca 2026-11-21
+        sans: ["DNS:shop.example.com"]
+        not_after: "2027-02-19T09:30:00Z"
+        sha256: 5f0c6e...
+    findings:
+      description: What is, or will be, wrong. Each has a code, a severity, a sentence and a fix.
+      type: list
+      elements: dict
+      returned: always
+"""
+
+from typing import Any
+
+from ..module_utils._ansible import run
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect, unhide
+from ..module_utils._x509 import library_missing
+
+REFERENCE = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
+# the whole text is hidden: somebody may give certificate and key in one
+PEM = {name: {"type": "str", "no_log": True} for name in ("certificate", "key", "ca")}
+FILES = {name: {"type": "path", "no_log": False} for name in ("certificate", "key", "ca")}
+ENTRIES = {name: {"type": "str", "no_log": False} for name in ("certificate", "key", "ca")}
+ISSUE = {
+    "usage": {"type": "str", "choices": ["server", "client", "ca"]},
+    "ca": {"type": "dict", "options": REFERENCE},
+    "names": {"type": "list", "elements": "str"},
+    "common_name": {"type": "str"},
+    "days": {"type": "int"},
+    "renew_before": {"type": "int"},
+    "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "no_log": False},
+}
+SECRET = {
+    **REFERENCE,
+    "for": {"type": "str", "choices": ["gateway", "gateway_ca", "nginx_ca", "tls", "ca"]},
+    "issue": {"type": "dict", "options": ISSUE},
+    "from": {
+        "type": "dict",
+        "options": {
+            "secret": {"type": "dict", "options": {**REFERENCE, **ENTRIES}},
+            "files": {"type": "dict", "options": FILES},
+            "pem": {"type": "dict", "options": PEM},
+        },
+    },
+    "expect": {
+        "type": "dict",
+        "options": {"usage": {"type": "str", "choices": ["server", "client"]}, "names": {"type": "list", "elements": "str"}},
+    },
+    "include_ca": {"type": "bool", "default": False},
+    "ca": {"type": "dict", "options": REFERENCE},
+    "labels": {"type": "dict", "default": {}},
+    "annotations": {"type": "dict", "default": {}},
+    "adopt": {"type": "bool", "default": False},
+}
+
+
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Plan, write, and report facts."""
+    try:  # late, so that a missing library is reported in words
+        from ..module_utils._x509.delivery import Delivery
+        from ..module_utils._x509.entries import entries
+    except ImportError as error:
+        raise library_missing(error) from None
+
+    unhide(module.no_log_values, params)
+    listed = entries(params["secrets"], params["state"])
+    client = connect(params)
+    delivery = Delivery(client, listed, check_mode=module.check_mode, lenient=params["check"] == "warn")
+    plans = delivery.present() if params["state"] == "present" else delivery.absent()
+    for warning in [*delivery.warnings, *client.warnings]:
+        module.warn(warning)
+    return {
+        "changed": any(each.changes for each in plans),
+        "results": [each.result(module.check_mode) for each in plans],
+        "diff": [each.difference() for each in plans if each.changes],
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    run(
+        work,
+        argument_spec={
+            **CONNECTION_ARGUMENTS,
+            "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": False},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "check": {"type": "str", "choices": ["strict", "warn"], "default": "strict"},
+            "timeout": {"type": "int", "default": 120},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
