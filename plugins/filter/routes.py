@@ -15,7 +15,7 @@ from ..module_utils._plain import plain
 from ..module_utils._routes import survey
 from ..module_utils._routes.fields import choice, list_of
 from ..module_utils._routes.load import NAMESPACE, load
-from ..module_utils._routes.mesh import in_mesh
+from ..module_utils._routes.mesh import in_mesh, upstreams
 from ..module_utils._routes.trust import LEAVES, secrets
 
 T = TypeVar("T")
@@ -44,6 +44,11 @@ def routes_in_mesh(value: Any, services: Any, gateways: Any = (), check: Any = F
     return _or_refuse(in_mesh, plain(value), plain(services), plain(gateways), bool(plain(check)))
 
 
+def routes_upstreams(value: Any, services: Any, check: Any = False) -> dict[str, list[str]]:
+    """Where nginx reaches the routes' gateways; see routes_upstreams.yml."""
+    return _or_refuse(lambda: upstreams(plain(value), plain(services), bool(plain(check))))
+
+
 def routes_secrets(value: Any, ca: Any, issue: Any = LEAVES) -> dict[str, list[dict[str, Any]]]:
     """The Secrets that routes need; see routes_secrets.yml."""
     return _or_refuse(lambda: secrets(plain(value), plain(ca), list_of(choice(*LEAVES))(plain(issue), "issue")))
@@ -61,4 +66,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"routes": routes, "routes_in_mesh": routes_in_mesh, "routes_secrets": routes_secrets}
+        return {
+            "routes": routes,
+            "routes_in_mesh": routes_in_mesh,
+            "routes_secrets": routes_secrets,
+            "routes_upstreams": routes_upstreams,
+        }

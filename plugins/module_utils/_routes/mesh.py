@@ -36,6 +36,34 @@ def in_mesh(
     return result
 
 
+def upstreams(routes: list[dict[str, Any]], services: list[dict[str, Any]], check: bool = False) -> dict[str, list[str]]:
+    """``host:port`` by which nginx reaches each gateway, by gateway name; a gateway that isn't there yet is left out of a check."""
+    by_service = {(service["namespace"], service["name"]): service for service in services}
+    found = {}
+    for gateway in {route["gateway"]["name"]: route["gateway"] for route in routes}.values():
+        service = by_service.get((gateway["namespace"], gateway["service"]), {})
+        if gateway["address"] == "addresses":
+            addresses = gateway["addresses"]
+        elif gateway["address"] == "load_balancer":
+            addresses = [f"{_host(each)}:{port_number(gateway, service, check)}" for each in service.get("load_balancer", [])]
+        else:
+            addresses = service.get("node_ports", {}).get(gateway["port"], [])
+        if addresses:
+            found[gateway["name"]] = list(addresses)
+        elif not check:
+            raise refuse(
+                f"edge_gateways.{gateway['name']}",
+                f"Service {gateway['namespace']}/{gateway['service']} gives {gateway['port']} no {gateway['address'].replace('_', ' ')}",
+                "Set address, or give addresses as host:port",
+            )
+    return found
+
+
+def _host(address: str) -> str:
+    """An address as it stands before a port."""
+    return f"[{address}]" if ":" in address else address
+
+
 def selector(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> dict[str, str]:
     """The labels by which Istio finds the gateway's pods: the user's, or those that its Service selects them by."""
     if gateway["selector"]:

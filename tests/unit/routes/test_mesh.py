@@ -8,7 +8,7 @@ import pytest
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._routes.load import load
-from plugins.module_utils._routes.mesh import covers, in_mesh
+from plugins.module_utils._routes.mesh import covers, in_mesh, upstreams
 
 LABELS = {"app": "gw", "istio": "gw"}
 SERVICE = {
@@ -94,3 +94,18 @@ def test_covers() -> None:
     assert not covers("*.a.b", "a.b")
     assert not covers("x.a.b", "*.a.b")
     assert not covers("*.a.b", "xa.b")
+
+
+def test_upstreams() -> None:
+    service = {**SERVICE, "node_ports": {"https": ["192.0.2.1:30443"]}, "load_balancer": ["192.0.2.9", "2001:db8::9", "lb.example.com"]}
+    assert upstreams(routes(), [service]) == {"main": ["192.0.2.1:30443"]}
+    assert upstreams(routes(address="load_balancer"), [service]) == {
+        "main": ["192.0.2.9:8443", "[2001:db8::9]:8443", "lb.example.com:8443"]
+    }
+    assert upstreams(routes(addresses="gw.example.com:443"), []) == {"main": ["gw.example.com:443"]}
+
+
+def test_no_upstreams() -> None:
+    with pytest.raises(EdgeError, match="istio-ingressgateway gives https no node ports"):
+        upstreams(routes(), [SERVICE])
+    assert upstreams(routes(), [], check=True) == {}

@@ -32,7 +32,7 @@ def wanted(*entries: dict[str, Any], issue: Any = LEAVES, gateways: Any = None) 
 def test_everything_issued() -> None:
     plan = wanted(route(client_names=["edge.example.com"], server_name="gw.example.com"))
     assert {name: (entry["for"], entry["issue"]) for name, entry in plan["issued"].items()} == {
-        "istio-system/edge-shop": ("gateway", {"ca": CA, "usage": "server", "names": ["gw.example.com", "shop.example.com"]}),
+        "istio-system/edge-shop": ("gateway", {"ca": CA, "usage": "server", "names": ["gw.example.com"]}),
         "edgemesh/edge-client": ("tls", {"ca": CA, "usage": "client", "names": ["edge.example.com"]}),
         "edgemesh/public": ("tls", {"ca": CA, "usage": "server", "names": ["shop.example.com"]}),
     }
@@ -43,16 +43,19 @@ def test_everything_issued() -> None:
 def test_what_is_not_issued_must_exist() -> None:
     plan = wanted(route(), issue=["gateway"])
     assert list(plan["issued"]) == ["istio-system/edge-shop"]
-    assert {name: entry["purpose"] for name, entry in plan["required"].items()} == {
-        "edgemesh/edge-client": "client certificate of route shop",
-        "edgemesh/public": "listener certificate of route shop",
+    assert {name: entry["expect"] for name, entry in plan["required"].items()} == {
+        "edgemesh/edge-client": {"usage": "client", "names": []},
+        "edgemesh/public": {"usage": "server", "names": ["shop.example.com"]},
     }
 
 
 def test_a_foreign_ca_signs_its_own_leaves() -> None:
     plan = wanted(route(server_ca="corp/ca", client_ca="edge-ca"))
     assert list(plan["issued"]) == ["edgemesh/edge-client", "edgemesh/public"]
-    assert set(plan["required"]) == {"istio-system/edge-shop", "corp/ca"}
+    assert {name: entry["for"] for name, entry in plan["required"].items()} == {
+        "istio-system/edge-shop": "gateway",
+        "corp/ca": "gateway_ca",
+    }
     plan = wanted(route(client_ca="corp/ca"))
     assert set(plan["required"]) == {"edgemesh/edge-client", "corp/ca"}
     assert plan["gateway_ca"]["istio-system/edge-shop-cacert"]["from"] == {"secret": {"namespace": "corp", "name": "ca"}}
@@ -65,6 +68,11 @@ def test_a_shared_secret_gets_all_names() -> None:
     # and is no single route's
     assert client["labels"] == {"app.kubernetes.io/managed-by": "edgemesh"}
     assert plan["issued"]["istio-system/edge-cart"]["labels"]["edgemesh.nginx-istio/route"] == "cart"
+
+
+def test_three_routes_share_a_secret() -> None:
+    plan = wanted(route(), route("cart"), route("blog"))
+    assert plan["issued"]["edgemesh/edge-client"]["labels"] == {"app.kubernetes.io/managed-by": "edgemesh"}
 
 
 def test_a_client_without_names_is_called_like_its_secret() -> None:
@@ -95,5 +103,5 @@ def test_files_are_nobodys_secret() -> None:
 def test_two_uses_of_one_secret() -> None:
     with pytest.raises(EdgeError, match="Secret edgemesh/edge-client: would be a server and a client certificate"):
         wanted(route(certificate="edge-client"))
-    with pytest.raises(EdgeError, match="Secret edgemesh/edge-client: is issued, and also a listener certificate of route shop"):
+    with pytest.raises(EdgeError, match="Secret edgemesh/edge-client: is to be issued for one use and is somebody else's in another"):
         wanted(route(certificate="edge-client"), issue=["client"])
