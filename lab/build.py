@@ -157,7 +157,10 @@ def build(progress: Progress) -> None:
 def compile_one(binary: Binary, progress: Progress) -> None:
     """Build one program, reporting packages as they are compiled."""
     binary.path.parent.mkdir(parents=True, exist_ok=True)
-    with progress.step(f"build {binary.name}") as step, tempfile.TemporaryDirectory(dir=binary.path.parent, prefix=f".{binary.name}.") as temporary:
+    with (
+        progress.step(f"build {binary.name}") as step,
+        tempfile.TemporaryDirectory(dir=binary.path.parent, prefix=f".{binary.name}.") as temporary,
+    ):
         step.note("looking what is compiled already")
         stale = go(binary, "list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", binary.package)
         step.total = sum(1 for line in stale if line and not line.startswith("go: "))
@@ -173,7 +176,13 @@ def go(binary: Binary, command: str, *words: str) -> Iterator[str]:
 
     :raises EdgeError: it failed.
     """
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-trimpath -mod=readonly -buildvcs=false"}
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "GOFLAGS": "-trimpath -mod=readonly -buildvcs=false",
+    }
     with subprocess.Popen(
         [go_program(), command, *words], cwd=binary.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

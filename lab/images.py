@@ -234,7 +234,7 @@ def note() -> None:
     files.write(settings.IMAGES, json.dumps(noted, indent=1) + "\n")
 
 
-def load(ctr: list[str], progress: Progress) -> None:
+def load(ctr: tuple[str, ...], progress: Progress) -> None:
     """Import the images that containerd doesn't have."""
     present = set(subprocess.run([*ctr, "images", "list", "-q"], capture_output=True, text=True, check=True, timeout=30).stdout.split())
     wanted = [image for image in images().values() if image.reference not in present]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from plugins.module_utils._errors import EdgeError
 
-from . import build, cluster, files, images, network, settings
+from . import api, build, files, images, network, settings
 from .progress import Progress
 from .shell import run
 
@@ -68,7 +68,7 @@ def up(progress: Progress) -> None:
         rollout("istiod")
     with progress.step("start the ingress gateway and the echo app"):
         install(gateway)
-        cluster.apply("echo.yaml", image=images.images()["httpbin"].reference, host=settings.ECHO_HOST)
+        api.apply("echo.yaml", image=images.images()["httpbin"].reference, host=settings.ECHO_HOST)
         rollout("istio-ingressgateway")
         wait_for_answer()
 
@@ -94,7 +94,7 @@ def install(release: Release) -> None:
         return
     if info.get("status", "").startswith("pending"):
         # Helm takes its own unfinished work for another's and refuses; what it made already is adopted by its labels.
-        cluster.kubectl("-n", NAMESPACE, "delete", "secret", "-l", f"owner=helm,name={release.name},status={info['status']}")
+        api.kubectl("-n", NAMESPACE, "delete", "secret", "-l", f"owner=helm,name={release.name},status={info['status']}")
     helm(
         "upgrade",
         "--install",
@@ -116,10 +116,12 @@ def helm(*words: str, check: bool = True) -> str:
 def rollout(deployment: str, seconds: int = 120) -> None:
     """Wait for a Deployment."""
     try:
-        cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s", timeout=seconds + 5)
+        api.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s", timeout=seconds + 5)
     except EdgeError as error:
-        pods = cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide")
-        raise EdgeError(f"{deployment} is not ready after {seconds} s", why=f"{error.why} / {pods}", fix="See: python -m lab status") from error
+        pods = api.kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide")
+        raise EdgeError(
+            f"{deployment} is not ready after {seconds} s", why=f"{error.why} / {pods}", fix="See: python -m lab status"
+        ) from error
 
 
 def answer() -> str:

@@ -31,7 +31,8 @@ def alive() -> processes.Process | None:
 
 def start() -> processes.Process:
     """Make the namespace; mounts made on the machine later still arrive in it, none leaves it."""
-    share = 'mount --make-rshared / && exec "$@"'
+    # A copy of a VM's network namespace here would keep it alive after its end.
+    share = 'umount -R /run/netns 2>/dev/null; mount --make-rshared / && exec "$@"'
     daemon = processes.Daemon(
         name="mounts",
         argv=(str(build.path("pause")),),

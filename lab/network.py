@@ -13,6 +13,7 @@ from . import files, settings
 from .shell import run, succeeds
 
 CHAIN = "EDGEMESH-LAB"
+CLUSTERS_OWN = ("KUBE-", "CNI-")
 REMEMBERED = settings.STATE / "sysctl.json"
 
 # What the lab sets itself. Without br_netfilter an answer from a pod to its neighbour would skip the NAT of Services.
@@ -68,6 +69,36 @@ def down() -> None:
     for name, value in (files.read_json(REMEMBERED) or {}).items():
         set_value(name, value)
     REMEMBERED.unlink(missing_ok=True)
+
+
+def remove_chains() -> None:
+    """Remove the chains of kube-proxy, kubelet and CNI, which are known by their names."""
+    for family in ("iptables", "ip6tables"):
+        if script := cleaning(run([f"{family}-save"], check=False)):
+            run([f"{family}-restore", "-w", "--noflush"], text=script)
+
+
+def cleaning(saved: str) -> str:
+    """What iptables-restore has to be told so that the cluster's chains go, and the rules that jump there; "" if there are none."""
+    lines: list[str] = []
+    for table in saved.split("\n*")[1:] if not saved.startswith("*") else f"\n{saved}".split("\n*")[1:]:
+        name, *rest = table.splitlines()
+        chains = [line.split()[0][1:] for line in rest if line.startswith(":") and line[1:].startswith(CLUSTERS_OWN)]
+        if chains:
+            jumps = [f"-D{line[2:]}" for line in rest if line.startswith("-A") and not belongs(line.split()[1]) and belongs(target(line))]
+            lines += [f"*{name}", *(f":{chain} - [0:0]" for chain in chains), *jumps, *(f"-X {chain}" for chain in chains), "COMMIT"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def belongs(chain: str) -> bool:
+    """Whether a chain is the cluster's."""
+    return chain.startswith(CLUSTERS_OWN)
+
+
+def target(rule: str) -> str:
+    """Where a rule jumps to."""
+    words = rule.split()
+    return next((after for word, after in zip(words, words[1:]) if word in ("-j", "-g")), "")
 
 
 def status() -> str:

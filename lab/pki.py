@@ -149,6 +149,7 @@ def save(folder: Path, name: str, certificate: x509.Certificate, key: ec.Ellipti
 
 def kubeconfig(folder: Path, name: str) -> str:
     """A kubeconfig that holds everything itself, so that it can be copied anywhere (JSON is YAML)."""
+
     def data(file: str) -> str:
         return base64.b64encode((folder / file).read_bytes()).decode()
 

@@ -158,7 +158,9 @@ class Daemon:
             if running(self.name) is None:
                 raise EdgeError(f"{self.name} ended", where=str(self.log), why=self.tail(), fix="Read its log, then: python -m lab up")
             if time.monotonic() > deadline:
-                raise EdgeError(f"{self.name} is not ready after {seconds:g} s: {why}", where=str(self.log), why=self.tail(), fix="Read its log")
+                raise EdgeError(
+                    f"{self.name} is not ready after {seconds:g} s: {why}", where=str(self.log), why=self.tail(), fix="Read its log"
+                )
             time.sleep(0.1)
 
     def tail(self) -> str:

@@ -31,7 +31,13 @@ def run(
     command = [str(word) for word in argv]
     try:
         done = subprocess.run(
-            command, input=text if text is not None else "", env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            input=text if text is not None else "",
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
     except FileNotFoundError as error:
         raise EdgeError(f"{command[0]} is not there", fix=fix) from error
@@ -46,6 +52,11 @@ def run(
 def succeeds(argv: Sequence[str | Path], *, timeout: float = 30) -> bool:
     """Whether a program exits with 0."""
     try:
-        return subprocess.run([str(word) for word in argv], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [str(word) for word in argv], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+            ).returncode
+            == 0
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False

@@ -1,0 +1,96 @@
+"""Is the lab well? Part by part, as seen from outside of the parts."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from typing import Any
+
+from plugins.module_utils._errors import EdgeError
+
+from . import api, cluster, files, istio, lock, network, settings, vms
+
+NAMESPACES = ("kube-system", istio.NAMESPACE, "lab-echo")
+Part = tuple[str, bool, str]  # name, whether it is well, and why not (or a few words)
+
+
+def parts(with_vms: bool = True) -> list[Part]:
+    """Every part, beginning with what the others stand on."""
+    why = network.status()
+    found: list[Part] = [("network", not why, why), *cluster.status()]
+    for name, look in (("node", node), ("pods", pods), ("proxies", rejected), ("echo app", istio.answer)):
+        why = attempt(look)
+        found.append((name, not why, why))
+    if with_vms:
+        found += [(f"VM {name}", well, why) for name, well, why in vms.status()]
+    return found
+
+
+def attempt(look: Any) -> str:
+    """What a look finds wrong, or what stopped it."""
+    try:
+        return str(look())
+    except (EdgeError, OSError) as error:
+        return error.sentence if isinstance(error, EdgeError) else str(error)
+
+
+def get(kind: str, *words: str) -> list[dict[str, Any]]:
+    """Objects of the cluster."""
+    if not settings.KUBECONFIG.exists():
+        raise EdgeError("there is no cluster", fix="python -m lab up")
+    items: list[dict[str, Any]] = json.loads(api.kubectl("get", kind, *words, "--request-timeout=5s", "-o", "json", timeout=20))["items"]
+    return items
+
+
+def node() -> str:
+    """Why the node isn't ready, or ""."""
+    nodes = get("nodes")
+    ready = next((each for node in nodes for each in node["status"]["conditions"] if each["type"] == "Ready"), None)
+    return "it hasn't registered" if ready is None else "" if ready["status"] == "True" else ready["message"]
+
+
+def pods() -> str:
+    """Which of the lab's own pods aren't ready and why, or ""."""
+    found = []
+    for namespace in NAMESPACES:
+        listed = get("pods", "-n", namespace)
+        if not listed:
+            found.append(f"{namespace} has none")
+        found += [f"{namespace}/{pod['metadata']['name']}: {why}" for pod in listed if (why := not_ready(pod))]
+    return "; ".join(found)
+
+
+def not_ready(pod: dict[str, Any]) -> str:
+    """Why a pod isn't ready, or ""; a pod on its way out doesn't count."""
+    if "deletionTimestamp" in pod["metadata"]:
+        return ""
+    status = pod["status"]
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        waiting = container["state"].get("waiting")
+        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
+            return f"container {container['name']}: {waiting.get('reason')} {waiting.get('message', '')}".strip()
+    ready: dict[str, Any] = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), {})
+    return "" if ready.get("status") == "True" else ready.get("message") or status.get("phase", "unknown")
+
+
+def rejected() -> str:
+    """Whether a proxy refused configuration from istiod: a filter that only Istio's own Envoy has."""
+    for pod in get("pods", "-n", istio.NAMESPACE, "-l", "app=istiod"):
+        with urllib.request.urlopen(f"http://{pod['status'].get('podIP')}:15014/metrics", timeout=5) as answer:
+            counts = re.findall(r"^(pilot_total_xds_rejects\{[^}]*\}) ([1-9]\S*)", answer.read().decode(), re.MULTILINE)
+        if counts:
+            return "; ".join(f"{name} = {value}" for name, value in counts)
+    return ""
+
+
+def as_json(found: list[Part]) -> str:
+    """The same for programs."""
+    listed = [{"name": name, "ok": well, "detail": why} for name, well, why in found]
+    return json.dumps({"healthy": all(well for _, well, _ in found), "changing": lock.owner(), "parts": listed}, indent=1)
+
+
+def exists() -> bool:
+    """Whether there is anything of a lab on this machine."""
+    return settings.STATE.exists() or files.read_json(network.REMEMBERED) is not None
