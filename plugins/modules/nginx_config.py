@@ -28,9 +28,9 @@ options:
       - The files of the configuration. What stands in files that end in C(.conf) and are in no sub-folder is read in the
         C(http) context, in the order of their names; others can be included from those by C(<conf>/<name>/current/<path>).
       - The list is complete, so a file that is no longer listed is gone with the next generation.
+      - Required for O(state=present).
     type: list
     elements: dict
-    default: []
     suboptions:
       path:
         description: Path relative to the generation's folder.
@@ -53,6 +53,8 @@ options:
       - What becomes of the site that the distribution puts there for a first visit
         (C(sites-enabled/default), C(conf.d/default.conf)).
       - V(disabled) puts it aside, and V(keep) as well as O(state=absent) put it back.
+      - One that was edited, or whose document root holds anything but the welcome page, is taken for a site of the user's. It
+        stays, with a warning.
     type: str
     choices: [keep, disabled]
     default: keep
@@ -62,6 +64,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  take_over:
+    description:
+      - Whether these files may answer requests for unknown host names on a port where another server answers them so far without
+        being marked C(default_server).
+      - Otherwise such a change is refused, because a site that relies on being the only one would be gone.
+    type: bool
+    default: false
   start:
     description: Start nginx where it isn't running. Otherwise the files are tested and put in place, but not confirmed.
     type: bool
@@ -200,12 +209,12 @@ ARGUMENTS: dict[str, Any] = {
     "files": {
         "type": "list",
         "elements": "dict",
-        "default": [],
         "options": {"path": {"type": "str", "required": True}, "content": {"type": "str", "required": True}},
     },
     "depends_on": {"type": "list", "elements": "path", "default": []},
     "default_site": {"type": "str", "choices": ["keep", "disabled"], "default": "keep"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "take_over": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "keep_generations": {"type": "int", "default": 3},
     "timeout": {"type": "int", "default": 30},
@@ -239,6 +248,7 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
         name=name,
         check=module.check_mode,
         start=params["start"],
+        take_over=params["take_over"],
         timeout=params["timeout"],
         keep=params["keep_generations"],
         method=params["manager"],
@@ -273,7 +283,7 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    _ansible.run(work, argument_spec=ARGUMENTS)
+    _ansible.run(work, argument_spec=ARGUMENTS, required_if=[("state", "present", ["files"])])
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import EdgeError
 from . import values
-from .installation import Installation
+from .default_site import in_use
 from .staging import Link, Plan
 
 #: Part of every digest: raise it when the layout of a generation changes, so that the next run makes a new one.
@@ -91,14 +91,21 @@ class Manifest:
     digest: str
     default_site: str
     listen: str
+    pid_file: str
     depends_on: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store:
-    """The folder of one ``name`` under an nginx configuration folder."""
+    """The folder of one ``name`` under an nginx configuration folder.
 
-    def __init__(self, conf: str, name: str) -> None:
-        self.conf = conf
+    :param in_use: why a default site must stay, empty when it may go.
+    :param step: called with a name at each boundary between two changes of the disk or of nginx; tests end the process there.
+    """
+
+    def __init__(
+        self, conf: str, name: str, in_use: Callable[[str], str] = in_use, step: Callable[[str], None] = lambda _name: None
+    ) -> None:
+        self.conf, self._in_use, self.step = conf, in_use, step
         self.folder = os.path.join(conf, name)
         self.generations = os.path.join(self.folder, "generations")
         self.current = os.path.join(self.folder, "current")
@@ -114,7 +121,8 @@ class Store:
 
     def exists(self) -> bool:
         """Whether anything of ours is on the disk."""
-        return os.path.lexists(self.folder) or self._include_is_ours()
+        emptied = os.path.isdir(self.folder) and not os.listdir(self.folder)
+        return os.path.exists(self._state) or self._include_is_ours() or emptied
 
     def refuse_foreign(self) -> None:
         """Stop before a folder or a file of the user's that has our name is taken for ours.
@@ -132,9 +140,10 @@ class Store:
         """The journal: ``confirmed`` (a generation or None), ``created`` folders, and ``pending`` while a change is under way."""
         text = _read(self._state)
         try:
-            found = json.loads(text) if text else {}
+            found = dict(json.loads(text)) if text else {}
         except ValueError:
-            raise EdgeError("the journal is damaged", where=self._state, fix="Remove the file; the next run starts afresh") from None
+            # only a hand can have done that; what nginx reads now is the best that is known
+            found = {"confirmed": self.active(), "pending": None}
         return {"confirmed": None, "created": [], **found}
 
     def manifest(self, generation: str | None) -> Manifest | None:
@@ -165,7 +174,7 @@ class Store:
             and self._include_is_ours()
             and self.files(generation) == dict(wanted.files)
             and _read(os.path.join(self.generations, generation, MARKER)) == marker(generation, manifest.listen)
-            and (wanted.default_site != "disabled" or not self.default_sites())
+            and (wanted.default_site != "disabled" or not self.idle_sites())
         )
 
     def active(self) -> str | None:
@@ -182,9 +191,14 @@ class Store:
         last = self.names()[-1:]
         return f"{(_number(last[0]) if last else 0) + 1:04d}-{digest}"
 
-    def default_sites(self) -> list[str]:
-        """The distribution's default sites that nginx reads now, relative to the configuration folder."""
-        return [site for site in DEFAULT_SITES if os.path.lexists(os.path.join(self.conf, site))]
+    def default_sites(self) -> dict[str, str]:
+        """The distribution's default sites that nginx reads now, and why each must stay (empty: it may go)."""
+        paths = {site: os.path.join(self.conf, site) for site in DEFAULT_SITES}
+        return {site: self._in_use(path) for site, path in paths.items() if os.path.lexists(path)}
+
+    def idle_sites(self) -> list[str]:
+        """Those that may go, relative to the configuration folder."""
+        return [site for site, reason in self.default_sites().items() if not reason]
 
     def disabled_sites(self) -> list[str]:
         """Those that we put aside."""
@@ -207,7 +221,7 @@ class Store:
             plan[self.current] = Link(f"generations/{generation}")
             plan[self.include] = self.include_text
         if wanted is not None and wanted.default_site == "disabled":
-            plan.update({os.path.join(self.conf, site): None for site in self.default_sites()})
+            plan.update({os.path.join(self.conf, site): None for site in self.idle_sites()})
         else:
             for site in self.disabled_sites():
                 aside = self._aside(site)
@@ -227,11 +241,15 @@ class Store:
         root = os.path.join(self.generations, generation)
         # left over from a run that was killed at this point
         shutil.rmtree(root, ignore_errors=True)
-        for path, text in {**wanted.files, MARKER: marker(generation, manifest.listen)}.items():
-            target = os.path.join(root, path)
-            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-            write(target, text, 0o644)
-        write(os.path.join(root, MANIFEST), json.dumps(vars(manifest), sort_keys=True), 0o600)
+        try:
+            for path, text in {**wanted.files, MARKER: marker(generation, manifest.listen)}.items():
+                target = os.path.join(root, path)
+                os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+                write(target, text, 0o644)
+            write(os.path.join(root, MANIFEST), json.dumps(vars(manifest), sort_keys=True), 0o600)
+        except OSError:
+            shutil.rmtree(root, ignore_errors=True)
+            raise
 
     def activate(self, generation: str | None) -> None:
         """Make nginx's next reload read this generation, or nothing of ours."""
@@ -241,6 +259,7 @@ class Store:
             for path in (self.include, self.current):
                 if os.path.lexists(path):
                     os.unlink(path)
+                    self.step(f"{os.path.basename(path)} removed")
             return
         if not self._include_is_ours():
             folder = os.path.dirname(self.include)
@@ -248,25 +267,35 @@ class Store:
                 self.write_state(created=[*self.state()["created"], folder])
                 os.mkdir(folder, 0o755)
             write(self.include, self.include_text, 0o644)
+            self.step("included")
         if self.active() != generation:
             fresh = self.current + ".new"
             if os.path.lexists(fresh):
                 os.unlink(fresh)
             os.symlink(f"generations/{generation}", fresh)
+            self.step("linked")
             os.replace(fresh, self.current)
             _sync(self.folder)
+            self.step("swapped")
         if manifest.default_site == "disabled":
-            for site in self.default_sites():
+            for site in self.idle_sites():
                 os.makedirs(self.disabled, mode=0o755, exist_ok=True)
                 os.replace(os.path.join(self.conf, site), self._aside(site))
+                self.step("default site disabled")
         else:
             self._restore_default_sites()
 
     def _restore_default_sites(self) -> None:
         for site in self.disabled_sites():
             os.replace(self._aside(site), os.path.join(self.conf, site))
+            self.step("default site restored")
         if os.path.isdir(self.disabled):
             os.rmdir(self.disabled)
+
+    def discard(self, generation: str | None) -> None:
+        """Remove a generation that never came to serve."""
+        if generation and generation != self.active():
+            shutil.rmtree(os.path.join(self.generations, generation), ignore_errors=True)
 
     def prune(self, keep: int) -> None:
         """Remove all but the newest ``keep`` generations; the confirmed one always stays."""
@@ -299,13 +328,18 @@ def write(path: str, text: str, mode: int) -> None:
     fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     if os.path.lexists(fresh):
         os.unlink(fresh)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8", newline="") as file:
-        # whatever the umask is
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8", newline="") as file:
+            # whatever the umask is
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except OSError:
+        if os.path.lexists(fresh):
+            os.unlink(fresh)
+        raise
     _sync(os.path.dirname(path))
 
 
@@ -333,6 +367,3 @@ def confirm_address(name: str) -> str:
     """The loopback address for ``name``: one of its own, so that it never takes a request meant for somebody else."""
     first, second = hashlib.sha256(name.encode()).digest()[:2]
     return f"127.101.{first}.{second}"
-
-
-__all__ = ["Desired", "Installation", "Manifest", "Store", "confirm_address", "desired", "digests", "marker", "write"]

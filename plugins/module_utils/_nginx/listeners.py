@@ -12,7 +12,7 @@ def http_listens(tree: list[Directive]) -> Iterator[tuple[Directive, Directive]]
     for http in tree:
         if http.name == "http":
             for server in http.find("server"):
-                for listen in server.find("listen"):
+                for listen in server.find("listen") or [Directive("listen", ["80"])]:
                     if listen.args and "quic" not in listen.args:
                         yield server, listen
 
@@ -52,3 +52,27 @@ def confirm_at(tree: list[Directive], own: str, chosen: str) -> str:
     if not usable:
         return f"{own}:{'80' if '80' not in dual else '8009'}"
     return chosen if chosen.rpartition(":")[2] in usable else f"{own}:{usable[0]}"
+
+
+def taken_over(tree: list[Directive], own_folder: str) -> list[tuple[str, str]]:
+    """(address:port, file:line) of servers that would answer unknown host names there, were it not for files of ours.
+
+    nginx gives these requests to the server marked ``default_server``, else to the first that it read. Ours may be read
+    before a site of the user's that relies on being the only one.
+    """
+    groups: dict[str, list[tuple[Directive, bool]]] = {}
+    for server, listen in http_listens(tree):
+        address, port = split_listen(listen.args[0])
+        groups.setdefault(f"{address}:{port}", []).append((server, "default_server" in listen.args or "default" in listen.args))
+    lost = []
+    for place, servers in groups.items():
+        others = [one for one in servers if not one[0].file.startswith(own_folder)]
+        first = _default(servers)
+        if others and first.file.startswith(own_folder):
+            displaced = _default(others)
+            lost.append((place, f"{displaced.file}:{displaced.line}"))
+    return lost
+
+
+def _default(servers: list[tuple[Directive, bool]]) -> Directive:
+    return next((server for server, marked in servers if marked), servers[0][0])

@@ -147,7 +147,12 @@ def _beside_main(nginx: Installation, plan: Plan, timeout: float) -> Verdict:
         redirected = _redirect(text, nginx.folder, plan, moved)
         with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(redirected)
-        return _run(nginx.command("-T", main=copy), timeout, "beside_main")
+        said = _run(nginx.command("-T", main=copy), timeout, "beside_main")
+
+        def as_planned(text: str) -> str:
+            return text.replace(copy, nginx.main).replace(folder, nginx.folder)
+
+        return Verdict(said.good, [as_planned(line) for line in said.complaints], as_planned(said.dump), said.how)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if os.path.exists(copy):

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from .syntax import Directive, effective, split_dump
 
 @dataclass
 class Outcome:
-    """What a change did, or in check mode would do."""
+    """What a change did, or in check mode would do. ``before`` and ``after`` are texts by path, without material."""
 
     changed: bool = False
     generation: str | None = None
@@ -43,9 +43,9 @@ class Transaction:
 
     :param nginx: None where no nginx is installed; only check mode and removal work then.
     :param start: start nginx when it isn't running.
+    :param take_over: let our files answer unknown host names where a site of the user's does so far.
     :param timeout: seconds for each of lock, test and confirmation.
     :param keep: how many generations stay on the disk.
-    :param step: called with a name at each boundary between two steps; tests end the process there.
     """
 
     store: Store
@@ -53,74 +53,64 @@ class Transaction:
     name: str
     check: bool = False
     start: bool = True
+    take_over: bool = False
     timeout: float = 30
     keep: int = 3
     method: str = "auto"
     unit: str = "nginx"
-    step: Callable[[str], None] = lambda _name: None
 
     def present(self, wanted: Desired) -> Outcome:
         """Make nginx serve exactly these files.
 
         :raises EdgeError: when it doesn't; what served before serves again then, unless the error says otherwise.
         """
-        with self._lock():
+        with self._lock(), self._disk():
             self.store.refuse_foreign()
             state = self.store.state()
             good, interrupted = state["confirmed"], "pending" in state
             material = digests(wanted.depends_on)
-            digest = wanted.digest(material)
-            old = self.store.manifest(good)
-            outcome = Outcome(previous=good, before=self._shown(good), repaired=interrupted)
-            outcome.after = {**{self._live(path): text for path, text in wanted.files.items()}, self.store.include: self.store.include_text}
-            outcome.material_changed = [
-                path for path in wanted.depends_on if (old.depends_on if old else {}).get(path) != material.get(path)
-            ]
-            missing = [path for path in wanted.depends_on if path not in material]
-
-            unchanged = good and old and old.digest == digest and not interrupted and not missing and self.store.is_active(good, wanted)
-            if good and old and unchanged and self._serves(good, old.listen):
-                outcome.generation, outcome.confirmed = good, True
+            digest, old = wanted.digest(material), self.store.manifest(good)
+            outcome = self._compare(wanted, material, good, old)
+            outcome.repaired = interrupted
+            if good and old and old.digest == digest and not interrupted and self.store.is_active(good, wanted) and self._serves(good, old):
+                outcome.generation, outcome.confirmed = good, answer(old.listen) == good
                 return outcome
-            outcome.changed = True
-            outcome.generation = self.store.next_name(digest)
-            if self.nginx is None:
-                return self._untested(outcome, "nginx isn't installed on this host")
-            if missing:
-                return self._untested(outcome, f"not there yet: {', '.join(missing)}")
-            if interrupted and not self.check:
-                # disk first: nobody else's reload shall meet the half-made change
-                self.store.activate(good)
+            outcome.changed, outcome.generation = True, self.store.next_name(digest)
             try:
-                listen, verdict = self._test(outcome.generation, wanted, old.listen if old else "")
-            except EdgeError:
                 if interrupted and not self.check:
-                    self._settle(good)
+                    # the disk first: nobody else's reload shall meet a half-made change
+                    self.store.activate(good)
+                reason = self._obstacle(wanted, material)
+                if reason:
+                    outcome.not_tested = reason
+                    return outcome
+                listen, verdict = self._test(outcome.generation, wanted, old.listen if old else "")
+            except EdgeError as error:
+                if interrupted and not self.check and self.nginx:
+                    self._settle(good, error)
                 raise
             outcome.tested, outcome.how_tested = True, verdict.how
-            if self.check:
-                return outcome
-            self.step("tested")
-            manifest = Manifest(digest, wanted.default_site, listen, material)
-            os.makedirs(self.store.folder, mode=0o755, exist_ok=True)
-            self.store.write_state()
-            self.step("state")
-            self.store.write_generation(outcome.generation, wanted, manifest)
-            self.step("written")
-            self._switch(outcome.generation, good, verdict)
-            self.store.prune(self.keep)
-            self.step("pruned")
-            outcome.confirmed = self.start or bool(processes(self._pid_file(verdict)).master)
+            if not self.check:
+                self.store.step("tested")
+                manifest = Manifest(digest, wanted.default_site, listen, self._pid_file(verdict), material)
+                self.store.write_state()
+                self.store.step("folder made")
+                self.store.write_generation(outcome.generation, wanted, manifest)
+                self.store.step("written")
+                self._switch(outcome.generation, good, verdict)
+                outcome.confirmed = answer(listen) == outcome.generation
+                self.store.prune(self.keep)
+                self.store.step("pruned")
             return outcome
 
     def absent(self) -> Outcome:
         """Take everything of ours away and put back what we put aside."""
-        with self._lock():
+        with self._lock(), self._disk():
             if not self.store.exists():
                 return Outcome()
             self.store.refuse_foreign()
-            state = self.store.state()
-            outcome = Outcome(changed=True, previous=state["confirmed"], before=self._shown(state["confirmed"]))
+            good = self.store.state()["confirmed"]
+            outcome = Outcome(changed=True, previous=good, before=self._shown(good))
             if self.nginx is None:
                 outcome.not_tested = "nginx isn't installed on this host"
                 if not self.check:
@@ -130,38 +120,54 @@ class Transaction:
             verdict = staging.test(self.nginx, self.store.plan(None), self.timeout)
             if not verdict.good:
                 raise EdgeError(
-                    "nginx refuses its configuration without ours", where=self.nginx.main, why=verdict.why,
-                    fix="Mend what remains first; nothing was touched",
+                    "nginx refuses what remains without our files", where=self.nginx.main, why=verdict.why,
+                    fix="Mend that first; nothing was touched", complaints=verdict.complaints,
                 )  # fmt: skip
             outcome.tested, outcome.how_tested = True, verdict.how
             if not self.check:
                 self.start = False
-                self._switch(None, state["confirmed"], verdict)
+                self._switch(None, good, verdict)
                 self.store.remove()
-                self.step("removed")
+                self.store.step("removed")
                 outcome.confirmed = True
             return outcome
 
-    # --- test ---
+    # --- compare and test ---
 
-    def _untested(self, outcome: Outcome, reason: str) -> Outcome:
-        """In check mode a prediction without a test; otherwise the end."""
-        if self.check:
-            outcome.not_tested = reason
-            return outcome
-        fix = "Install nginx first" if self.nginx is None else "Put the files there first, or correct depends_on"
-        raise EdgeError("the configuration can't be applied", where=self.store.folder, why=reason, fix=f"{fix}; nothing was touched")
+    def _compare(self, wanted: Desired, material: Mapping[str, str], good: str | None, old: Manifest | None) -> Outcome:
+        outcome = Outcome(previous=good, before=self._shown(good))
+        outcome.after = {**{self._live(path): text for path, text in wanted.files.items()}, self.store.include: self.store.include_text}
+        was = old.depends_on if old else {}
+        outcome.material_changed = [path for path in wanted.depends_on if was.get(path) != material.get(path)]
+        if wanted.default_site == "disabled":
+            outcome.warnings = [
+                f"{os.path.join(self.store.conf, site)} stays: {reason}, so it is taken for a site of yours"
+                for site, reason in self.store.default_sites().items()
+                if reason
+            ]
+        return outcome
+
+    def _obstacle(self, wanted: Desired, material: Mapping[str, str]) -> str:
+        """Why the change can't even be tested; in check mode that is no error, because the same run may bring what is missing."""
+        missing = [path for path in wanted.depends_on if path not in material]
+        reason, fix = "", ""
+        if self.nginx is None:
+            reason, fix = "nginx isn't installed on this host", "Install nginx first"
+        elif missing:
+            reason, fix = f"not there yet: {', '.join(missing)}", "Put the files there first, or correct depends_on"
+        if reason and not self.check:
+            raise EdgeError("the configuration can't be applied", where=self.store.folder, why=reason, fix=f"{fix}; nothing was touched")
+        return reason
 
     def _test(self, generation: str, wanted: Desired, listen: str) -> tuple[str, Verdict]:
         """Test the planned configuration; returns the address for the confirmation, and the verdict."""
         nginx, own = self._nginx(), confirm_address(self.name)
         listen = listen or f"{own}:80"
         verdict = staging.test(nginx, self.store.plan(generation, wanted, listen), self.timeout)
-        if verdict.good:
-            better = listeners.confirm_at(effective(verdict.dump), own, listen)
-            if better != listen:
-                listen = better
-                verdict = staging.test(nginx, self.store.plan(generation, wanted, listen), self.timeout)
+        tree = effective(verdict.dump)
+        if verdict.good and listeners.confirm_at(tree, own, listen) != listen:
+            listen = listeners.confirm_at(tree, own, listen)
+            verdict = staging.test(nginx, self.store.plan(generation, wanted, listen), self.timeout)
         if not verdict.good:
             alone = staging.test(nginx, {}, self.timeout)
             if alone.good:
@@ -178,58 +184,74 @@ class Transaction:
                 f"it doesn't include {os.path.relpath(self.store.include, nginx.folder)} in its http block", where=nginx.main,
                 fix="Add `include conf.d/*.conf;` there; nothing was touched",
             )  # fmt: skip
+        self._refuse_take_over(tree, wanted)
         return listen, verdict
+
+    def _refuse_take_over(self, tree: list[Directive], wanted: Desired) -> None:
+        lost = listeners.taken_over(tree, self.store.folder + os.sep)
+        # Red Hat's default site stands in the main file
+        lost = [(place, site) for place, site in lost if wanted.default_site == "keep" or not site.startswith(self._nginx().main + ":")]
+        if lost and not self.take_over:
+            raise EdgeError(
+                f"requests for unknown host names at {lost[0][0]} would come to these files instead of {lost[0][1]}",
+                where=self.store.folder, why="no server there is marked default_server, and these are read first",
+                fix=f"Add default_server to the listen directive of {lost[0][1]}, or set take_over; nothing was touched",
+                taken_over=[f"{place} {site}" for place, site in lost],
+            )  # fmt: skip
 
     # --- swap, reload, confirm, roll back ---
 
     def _switch(self, generation: str | None, good: str | None, verdict: Verdict) -> None:
         pid_file = self._pid_file(verdict)
-        running = processes(pid_file)
+        was_running = bool(processes(pid_file).master)
         self.store.write_state(pending=generation)
-        self.step("journal")
+        self.store.step("journal")
         try:
-            self.store.activate(generation)
-            self.step("activated")
-            self._bring_up(generation, pid_file, verdict, "the new configuration")
-            self.step("confirmed")
-        except BaseException as error:
-            self._roll_back(good, pid_file, verdict, error, was_running=bool(running.master))
+            with self._disk():
+                self.store.activate(generation)
+                self.store.step("activated")
+                self._bring_up(generation, verdict, "the new configuration")
+                self.store.step("confirmed")
+        except EdgeError as error:
+            self._roll_back(generation, good, verdict, error, was_running)
             raise
         self.store.write_state(confirmed=generation, pending=...)
-        self.step("recorded")
+        self.store.step("recorded")
 
-    def _roll_back(self, good: str | None, pid_file: str, verdict: Verdict, error: BaseException, was_running: bool) -> None:
-        """Return to ``good``; what happened is added to ``error``. The journal stays when even that fails."""
-        try:
-            self.store.activate(good)
-            self.step("rolled back")
-            if was_running or good:
-                self._bring_up(good, pid_file, verdict, "the configuration of before")
-            elif processes(pid_file).master:
-                self._service(pid_file).stop(processes(pid_file))
-            self.store.write_state(confirmed=good, pending=...)
-        except EdgeError as second:
-            if isinstance(error, EdgeError):
-                error.details["rollback_failed"] = second.sentence
-                raise EdgeError(
-                    error.what, where=error.where, why=f"{error.why}; and going back failed too: {second.sentence}",
-                    fix="Look at nginx on this host now; the next run repairs what it can", **error.details,
-                ) from None  # fmt: skip
-        else:
-            if isinstance(error, EdgeError):
-                error.details["rolled_back_to"] = good or "nothing of ours"
-
-    def _settle(self, good: str | None) -> None:
-        """After an interrupted run and a refused new configuration: let nginx serve the last good one."""
-        verdict = staging.test(self._nginx(), {}, self.timeout)
+    def _roll_back(self, failed: str | None, good: str | None, verdict: Verdict, error: EdgeError, was_running: bool) -> None:
+        """Return to ``good``, and say in ``error`` how that went. The journal stays when even that fails."""
         pid_file = self._pid_file(verdict)
-        manifest = self.store.manifest(good)
-        if processes(pid_file).master and not (good and manifest and answer(manifest.listen) == good):
-            self._bring_up(good, pid_file, verdict, "the last good configuration")
-        self.store.write_state(pending=...)
+        try:
+            with self._disk():
+                self.store.activate(good)
+                self.store.step("rolled back")
+                if was_running:
+                    self._bring_up(good, verdict, "the configuration of before")
+                elif processes(pid_file).master:
+                    self._service(pid_file).stop(processes(pid_file))
+                self.store.write_state(confirmed=good, pending=...)
+                self.store.discard(failed)
+        except EdgeError as second:
+            raise EdgeError(
+                error.what, where=error.where, why=f"{error.why}; and going back failed too: {second.sentence}",
+                fix="Look at nginx on this host now; the next run repairs what it can", rolled_back=False, **error.details,
+            ) from None  # fmt: skip
+        error.details.update(rolled_back=True, serving=good)
 
-    def _bring_up(self, generation: str | None, pid_file: str, verdict: Verdict, what: str) -> None:
+    def _settle(self, good: str | None, error: EdgeError) -> None:
+        """After a killed run, when the new one gets no further: let nginx serve the last good generation."""
+        manifest = self.store.manifest(good)
+        try:
+            verdict = staging.test(self._nginx(), {}, self.timeout)
+            if processes(self._pid_file(verdict)).master and not (manifest and answer(manifest.listen) == good):
+                self._bring_up(good, verdict, "the last good configuration")
+            self.store.write_state(pending=...)
+        except EdgeError as second:
+            error.details["repair_failed"] = second.sentence
+
+    def _bring_up(self, generation: str | None, verdict: Verdict, what: str) -> None:
         """Reload nginx, or start it, and wait until its workers serve ``generation``."""
+        pid_file = self._pid_file(verdict)
         running = processes(pid_file)
         if not running.master and not self.start:
             return
@@ -240,19 +262,16 @@ class Transaction:
                 manager.reload(running)
             else:
                 manager.start()
+            why = ""
         except EdgeError as error:
-            raise EdgeError(
-                f"nginx did not take {what}",
-                where=error.where,
-                why="; ".join([error.what, *_serious(logs)[:3]]),
-                fix="See nginx's error log",
-            ) from None
-        self.step("reloaded")
-        why = self._await(generation, pid_file, running, logs)
+            why = error.sentence
+        self.store.step("reloaded")
+        why = why or self._await(generation, pid_file, running, logs)
         if why:
+            lines = _serious(logs)
             raise EdgeError(
-                f"nginx did not take {what}", where=generation or self.store.folder, why="; ".join([why, *_serious(logs)[:3]]),
-                fix="See nginx's error log", log=_serious(logs)[:10],
+                f"nginx did not take {what}", where=generation or self.store.folder, why="; ".join([why.rstrip("."), *lines[:3]]),
+                fix="" if lines else "See nginx's error log", log=lines[:10],
             )  # fmt: skip
 
     def _await(self, generation: str | None, pid_file: str, before: Processes, logs: dict[str, int]) -> str:
@@ -271,8 +290,8 @@ class Transaction:
                 why = f"its workers answer {told or 'nothing'} at {manifest.listen} instead of {generation}"
             else:
                 why = ""
-            # several answers in a row, by the same processes: workers that crash and are replaced would not get there
-            same = same + 1 if not why and (now.workers == seen or not same) else int(not why)
+            # several answers in a row, by the same processes: workers that crash and are replaced don't get there
+            same = 0 if why else same + 1 if now.workers == seen else 1
             seen = now.workers
             if same >= 4:
                 return ""
@@ -298,14 +317,27 @@ class Transaction:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise EdgeError(
-                            f"another run has been changing it for {self.timeout:g} s",
-                            where=self.store.conf,
-                            fix="Run again when it is done",
-                        ) from None
+                            f"another run has been changing it for {self.timeout:g} s", where=self.store.conf,
+                            fix="Run again when that is done",
+                        ) from None  # fmt: skip
                     time.sleep(0.1)
             yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Says of a failed file operation what a person can do about it."""
+        try:
+            yield
+        except OSError as error:
+            fix = "Run as root (become)" if isinstance(error, PermissionError) else "See whether the disk is full or read-only"
+            raise EdgeError(
+                "it can't be read or written",
+                where=str(error.filename or self.store.folder),
+                why=error.strerror or type(error).__name__,
+                fix=fix,
+            ) from None
 
     def _nginx(self) -> Installation:
         if self.nginx is None:
@@ -315,13 +347,9 @@ class Transaction:
     def _service(self, pid_file: str) -> Service:
         return service(self._nginx(), processes(pid_file), self.method, self.unit)
 
-    def _serves(self, generation: str, listen: str) -> bool:
-        """Whether nginx answers this generation; where it isn't to be started, one that doesn't run counts as well."""
-        told = answer(listen)
-        return told == generation or (told is None and not self.start and not self._running_somewhere())
-
-    def _running_somewhere(self) -> bool:
-        return bool(processes(self._nginx().pid_file).master)
+    def _serves(self, generation: str, manifest: Manifest) -> bool:
+        """Whether nginx answers this generation; where it isn't to be started, one that doesn't run will do."""
+        return answer(manifest.listen) == generation or not (self.start or processes(manifest.pid_file).master)
 
     def _pid_file(self, verdict: Verdict) -> str:
         nginx = self._nginx()
@@ -331,7 +359,9 @@ class Transaction:
     def _error_logs(self, verdict: Verdict) -> list[str]:
         nginx = self._nginx()
         named = [*_top_level(verdict, "error_log"), nginx.error_log, "/var/log/nginx/error.log"]
-        return sorted({nginx.path(log) for log in named if log != "stderr" and not log.startswith(("syslog:", "memory:"))})
+        return sorted(
+            {nginx.path(log) for log in named if os.path.basename(log) != "stderr" and not log.startswith(("syslog:", "memory:"))}
+        )
 
     def _live(self, path: str) -> str:
         return os.path.join(self.store.current, path)
