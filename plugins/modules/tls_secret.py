@@ -16,7 +16,8 @@ description:
     never an Ansible value. Or they come from other Secrets, files, or PEM text.
   - Material that its reader would refuse is refused here, before anything is written, with the reason.
   - Nothing is issued again unless I(renew_before) is reached or what is asked for has changed. A CA is never replaced silently.
-  - A Secret that does not carry the label C(app.kubernetes.io/managed-by=edgemesh) is left alone.
+  - A Secret without the label C(app.kubernetes.io/managed-by=edgemesh) is left alone. An entry with neither I(issue) nor I(from)
+    says that somebody else makes the Secret; it must be there and fit for its use.
 extends_documentation_fragment:
   - edgemesh.nginx_istio.kube_connection
 attributes:
@@ -124,7 +125,7 @@ options:
               key: {description: The key., type: str}
               ca: {description: The CA certificates., type: str}
       expect:
-        description: What material that comes I(from) somewhere must be fit for.
+        description: What material that comes I(from) somewhere, or is somebody else's, must be fit for.
         type: dict
         suboptions:
           usage:
@@ -157,6 +158,10 @@ options:
         default: {}
       adopt:
         description: Take over (or with I(state=absent) delete) a Secret that is not ours.
+        type: bool
+        default: false
+      keep_foreign:
+        description: Use a Secret that is there and is not ours as it is, if it is fit for its use, where it would otherwise be refused.
         type: bool
         default: false
   state:
@@ -299,6 +304,7 @@ SECRET = {
     "labels": {"type": "dict", "default": {}},
     "annotations": {"type": "dict", "default": {}},
     "adopt": {"type": "bool", "default": False},
+    "keep_foreign": {"type": "bool", "default": False},
 }
 
 

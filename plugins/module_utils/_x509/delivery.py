@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Optional, Protocol
 
@@ -197,11 +197,15 @@ class Delivery:
         existing = self._read(entry.ref)
         if existing is None:
             return Plan(entry, "absent")
+        if entry.keep_foreign and not _ours(existing):
+            return Plan(entry, "unchanged", ["it is not ours, so it stays"], existing)
         self._check_owner(entry, existing)
         return Plan(entry, "deleted", before=existing)
 
     def _plan(self, entry: Entry, make: bool) -> Plan:
         existing = self._read(entry.ref)
+        if entry.required or (entry.keep_foreign and existing is not None and not _ours(existing)):
+            return self._found(entry, existing)
         if existing is not None:
             self._check_owner(entry, existing)
         why: list[str] = []
@@ -223,6 +227,22 @@ class Delivery:
         if action == "changed" and existing is not None:
             manifest["metadata"]["resourceVersion"] = existing["metadata"].get("resourceVersion")
         return Plan(entry, action, why, existing, manifest, material, found)
+
+    def _found(self, entry: Entry, existing: Optional[dict[str, Any]]) -> Plan:
+        """Somebody else's Secret: it must be there and fit for its use, and stays as it is."""
+        if existing is None:
+            if not self._check_mode:
+                raise EdgeError(
+                    "the Secret does not exist",
+                    where=f"Secret {entry.ref}",
+                    fix="Make it first, or have it issued, or correct namespace and name",
+                    code="SECRET_MISSING",
+                )
+            self.warnings.append(f"Secret {entry.ref} does not exist (yet), so its fitness could not be checked.")
+            return Plan(entry, "absent", ["it does not exist (yet)"])
+        material = self._as_ca(entry, from_secret(existing))
+        found = self._judge(replace(entry, issue=None), material)
+        return Plan(entry, "unchanged", ["it is somebody else's, and used as it is"], existing, None, material, found)
 
     def _ca(self, entry: Entry, existing: Optional[dict[str, Any]], why: list[str], make: bool) -> Optional[Material]:
         issue = entry.issue
@@ -437,8 +457,7 @@ class Delivery:
     @staticmethod
     def _check_owner(entry: Entry, existing: dict[str, Any]) -> None:
         metadata = existing["metadata"]
-        labels = metadata.get("labels") or {}
-        if entry.adopt or all(labels.get(name) == value for name, value in MANAGED_BY.items()):
+        if entry.adopt or _ours(existing):
             return
         managers = sorted({str(each.get("manager")) for each in metadata.get("managedFields") or [] if each.get("manager")})
         raise EdgeError(
@@ -448,6 +467,11 @@ class Delivery:
             fix="Choose another name, or take it over with adopt: true",
             code="NOT_OURS",
         )
+
+
+def _ours(secret: dict[str, Any]) -> bool:
+    labels = secret["metadata"].get("labels") or {}
+    return all(labels.get(name) == value for name, value in MANAGED_BY.items())
 
 
 def _manifest(

@@ -49,7 +49,10 @@ class Issue:
 
 @dataclass(frozen=True)
 class Entry:
-    """One Secret that shall be there; exactly one of ``issue``, ``files``, ``secret``, ``pem`` is set (none for state absent)."""
+    """One Secret that shall be there; at most one of ``issue``, ``files``, ``secret``, ``pem`` is set.
+
+    :ivar required: none of them is: somebody else makes it, it must be there.
+    """
 
     ref: Reference
     kind: str
@@ -64,6 +67,8 @@ class Entry:
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     adopt: bool = False
+    keep_foreign: bool = False
+    required: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -107,12 +112,15 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
         labels={str(key): str(value) for key, value in (raw.get("labels") or {}).items()},
         annotations={str(key): str(value) for key, value in (raw.get("annotations") or {}).items()},
         adopt=bool(raw.get("adopt")),
+        keep_foreign=bool(raw.get("keep_foreign")),
     )
     if state == "absent":
         return base
     given = [name for name in ("files", "secret", "pem") if source.get(name)]
-    if bool(issue_raw) + len(given) != 1:
-        raise EdgeError("give exactly one of issue, from.files, from.secret and from.pem")
+    if bool(issue_raw) + len(given) > 1:
+        raise EdgeError("give at most one of issue, from.files, from.secret and from.pem")
+    if base.adopt and base.keep_foreign:
+        raise EdgeError("adopt and keep_foreign exclude each other")
     issue = _issue(issue_raw, kind) if issue_raw else None
     if source.get("secret"):
         reference(source["secret"])
@@ -121,6 +129,7 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
     expect = raw.get("expect") or {}
     return replace(
         base,
+        required=not issue_raw and not given,
         issue=issue,
         files=source.get("files"),
         secret=source.get("secret"),
