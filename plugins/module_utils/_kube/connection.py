@@ -32,7 +32,7 @@ TIMEOUT = 120
 
 #: AnsibleModule's argument_spec of the options in the documentation fragment kube_connection.
 CONNECTION_ARGUMENTS: dict[str, Any] = {
-    # As a dictionary it holds credentials: hidden whole here, all but the credentials made visible again by unhide().
+    # As a dictionary it holds credentials: hidden whole here; privacy.py makes all but the credentials visible again.
     "kubeconfig": {"type": "raw", "no_log": True},
     "context": {"type": "str"},
     "host": {"type": "str"},
@@ -59,8 +59,6 @@ CONNECTION_ARGUMENTS: dict[str, Any] = {
     "impersonate_groups": {"type": "list", "elements": "str"},
 }
 
-_SECRET_KEYS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret", "value"})
-
 
 def connect(params: dict[str, Any], *, deadline: Optional[Deadline] = None) -> Client:
     """A client for the cluster that ``params`` and the environment name.
@@ -71,21 +69,6 @@ def connect(params: dict[str, Any], *, deadline: Optional[Deadline] = None) -> C
     """
     credentials = Credentials(given(params))
     return Client(credentials.transport, deadline or Deadline(float(params.get("timeout") or TIMEOUT)), renew=credentials.renew)
-
-
-def unhide(no_log_values: set[str], params: dict[str, Any]) -> None:
-    """Make Ansible hide a kubeconfig dictionary's credentials only, not each of its words wherever they occur.
-
-    :param no_log_values: AnsibleModule's own set.
-    """
-    config = params.get("kubeconfig")
-    if config is None:
-        return
-    secrets = set(_strings(_config_dict(config), secret_only=True))
-    if isinstance(config, str) and not _is_text(config):
-        no_log_values.discard(config)
-    no_log_values.difference_update(set(_strings(config)) - secrets)
-    no_log_values.update(secrets)
 
 
 def given(params: dict[str, Any]) -> dict[str, Any]:
@@ -220,13 +203,13 @@ def _load_configuration(kubernetes: Any, options: dict[str, Any], configuration:
         "persist_config": options.get("persist_config", False),
         "temp_file_path": folder,
     }
-    text = source if isinstance(source, str) and not _is_text(source) else None
+    text = source if isinstance(source, str) and not is_text(source) else None
     path = text or os.environ.get("KUBECONFIG") or "~/.kube/config"
     where = "kubeconfig" if source is not None and text is None else f"kubeconfig {clean(path, 300)} on {socket.gethostname()}"
     with _complaints() as complaints:
         try:
             if source is not None and text is None:
-                config.load_kube_config_from_dict(_config_dict(source), **common)
+                config.load_kube_config_from_dict(config_dict(source), **common)
             else:
                 config.load_kube_config(config_file=path, **common)
         except Exception as error:
@@ -242,9 +225,9 @@ def _load_configuration(kubernetes: Any, options: dict[str, Any], configuration:
         )
 
 
-def _config_dict(source: Any) -> Any:
+def config_dict(source: Any) -> Any:
     """A kubeconfig given as a dictionary, or as its text."""
-    if not isinstance(source, str) or not _is_text(source):
+    if not isinstance(source, str) or not is_text(source):
         return source
     import yaml
 
@@ -254,7 +237,8 @@ def _config_dict(source: Any) -> Any:
         raise _not_yaml(error, "kubeconfig") from None
 
 
-def _is_text(source: str) -> bool:
+def is_text(source: str) -> bool:
+    """A kubeconfig itself, rather than its path."""
     return "\n" in source or source.lstrip().startswith("{")
 
 
@@ -366,17 +350,3 @@ def _pool(kubernetes: Any, configuration: Any, context: Optional[ssl.SSLContext]
             return SOCKSProxyManager(proxy, headers=configuration.proxy_headers, **options)
         return urllib3.ProxyManager(proxy, proxy_headers=configuration.proxy_headers, **options)
     return urllib3.PoolManager(**options)
-
-
-def _strings(value: Any, *, secret_only: bool = False) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, (dict, list)):
-                yield from _strings(item, secret_only=secret_only)
-            elif item is not None and (not secret_only or key in _SECRET_KEYS):
-                yield str(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item, secret_only=secret_only)
-    elif value is not None and not secret_only:
-        yield str(value)

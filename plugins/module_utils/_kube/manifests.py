@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._plain import plain
 from .resources import group_of
 from .text import clean
 
@@ -59,6 +60,45 @@ def contains(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(live, list) and len(live) == len(wanted) and all(map(contains, live, wanted))
     return bool(live == wanted) or (live is None and wanted is None)
+
+
+def parse(definitions: Any, files: Iterable[str] = ()) -> list[tuple[str, Any]]:
+    """Definitions as a user gives them (a list, one mapping, or YAML text, also within the list), each with where it comes from.
+
+    :param files: YAML files that follow.
+    :raises EdgeError: for what can't be read.
+    """
+    parts = definitions if isinstance(definitions, list) else [definitions]
+    found: list[tuple[str, Any]] = []
+    for index, part in enumerate(parts):
+        where = f"definitions[{index}]"
+        found += _documents(part, where) if isinstance(part, str) else [(where, part)]
+    for path in files:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise EdgeError(
+                "this file can't be read", where=clean(path, 300), why=str(why), fix="Paths count on the host that runs the task"
+            ) from None
+        found += _documents(text, clean(path, 300))
+    return found
+
+
+def _documents(text: str, where: str) -> list[tuple[str, Any]]:
+    try:
+        import yaml
+    except ImportError:
+        raise EdgeError("the Python library PyYAML is missing", where=where, fix="Install it, or give mappings instead of text") from None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        documents = list(yaml.load_all(text, Loader=loader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The parser's own message quotes the text, which may be a Secret's.
+        mark = getattr(error, "problem_mark", None)
+        raise EdgeError("this is not YAML", where=where, why=f"line {mark.line + 1}, column {mark.column + 1}" if mark else "") from None
+    return [(f"{where} document {index + 1}" if len(documents) > 1 else where, plain(each)) for index, each in enumerate(documents) if each]
 
 
 def prepare(definitions: Iterable[tuple[str, Any]], namespace: Optional[str] = None) -> list[Manifest]:

@@ -13,7 +13,7 @@ from .resources import group_of
 from .text import clean
 
 #: Group of the Gateway API.
-_GATEWAY = "gateway.networking.k8s.io"
+GATEWAY = "gateway.networking.k8s.io"
 
 Rule = Callable[[dict[str, Any]], str]
 
@@ -326,10 +326,10 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("policy", "PodDisruptionBudget"): _disruption_budget,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _crd,
     ("apiregistration.k8s.io", "APIService"): _available,
-    (_GATEWAY, "Gateway"): _gateway,
-    (_GATEWAY, "GatewayClass"): _gateway_class,
-    **{(_GATEWAY, kind): _route for kind in ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")},
-    (_GATEWAY, "BackendTLSPolicy"): _policy_of_ancestors,
+    (GATEWAY, "Gateway"): _gateway,
+    (GATEWAY, "GatewayClass"): _gateway_class,
+    **{(GATEWAY, kind): _route for kind in ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")},
+    (GATEWAY, "BackendTLSPolicy"): _policy_of_ancestors,
     **{("k8s.nginx.org", kind): _nginx for kind in ("VirtualServer", "VirtualServerRoute", "Policy", "TransportServer")},
     **{("cert-manager.io", kind): _cert_manager for kind in ("Certificate", "CertificateRequest", "Issuer", "ClusterIssuer")},
     ("route.openshift.io", "Route"): _openshift_route,

@@ -1,0 +1,178 @@
+"""Many objects as one change: applied by stages, judged exactly, predicted in check mode."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from .._errors import EdgeError
+from . import parallel
+from .client import Client
+from .errors import ApiError
+from .item import FOUNDATION, REST, SUPPORT, Item
+from .manifests import Manifest, contains
+from .ownership import applied_fields
+from .ready import mapping
+from .remove import wait_gone
+from .resources import Resource, from_crd
+from .settle import settle
+from .text import clean
+
+#: How often an object that others keep changing is read afresh before it is applied regardless.
+_RACES = 5
+
+
+class Apply:
+    """Applies ``items``, which :func:`.read.read` has read.
+
+    :param check: predict only. :param force: take over other managers' fields. :param workers: requests at a time.
+    """
+
+    def __init__(self, client: Client, items: list[Item], *, check: bool, force: bool, workers: int) -> None:
+        self._client, self._items, self._check, self._force, self._workers = client, items, check, force, workers
+        crds = [item for item in items if item.key.kind == "CustomResourceDefinition"]
+        self._crds = {(made.group, made.kind): crd for crd in crds for made in from_crd(crd.manifest)}
+        self._namespaces = {item.key.name: item for item in items if (item.key.group, item.key.kind) == ("", "Namespace")}
+
+    def run(self) -> None:
+        """Apply stage after stage. A stage in which something failed is finished, later ones are skipped.
+
+        Namespaces and CRDs are always waited for: what comes next needs them.
+
+        :raises EdgeError: before anything is changed, for a kind or a namespace that neither the cluster nor this change has.
+        """
+        for item in self._items:
+            if item.missing and not self._provided(item):
+                self._missing(item, item.missing)
+        failed = False
+        for stage in (FOUNDATION, SUPPORT, REST):
+            items = [item for item in self._items if item.stage == stage and not item.action]
+            if failed:
+                for item in items:
+                    item.action = "skipped"
+                continue
+            parallel.each(self._apply, items, self._workers)
+            if stage == FOUNDATION and not self._check:
+                settle(self._client, [item for item in items if not item.error])
+            failed = any(item.error for item in items)
+
+    def _provided(self, item: Item) -> bool:
+        """Whether this change makes what the item lacks."""
+        if item.missing and item.missing.code == "NAMESPACE_NOT_FOUND":
+            return item.key.namespace in self._namespaces
+        return (item.key.group, item.key.kind) in self._crds
+
+    def _missing(self, item: Item, missing: ApiError) -> None:
+        # In check mode an earlier task may only have said that it would install it. But what the API server itself has is
+        # never installed, and a served group does not get new kinds.
+        if not self._check or (missing.code == "KIND_NOT_FOUND" and not (item.resource and _installable(item.resource))):
+            raise missing
+        item.action = "would_create"
+        item.note = f"{missing.what} (yet)"
+        lacking = (
+            f"the namespace {clean(item.key.namespace, 253)} does not exist (yet): what is to be in it"
+            if missing.code == "NAMESPACE_NOT_FOUND"
+            else f"the cluster does not know {item.key.kind} of {item.api_version} (yet): it"
+        )
+        self._client.warn(f"{lacking} could not be checked")
+
+    # -- one item ------------------------------------------------------------------------------------------------------
+
+    def _apply(self, item: Item) -> None:
+        try:
+            if self._check:
+                self._predict(item)
+            else:
+                self._make(item)
+        except EdgeError as error:
+            item.fail(error)
+
+    def _make(self, item: Item) -> None:
+        if item.going:
+            wait_gone(self._client, [item])
+            if item.error:
+                return
+            item.before = None
+        first = current = item.before
+        if first and _bare(item.manifest) and not applied_fields(first, self._client.field_manager):
+            # There is nothing to apply, yet the server would write something: who owned what before.
+            item.action, item.after = "unchanged", first
+            return
+        races, answer_lost = 0, False
+        while item.after is None:
+            try:
+                item.after = self._send(item, current if races < _RACES else None)
+            except ApiError as error:
+                if error.code == "MODIFIED":
+                    races += 1
+                    answer_lost = answer_lost or error.repeated
+                    current = self._client.get(item.key.kind, item.key.name, item.namespace, item.api_version)
+                    continue
+                # A CRD is established a moment before its kind is served.
+                ours = error.code == "KIND_NOT_FOUND" and (item.key.group, item.key.kind) in self._crds
+                if not (ours and self._client.deadline.pause(0.1)):
+                    raise
+        if first is None:
+            item.action = "created"
+        else:
+            # When an answer got lost, the change that came in between may have been our own.
+            same = _version(first if answer_lost else current or {}) == _version(item.after)
+            item.action = "unchanged" if same else "changed"
+
+    def _send(self, item: Item, before: Optional[dict[str, Any]]) -> dict[str, Any]:
+        """Apply, provided that the object is still as ``before``: only then does its resourceVersion tell whether this changed it."""
+        manifest = item.manifest
+        if before:
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": _version(before)}}
+        return self._client.apply(manifest, force=self._force)
+
+    def _predict(self, item: Item) -> None:
+        namespace = self._namespaces.get(item.key.namespace)
+        crd = self._crds.get((item.key.group, item.key.kind))
+        if namespace and namespace.before is None:
+            item.note = "its namespace would be created too"
+        elif crd and item.missing:
+            item.note = "its kind would be created too"
+        elif item.going:
+            item.note = "the one that is there is being deleted"
+        if item.note:
+            item.action = "would_create"
+            return
+        try:
+            item.after = self._client.apply(item.manifest, force=self._force, dry_run=True)
+        except ApiError as error:
+            if error.code == "NAMESPACE_NOT_FOUND":
+                self._missing(item, error)
+                return
+            if "does not support dry run" not in error.why:
+                raise
+            item.note = "an admission webhook does not support dry runs: compared with the manifest only"
+            same = item.before is not None and contains(item.before, item.manifest)
+        else:
+            same = item.before is not None and self._same(item.before, item.after)
+        item.action = "would_create" if item.before is None else "unchanged" if same else "would_change"
+
+    def _same(self, before: dict[str, Any], after: dict[str, Any]) -> bool:
+        """By content, because a dry run has no resourceVersion of its own; taking over fields counts, as it does for real."""
+        manager = self._client.field_manager
+        return _content(before) == _content(after) and applied_fields(before, manager) == applied_fields(after, manager)
+
+
+def _version(live: dict[str, Any]) -> Any:
+    return mapping(live.get("metadata")).get("resourceVersion")
+
+
+def _bare(manifest: Manifest) -> bool:
+    """Whether it says no more than that the object exists."""
+    return manifest.keys() <= {"apiVersion", "kind", "metadata"} and manifest["metadata"].keys() <= {"name", "namespace"}
+
+
+def _content(live: dict[str, Any]) -> dict[str, Any]:
+    server_owned = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+    metadata = {name: value for name, value in mapping(live.get("metadata")).items() if name not in server_owned}
+    return {**live, "metadata": metadata}
+
+
+def _installable(resource: Resource) -> bool:
+    """Kinds of the API server itself are there or will never be; others come with a CRD."""
+    group = resource.group
+    return "." in group and (not group.endswith(".k8s.io") or group.startswith(("gateway.", "k8s.cni.")))

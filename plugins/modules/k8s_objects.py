@@ -1,0 +1,278 @@
+#!/usr/bin/python
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Kubernetes objects as one change."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k8s_objects
+short_description: Apply, or remove, a list of Kubernetes objects as one change
+version_added: 0.1.0
+author: edgemesh maintainers (@edgemesh)
+description:
+  - Applies objects of any kinds by server-side apply, several at a time and in stages (namespaces and custom resource
+    definitions; secrets, configuration, accounts and permissions; the rest), then waits for all of them together.
+  - One task for many objects is what it is made for. It asks the API server once for each kind and namespace what is there,
+    then once for each object; a second run with nothing to do changes nothing and says so.
+  - Removes objects in the reverse order and waits for their finalizers.
+options:
+  definitions:
+    description:
+      - The objects, each a dictionary as in a manifest, or YAML text with one or more documents. A C(List) is unpacked.
+      - C(stringData) of Secrets is turned into C(data). What only the server keeps (C(resourceVersion), C(uid),
+        C(managedFields) and the like) is ignored.
+    type: raw
+    default: []
+  src:
+    description: Files with manifests, on the host that runs the task; they follow O(definitions).
+    type: list
+    elements: path
+    default: []
+  namespace:
+    description: Namespace of objects that name none. Without it such an object is refused.
+    type: str
+  state:
+    description:
+      - V(present) applies the objects. V(absent) deletes them.
+    type: str
+    choices: [present, absent]
+    default: present
+  wait:
+    description:
+      - Whether to wait until all objects are ready by their kind's own meaning, or with O(state=absent) gone.
+      - Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job, PersistentVolumeClaim, Namespace, APIService,
+        CustomResourceDefinition (established), Service of type LoadBalancer (has an address), Gateway API's Gateway
+        (programmed) and routes (accepted by every parent), NGINX Ingress Controller's VirtualServer, VirtualServerRoute,
+        TransportServer and Policy (V(Valid); a warning is not ready), cert-manager's Issuer and Certificate. A status of an
+        older generation of the object does not count.
+      - Kinds that we don't know are ready when a condition C(Ready) or C(Available), if they have one, is true.
+      - Istio's networking and security kinds have no status; they are ready when they are accepted. Whether the mesh has
+        taken them in is for a probe to prove.
+      - Namespaces and custom resource definitions are always waited for, since what follows needs them.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds for the whole task.
+    type: int
+    default: 120
+  force_conflicts:
+    description:
+      - Whether to take over fields that another field manager owns and that the manifest says differently. By default that
+        fails and names the field and its manager.
+    type: bool
+    default: false
+  prune:
+    description:
+      - Also delete objects that are not listed but carry these labels and C(app.kubernetes.io/managed-by=edgemesh), once the
+        listed ones are applied and ready. With O(state=absent) they are deleted too.
+      - Objects that have an owner are left to it.
+    type: dict
+    suboptions:
+      labels:
+        description: Labels which an object must carry, besides ours, to be pruned; at least one.
+        type: dict
+        required: true
+      kinds:
+        description: Where to look.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          api_version:
+            description: API version of the kind; may be left out for well-known kinds.
+            type: str
+          kind:
+            description: The kind.
+            type: str
+            required: true
+          namespace:
+            description: The namespace; all namespaces if left out.
+            type: str
+  concurrency:
+    description: Requests at a time, between 1 and 32.
+    type: int
+    default: 6
+  field_manager:
+    description: Name under which fields are applied. Who applies under another name later does not remove what this one left.
+    type: str
+    default: edgemesh
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.attributes
+  - edgemesh.nginx_istio.kube_connection
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Predicted by the API server's dry run. Where a namespace or a kind would only now be made, or is not there yet at all,
+        the object is reported as V(would_create).
+  diff_mode:
+    support: full
+    details:
+      - Shows the fields that the manifests own. Of a Secret it shows names of keys, and facts about values that are nothing
+        but certificates.
+  idempotent:
+    support: full
+notes:
+  - Needs the verbs C(get), C(list), C(watch), C(create) and C(patch) on the kinds it applies, and C(delete) on those it
+    removes; ready to apply in C(docs/rbac/k8s_objects.yaml). Without C(list) or C(watch) it goes on with C(get).
+  - A failed object fails the task; the rest of its stage is still applied, later stages are not. Every object is in
+    RV(ignore:results) either way.
+seealso:
+  - module: kubernetes.core.k8s
+  - module: edgemesh.nginx_istio.node_port_info
+"""
+
+EXAMPLES = r"""
+- name: Put a namespace, a certificate and a route in place
+  edgemesh.nginx_istio.k8s_objects:
+    definitions:
+      - apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: shop
+          labels: {istio-injection: enabled}
+      - "{{ lookup('ansible.builtin.template', 'gateway.yaml.j2') }}"
+    timeout: 60
+
+- name: Keep exactly the virtual services that are listed, of those that are ours
+  edgemesh.nginx_istio.k8s_objects:
+    definitions: "{{ virtual_services }}"
+    prune:
+      labels: {edgemesh.nginx-istio/route: shop}
+      kinds:
+        - {api_version: networking.istio.io/v1, kind: VirtualService, namespace: shop}
+
+- name: Remove what a file describes, and wait until it is gone
+  edgemesh.nginx_istio.k8s_objects:
+    src: [manifests/shop.yaml]
+    state: absent
+"""
+
+RETURN = r"""
+results:
+  description: What became of each object, in the order in which they were listed; pruned ones follow.
+  returned: always, also when the task fails
+  type: list
+  elements: dict
+  contains:
+    api_version:
+      description: API version of the manifest.
+      type: str
+      returned: always
+    kind:
+      description: Kind.
+      type: str
+      returned: always
+    namespace:
+      description: Namespace; empty for kinds that are in none.
+      type: str
+      returned: always
+    name:
+      description: Name.
+      type: str
+      returned: always
+    action:
+      description:
+        - V(created), V(changed), V(unchanged), V(deleted), V(absent); in check mode V(would_create), V(would_change),
+          V(would_delete); V(failed), or V(skipped) because an earlier stage failed.
+      type: str
+      returned: always
+      sample: created
+    changed:
+      description: Whether this object was, or would be, changed.
+      type: bool
+      returned: always
+    uid:
+      description: The object's UID.
+      type: str
+      returned: when it exists
+    resource_version:
+      description: The object's resourceVersion after it was applied.
+      type: str
+      returned: when it exists
+    note:
+      description: What could not be checked, and why.
+      type: str
+      returned: when there is something to say
+    not_ready:
+      description: Why it is not ready.
+      type: str
+      returned: when it was waited for in vain
+    error:
+      description: What went wrong, with the parts C(what), C(where), C(why), C(fix), C(code) and, for 403, a C(role) to apply.
+      type: dict
+      returned: when it failed
+    pruned:
+      description: It was not listed.
+      type: bool
+      returned: when true
+error:
+  description: What went wrong as a whole, in the same parts.
+  returned: when the task fails
+  type: dict
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ..module_utils._ansible import run
+from ..module_utils._errors import EdgeError
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._kube.labels import FIELD_MANAGER
+from ..module_utils._kube.objects import Objects
+from ..module_utils._kube.privacy import unhide
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION_ARGUMENTS,
+    # no_log keeps it out of the system log; privacy.py then hides the Secrets in it only.
+    "definitions": {"type": "raw", "default": [], "no_log": True},
+    "src": {"type": "list", "elements": "path", "default": []},
+    "namespace": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "wait": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 120},
+    "force_conflicts": {"type": "bool", "default": False},
+    "prune": {
+        "type": "dict",
+        "options": {
+            "labels": {"type": "dict", "required": True},
+            "kinds": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {"api_version": {"type": "str"}, "kind": {"type": "str", "required": True}, "namespace": {"type": "str"}},
+            },
+        },
+    },
+    "concurrency": {"type": "int", "default": 6},
+    "field_manager": {"type": "str", "default": FIELD_MANAGER},
+}
+
+
+def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
+    """Apply or remove, and say of each object what became of it, also when something failed."""
+    unhide(module.no_log_values, module.params)
+    objects = Objects(params, check=module.check_mode, diff=module._diff)
+    client = connect(params)
+    failure = None
+    try:
+        objects.change(client)
+    except EdgeError as error:
+        failure = error
+    for warning in client.warnings:
+        module.warn(warning)
+    result = objects.result()
+    if failure:
+        module.fail_json(msg=failure.sentence, error=failure.as_result(), **result)
+    return result
+
+
+def main() -> None:
+    """Entry point."""
+    run(work, argument_spec=ARGUMENTS)
+
+
+if __name__ == "__main__":
+    main()
