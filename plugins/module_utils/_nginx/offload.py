@@ -26,6 +26,7 @@ class Upstream:
 
     name: str
     servers: tuple[str, ...]
+    zone: str
     keepalive: str
     known: bool
     identity: tuple[Any, ...] = field(repr=False)
@@ -67,6 +68,7 @@ class Redirect:
     listen: tuple[str, ...]
     acme_webroot: str
     target: str
+    http2: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,21 @@ class Refusal:
     listen: tuple[str, ...]
     tls: bool
     http2: bool
+    names: str = '""'
 
 
 @dataclass(frozen=True)
 class Offload:
-    """The whole: blocks for the template, Secrets to bring to the host, and files that the configuration depends on."""
+    """The whole: blocks for the template, Secrets to bring to the host, and files that the configuration depends on.
+
+    ``names_bucket`` is the size that nginx's table of server names needs, empty where its default will do.
+    """
 
     upstreams: tuple[Upstream, ...]
     servers: tuple[Server, ...]
     redirects: tuple[Redirect, ...]
     refusals: tuple[Refusal, ...]
+    names_bucket: str
     exports: tuple[dict[str, Any], ...]
     depends_on: tuple[str, ...]
 
@@ -140,6 +147,7 @@ def offload(routes: Sequence[Mapping[str, Any]], upstreams: Mapping[str, Sequenc
         servers=tuple(servers),
         redirects=tuple(redirects),
         refusals=_refusals(routes, settings),
+        names_bucket=_names_bucket(servers),
         exports=tuple(material.exports.values()),
         depends_on=tuple(sorted(material.files)),
     )
@@ -205,6 +213,8 @@ def _upstream(route: Mapping[str, Any], upstreams: Mapping[str, Sequence[Any]], 
     return Upstream(
         name=made.upstream,
         servers=tuple(dict.fromkeys(servers)),
+        # a server's state and its TLS session, which takes up to 4k
+        zone=f"{64 + 8 * len(servers)}k",
         keepalive=values.integer(route["proxy"]["keepalive"], f"{where}.proxy.keepalive", 0, 10000),
         known=known,
         identity=(gateway["name"], made.sni, made.verify, made.verify_depth, made.ca, made.client_certificate, made.client_key),
@@ -284,6 +294,12 @@ def _refuse_clashes(routes: Sequence[Mapping[str, Any]]) -> None:
                         f"{host} is served by route {other} already on port {port}", where=f"edge_routes ({name}).hosts",
                         fix="Put both routes' paths into one route", code="BAD_ROUTE",
                     )  # fmt: skip
+
+
+def _names_bucket(servers: Sequence[Server]) -> str:
+    """nginx's default is a cache line, into which a name of 46 characters fits on most machines."""
+    longest = max((len(name) for server in servers for name in server.names.split()), default=0)
+    return "" if longest <= 40 else "128" if longest <= 100 else "512"
 
 
 def _refusals(routes: Sequence[Mapping[str, Any]], settings: Settings) -> tuple[Refusal, ...]:
