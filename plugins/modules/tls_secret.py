@@ -121,9 +121,9 @@ options:
             description: PEM text. Prefer the other two; text passes through variables.
             type: dict
             suboptions:
-              certificate: {description: The chain with the leaf first., type: str}
-              key: {description: The key., type: str}
-              ca: {description: The CA certificates., type: str}
+              certificate: {description: The chain with the leaf first., type: raw}
+              key: {description: The key., type: raw}
+              ca: {description: The CA certificates., type: raw}
       expect:
         description: What material that comes I(from) somewhere, or is somebody else's, must be fit for.
         type: dict
@@ -266,12 +266,14 @@ results:
 from typing import Any
 
 from ..module_utils._ansible import run
-from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect, unhide
+from ..module_utils._hidden import Hidden
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._kube.privacy import unhide
 from ..module_utils._x509 import library_missing
 
 REFERENCE = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 # the whole text is hidden: somebody may give certificate and key in one
-PEM = {name: {"type": "str", "no_log": True} for name in ("certificate", "key", "ca")}
+PEM = {name: {"type": Hidden, "no_log": True} for name in ("certificate", "key", "ca")}
 FILES = {name: {"type": "path", "no_log": False} for name in ("certificate", "key", "ca")}
 ENTRIES = {name: {"type": "str", "no_log": False} for name in ("certificate", "key", "ca")}
 ISSUE = {
@@ -316,7 +318,7 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     except ImportError as error:
         raise library_missing(error) from None
 
-    unhide(module.no_log_values, params)
+    unhide(module.no_log_values, module.params)
     listed = entries(params["secrets"], params["state"])
     client = connect(params)
     delivery = Delivery(client, listed, check_mode=module.check_mode, lenient=params["check"] == "warn")

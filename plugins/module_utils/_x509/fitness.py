@@ -19,6 +19,8 @@ from .material import Material
 
 ERROR, WARNING = "error", "warning"
 SERVER, CLIENT, CA = "server", "client", "ca"
+#: warn when less than this, and less than a third of the validity, is left
+SOON = timedelta(days=7)
 _SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 
 
@@ -42,7 +44,7 @@ def findings(
     asked_names: Sequence[str] = (),
     now: Optional[datetime] = None,
     reader: str = "",
-    soon: timedelta = timedelta(days=7),
+    soon: timedelta = SOON,
 ) -> list[Finding]:
     """What is wrong with ``material`` for ``use``; errors first.
 
@@ -59,7 +61,7 @@ def findings(
 def _presented(material: Material, use: str, asked: Sequence[str], now: datetime, reader: str, soon: timedelta) -> list[Finding]:
     if not material.certs:
         return [Finding("CERTIFICATE_MISSING", ERROR, "there is no certificate.")]
-    found = [*pair(material), *_dates(material.certs, now, soon)]
+    found = [*pair(material), *dates(material.certs, now, soon)]
     leaf = material.leaf
     known = facts.facts(leaf)
     if any(each.code == "LEAF_NOT_FIRST" for each in found):
@@ -93,7 +95,9 @@ def pair(material: Material) -> list[Finding]:
     return [Finding("KEY_MISMATCH", ERROR, "the private key does not belong to the certificate.", "Give the pair that belongs together")]
 
 
-def _dates(certs: Sequence[x509.Certificate], now: datetime, soon: timedelta) -> list[Finding]:
+def dates(certs: Sequence[x509.Certificate], now: Optional[datetime] = None, soon: timedelta = SOON) -> list[Finding]:
+    """Certificates that have expired, are not valid yet, or soon expire."""
+    now = now or clock.now()
     found = []
     for cert in certs:
         known = facts.facts(cert)
@@ -186,10 +190,10 @@ def _ca(certs: Sequence[x509.Certificate], now: datetime, reader: str, soon: tim
         elif old or usage is None:
             sentence = f"{who} has no key usage keyCertSign, so Python 3.13 and other strict programs refuse it."
             found.append(Finding("OLD_STYLE", WARNING, sentence, "Make the CA anew with critical keyUsage keyCertSign, cRLSign"))
-    dates = _dates(certs, now, soon)
-    good = len(certs) - len({each.sentence for each in dates if each.severity == ERROR})
+    dated = dates(certs, now, soon)
+    good = len(certs) - len({each.sentence for each in dated if each.severity == ERROR})
     # beside a good one, an expired CA is a leftover of a roll-over
-    found += [Finding(each.code, WARNING, each.sentence, each.fix) if good else each for each in dates]
+    found += [Finding(each.code, WARNING, each.sentence, each.fix) if good else each for each in dated]
     if not any(facts.self_signed(each) for each in certs):
         severity = WARNING if reader == chain.ENVOY else ERROR
         sentence = "no root is among the CA certificates: nginx needs the self-signed one, Envoy takes an intermediate."

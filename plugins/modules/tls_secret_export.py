@@ -1,0 +1,297 @@
+#!/usr/bin/python
+# Copyright: edgemesh maintainers
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""The part of tls_secret_export that works on the host; Secrets are read by the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tls_secret_export
+short_description: Certificates and keys of Kubernetes Secrets as files on a host without access to the cluster
+version_added: "0.1.0"
+author: edgemesh maintainers (@edgemesh)
+description:
+  - Reads Secrets on the controller and writes their certificates, keys and CAs as files on the task's host.
+  - The host is first told digests only; key material travels there only when a file has to be written.
+  - Files are made with mode 0600 beside their place, given owner, mode and SELinux label, synced, and renamed. No key can be read by
+    others for an instant. All files of a task change together, or none does.
+  - A file whose content is right is not written again.
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.kube_connection
+attributes:
+  check_mode:
+    description: Also where the Secret, the folders or the owner are only made in the same play; such values show as C((known after apply)).
+    support: full
+  diff_mode:
+    description: Shows names, dates and fingerprints; never a key.
+    support: full
+  idempotent:
+    description: Inode and modification time of files that are right stay as they are.
+    support: full
+options:
+  exports:
+    description: The Secrets, and where their parts go.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      secret:
+        description: The Secret, of any type.
+        type: dict
+        required: true
+        suboptions:
+          namespace: {description: Its namespace., type: str, required: true}
+          name: {description: Its name., type: str, required: true}
+          certificate:
+            description: Entry with the certificate chain. Default C(tls.crt), else C(cert).
+            type: str
+          key:
+            description: Entry with the key. Default C(tls.key), else C(key).
+            type: str
+          ca:
+            description: Entry with the CA. Default C(cacert), else C(ca.crt).
+            type: str
+      cert:
+        description: File for the certificate followed by its intermediates, as C(ssl_certificate) and C(proxy_ssl_certificate) want it.
+        type: path
+        aliases: [fullchain]
+      leaf:
+        description: File for the certificate alone.
+        type: path
+      chain:
+        description: File for the intermediates alone.
+        type: path
+      ca:
+        description: File for what verifies it, which is the Secret's CA entry, else the root at the end of the chain.
+        type: path
+      key:
+        description: File for the private key (PKCS#8).
+        type: path
+      owner:
+        description: Owner of the files. Default is the user that the task runs as.
+        type: str
+      group:
+        description: Group of the files.
+        type: str
+      mode:
+        description: Mode of the key's file. Others may never read it. Quote it.
+        type: raw
+        default: "0600"
+      public_mode:
+        description: Mode of the other files. Quote it.
+        type: raw
+        default: "0644"
+      seuser: {description: SELinux user., type: str}
+      serole: {description: SELinux role., type: str}
+      setype: {description: SELinux type. The default comes from the policy for the path., type: str}
+      selevel: {description: SELinux level., type: str}
+  state:
+    description: C(absent) removes the listed files, and folders that this module made and that are empty then. The cluster is not asked.
+    type: str
+    choices: [present, absent]
+    default: present
+  timeout:
+    description: Seconds for reading the Secrets; requests that may still succeed are repeated until then.
+    type: int
+    default: 120
+notes:
+  - Needs the RBAC verb C(get) on the listed C(secrets); as a ready Role in C(docs/rbac/tls_secret_export.yaml).
+  - The connection to the cluster is made from the controller, with the controller's files and environment.
+  - Folders that are missing are made with mode 0755, and 0700 where a key goes into them (0750 if I(group) is given).
+  - Refuses folders that others can write to, and an unprivileged C(become_user) without pipelining, for which Ansible would put the
+    key into a temporary file that another user can read.
+requirements:
+  - kubernetes, cryptography >= 42 and pyOpenSSL >= 24 on the controller
+  - Python >= 3.9 on the host, nothing else
+seealso:
+  - module: edgemesh.nginx_istio.tls_secret
+  - module: edgemesh.nginx_istio.nginx_config
+"""
+
+EXAMPLES = r"""
+- name: What nginx needs to speak mTLS to the gateway
+  edgemesh.nginx_istio.tls_secret_export:
+    exports:
+      - secret: {namespace: edgemesh, name: edge-client}
+        cert: /etc/edgemesh/tls/edgemesh/edge-client/tls.crt
+        key: /etc/edgemesh/tls/edgemesh/edge-client/tls.key
+      - secret: {namespace: edgemesh, name: edge-ca}
+        ca: /etc/edgemesh/tls/edgemesh/edge-ca/ca.crt
+  become: true
+  register: material
+
+- name: Serve them
+  edgemesh.nginx_istio.nginx_config:
+    files: "{{ files }}"
+    depends_on: "{{ material.paths }}"
+  become: true
+"""
+
+RETURN = r"""
+paths:
+  description: Every file of the task, e.g. for I(depends_on) of C(nginx_config).
+  returned: success
+  type: list
+  elements: str
+results:
+  description: One element for each entry of I(exports), in order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    namespace: {description: Namespace of the Secret., type: str, returned: always}
+    name: {description: Name of the Secret., type: str, returned: always}
+    changed: {description: Whether one of its files was or would be changed., type: bool, returned: always}
+    certificate:
+      description:
+        - Facts of the first certificate. C((known after apply)) in check mode where the Secret is not there yet; null for state absent.
+      type: raw
+      returned: always
+    files:
+      description: Its files.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        path: {description: Where it is., type: str, returned: always}
+        part: {description: C(cert) or C(leaf) or C(chain) or C(ca) or C(key)., type: str, returned: always}
+        changed: {description: Whether it was or would be changed., type: bool, returned: always}
+        sha256: {description: Digest of the file; empty for keys and where it is not known., type: str, returned: always}
+"""
+
+import grp
+import os
+import pwd
+from typing import Any
+
+from ..module_utils import _files
+from ..module_utils._ansible import run
+from ..module_utils._errors import EdgeError
+from ..module_utils._hidden import Hidden
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS
+
+SELINUX = {name: {"type": "str"} for name in ("seuser", "serole", "setype", "selevel")}
+ENTRIES = {name: {"type": "str", "no_log": False} for name in ("certificate", "key", "ca")}
+EXPORT = {
+    "secret": {
+        "type": "dict",
+        "required": True,
+        "no_log": False,
+        "options": {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}, **ENTRIES},
+    },
+    "cert": {"type": "path", "aliases": ["fullchain"]},
+    **{name: {"type": "path", "no_log": False} for name in ("leaf", "chain", "ca", "key")},
+    **{name: {"type": "str"} for name in ("owner", "group")},
+    "mode": {"type": "raw", "default": "0600"},
+    "public_mode": {"type": "raw", "default": "0644"},
+    **SELINUX,
+}
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION_ARGUMENTS,
+    "exports": {"type": "list", "elements": "dict", "required": True, "options": EXPORT},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "timeout": {"type": "int", "default": 120},
+}
+#: what the action plugin tells about each file
+FILE: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "secret": {"type": "bool", "default": True, "no_log": False},
+    "mode": {"type": "str"},
+    **{name: {"type": "str"} for name in ("owner", "group")},
+    **SELINUX,
+    "sha256": {"type": "str"},
+    "content": {"type": Hidden, "no_log": True},
+}
+
+
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Compare, ask for the contents that have to be written, write; ``files`` of the result says what about each path."""
+    files = params["_files"]
+    if files is None:
+        raise EdgeError("this module works only through its action plugin", fix="Call it as edgemesh.nginx_istio.tls_secret_export")
+    paths = [_files.checked_path(each["path"]) for each in files]
+    for folder in sorted({os.path.dirname(path) for path in paths}):
+        _files.check_folder(folder)
+    before = {path: _files.content(path) for path in paths}
+    state = {
+        path: {"path": path, "before": _files.fingerprints(data) if data else [], "there": data is not None}
+        for path, data in before.items()
+    }
+    if not module.check_mode:
+        _files.sweep(paths)
+    if params["state"] == "absent":
+        differing = [path for path in paths if os.path.lexists(path)]
+        if not module.check_mode:
+            _files.remove_all(paths)
+        return _result(state, differing)
+    differing = [each["path"] for each in files if not each["sha256"] or _files.digest(before[each["path"]]) != each["sha256"]]
+    known = {each["path"]: each for each in files}
+    if not module.check_mode and differing:
+        needed = [path for path in differing if known[path]["content"] is None]
+        if needed:
+            return {**_result(state, differing), "changed": False, "needed": needed}
+        _write(module, [known[path] for path in differing])
+    drifted = [path for path in paths if path not in differing and _attributes(module, known[path], path)]
+    return _result(state, differing + drifted)
+
+
+def _write(module: Any, files: list[dict[str, Any]]) -> None:
+    made: list[str] = []
+    known = {each["path"]: each for each in files}
+    try:
+        for folder in sorted({os.path.dirname(path) for path in known}):
+            inside = [each for path, each in known.items() if os.path.dirname(path) == folder]
+            private = any(each["secret"] for each in inside)
+            group = next((each["group"] for each in inside if each["group"]), None)
+            mode = (0o750 if group else 0o700) if private else 0o755
+            made += _files.make_folders(folder, mode, -1, grp.getgrnam(group).gr_gid if group and private else -1)
+        _files.write_all(
+            {path: each["content"].encode("ascii") for path, each in known.items()},
+            lambda fresh, path: _finish(module, known[path], fresh, path),
+        )
+    except KeyError:
+        raise EdgeError("a group of the files does not exist on this host", fix="Create it first", code="GROUP_MISSING") from None
+    except BaseException:
+        for folder in reversed(made):
+            _files.remove_folder(folder)
+        raise
+
+
+def _attributes(module: Any, file: dict[str, Any], path: str, fresh: str = "") -> bool:
+    """Owner, mode and SELinux label as for ``path``, put on ``fresh`` or on itself; whether that changes anything."""
+    if module.check_mode and not _exist(file["owner"], file["group"]):
+        return True
+    wanted = {"path": path, "attributes": None, **{name: file[name] for name in ("mode", "owner", "group", *SELINUX)}}
+    arguments = module.load_file_common_arguments(wanted, path=path)
+    if fresh:
+        arguments["path"] = fresh
+    return bool(module.set_fs_attributes_if_different(arguments, False))
+
+
+def _finish(module: Any, file: dict[str, Any], fresh: str, path: str) -> None:
+    _attributes(module, file, path, fresh)
+
+
+def _exist(owner: Any, group: Any) -> bool:
+    """In check mode the user may be one that a package of the same play brings."""
+    try:
+        if owner and not str(owner).isdigit():
+            pwd.getpwnam(owner)
+        if group and not str(group).isdigit():
+            grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True
+
+
+def _result(state: dict[str, dict[str, Any]], changed: list[str]) -> dict[str, Any]:
+    return {"changed": bool(changed), "files": [{**each, "changed": path in changed} for path, each in state.items()]}
+
+
+def main() -> None:
+    """Run the module."""
+    run(work, argument_spec={**ARGUMENTS, "_files": {"type": "list", "elements": "dict", "options": FILE}})
+
+
+if __name__ == "__main__":
+    main()
