@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from string import Template
@@ -46,3 +47,9 @@ def wait_for_node(seconds: float = 60) -> None:
             if "not found" not in error.why.lower() or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def create_namespace(name: str) -> None:
+    """Make a namespace, unless it is there."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    kubectl("apply", "--server-side", "--field-manager=edgemesh-lab", "-f", "-", text=json.dumps(namespace))

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from plugins.module_utils._errors import EdgeError
 
-from . import api, cgroups, configuration, daemons, files, images, network, pki, settings
+from . import api, cgroups, configuration, daemons, files, images, mounts, network, pki, settings
 from .pki import PKI
 from .processes import boot_id, marked, running, stop
 from .progress import Progress
@@ -101,20 +101,20 @@ def remove_pods() -> None:
     cgroups.kill()
     stop("mounts")  # and with it every mount of the pods
     pods = configuration.KUBELET_ROOT / "pods"
-    for folder in (configuration.CONTAINERD_ROOT, configuration.CONTAINERD_STATE, configuration.CNI_STATE, pods):
+    for folder in (configuration.CONTAINERD_ROOT, configuration.CONTAINERD_STATE, configuration.CNI_STATE, pods, mounts.PRIVATE):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def down() -> None:
     """End every process of the cluster and every pod, and take its traces from the kernel."""
-    for name in daemons.NAMES:
-        stop(name)
-    for name, process in list(marked()):
-        if name in (*daemons.NAMES, "mounts"):
-            process.kill()
+    for owner in (*daemons.NAMES, "mounts"):
+        # Nothing of what they know is kept, so none needs to be asked politely.
+        for name, process in list(marked()):
+            if name == owner:
+                process.kill()
     cgroups.kill()
     cgroups.remove()
-    stop("mounts")
+    mounts.remove_folders()
     network.remove_chains()
 
 

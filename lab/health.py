@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from plugins.module_utils._errors import EdgeError
 
-from . import api, cluster, files, istio, lock, network, settings, vms
+from . import api, cluster, istio, lock, network, vms
 
 NAMESPACES = ("kube-system", istio.NAMESPACE, "lab-echo")
 Part = tuple[str, bool, str]  # name, whether it is well, and why not (or a few words)
@@ -20,26 +20,27 @@ def parts(with_vms: bool = True) -> list[Part]:
     """Every part, beginning with what the others stand on."""
     why = network.status()
     found: list[Part] = [("network", not why, why), *cluster.status()]
-    for name, look in (("node", node), ("pods", pods), ("proxies", rejected), ("echo app", istio.answer)):
-        why = attempt(look)
+    answers = {name: well for name, well, _ in found}["kube-apiserver"]
+    for name, look in (("node", node), ("pods", pods), ("proxies", rejected)):
+        why = attempt(look) if answers else "unknown: the API server doesn't answer"
         found.append((name, not why, why))
+    why = istio.answer()
+    found.append(("echo app", not why, why))
     if with_vms:
         found += [(f"VM {name}", well, why) for name, well, why in vms.status()]
     return found
 
 
-def attempt(look: Any) -> str:
+def attempt(look: Callable[[], str]) -> str:
     """What a look finds wrong, or what stopped it."""
     try:
-        return str(look())
+        return look()
     except (EdgeError, OSError) as error:
-        return error.sentence if isinstance(error, EdgeError) else str(error)
+        return error.why or error.what if isinstance(error, EdgeError) else str(error)
 
 
 def get(kind: str, *words: str) -> list[dict[str, Any]]:
     """Objects of the cluster."""
-    if not settings.KUBECONFIG.exists():
-        raise EdgeError("there is no cluster", fix="python -m lab up")
     items: list[dict[str, Any]] = json.loads(api.kubectl("get", kind, *words, "--request-timeout=5s", "-o", "json", timeout=20))["items"]
     return items
 
@@ -89,8 +90,3 @@ def as_json(found: list[Part]) -> str:
     """The same for programs."""
     listed = [{"name": name, "ok": well, "detail": why} for name, well, why in found]
     return json.dumps({"healthy": all(well for _, well, _ in found), "changing": lock.owner(), "parts": listed}, indent=1)
-
-
-def exists() -> bool:
-    """Whether there is anything of a lab on this machine."""
-    return settings.STATE.exists() or files.read_json(network.REMEMBERED) is not None

@@ -7,6 +7,7 @@ import http.client
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +63,10 @@ def up(progress: Progress) -> None:
     charts()
     with progress.step("install Istio"):
         base, istiod, gateway = releases()
-        install(base)
-        install(istiod)
+        # Neither needs the other to be there, only the namespace.
+        api.create_namespace(NAMESPACE)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(install, (base, istiod)))
     with progress.step("wait for istiod"):
         rollout("istiod")
     with progress.step("start the ingress gateway and the echo app"):
@@ -100,7 +103,6 @@ def install(release: Release) -> None:
         "--install",
         release.name,
         str(settings.CHARTS / release.chart),
-        "--create-namespace",
         f"--description={release.digest}",
         *(["-f", str(release.values)] if release.values.exists() else []),
         *(f"--set-string={name}={value}" for name, value in release.settings.items()),

@@ -6,10 +6,18 @@ ended, every mount of the cluster is gone, so nothing stale outlives a killed la
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from pathlib import Path
 
-from . import build, processes
+from . import build, files, processes, settings
+
+# Folders that these programs use and that can't be chosen. In the namespace other folders lie over them, so that the
+# machine's own containerd, or what it knows of an earlier kubelet, is neither seen nor changed.
+FIXED = ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")
+PRIVATE = settings.RUN / "private"
+MADE = settings.STATE / "folders.json"
 
 
 def entry() -> tuple[str, ...]:
@@ -22,22 +30,32 @@ def alive() -> processes.Process | None:
     """A process that keeps the namespace: its holder, else any of the cluster's (pods outlive a killed holder)."""
     if holder := processes.running("mounts"):
         return holder
-    own = os.readlink("/proc/self/ns/mnt")
-    for name, process in processes.marked():
-        if name in ("containerd", "kubelet", "mounts") and namespace(process) not in (own, "") and shared(process):
-            return process
-    return None
+    return next((process for name, process in processes.marked() if name in ("containerd", "kubelet", "mounts") and shared(process)), None)
 
 
 def start() -> processes.Process:
-    """Make the namespace; mounts made on the machine later still arrive in it, none leaves it."""
-    # A copy of a VM's network namespace here would keep it alive after its end.
-    share = 'umount -R /run/netns 2>/dev/null; mount --make-rshared / && exec "$@"'
+    """Make the namespace; mounts made on the machine later may still arrive in it, none leaves it."""
+    cover = [(PRIVATE / folder[1:], folder) for folder in FIXED]
+    note_folders()
+    for own, folder in cover:
+        own.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    script = "; ".join(
+        (
+            "set -e",
+            # A copy of a VM's network namespace here would keep it alive after its end.
+            "umount -R /run/netns 2>/dev/null || true",
+            "mount --make-rshared /",
+            *(shlex.join(["mount", "--bind", str(own), folder]) for own, folder in cover),
+            'exec "$@"',
+        )
+    )
+    program = str(build.path("pause"))
     daemon = processes.Daemon(
         name="mounts",
-        argv=(str(build.path("pause")),),
-        within=lambda: ("unshare", "--mount", "--propagation", "slave", "sh", "-c", share, "sh"),
-        ready=lambda: "" if (process := processes.running("mounts")) and shared(process) else "its root is not shared yet",
+        argv=(program,),
+        within=lambda: ("unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh"),
+        ready=lambda: "" if (process := processes.running("mounts")) and processes.executable(process) == program else "not yet",
     )
     daemon.start()
     daemon.wait(10)
@@ -47,19 +65,26 @@ def start() -> processes.Process:
     return holder
 
 
-def namespace(process: processes.Process) -> str:
-    """What mount namespace a process is in; empty where it is gone."""
-    try:
-        return os.readlink(f"/proc/{process.pid}/ns/mnt")
-    except OSError:
-        return ""
+def note_folders() -> None:
+    """Remember which of the fixed folders are ours to remove."""
+    made = set(files.read_json(MADE) or ())
+    files.write(MADE, json.dumps(sorted(made | {folder for folder in FIXED if not Path(folder).exists()})))
+
+
+def remove_folders() -> None:
+    """Remove the fixed folders that weren't there before; on the machine they are empty."""
+    for folder in files.read_json(MADE) or ():
+        try:
+            Path(folder).rmdir()
+        except OSError:  # somebody else uses it by now
+            continue
 
 
 def shared(process: processes.Process) -> bool:
     """Whether the root of a process's namespace is the cluster's: shared, and another than ours."""
-    if namespace(process) == os.readlink("/proc/self/ns/mnt"):
-        return False
     try:
+        if os.readlink(f"/proc/{process.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+            return False
         lines = Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()
     except OSError:
         return False
