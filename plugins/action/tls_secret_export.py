@@ -79,7 +79,7 @@ class ActionModule(EdgeAction):
             known = answer.get("error") or {}
             # also without `error`: what Ansible itself says when the module could not run, or could not set an owner
             raise EdgeError(
-                known.get("what") or str(answer.get("msg") or answer.get("module_stderr") or "the module did not run on the host"),
+                known.get("what") or str(answer.get("msg") or "the module did not run on the host"),
                 where=known.get("where") or str(answer.get("path") or ""),
                 why=known.get("why", ""),
                 fix=known.get("fix", ""),
@@ -106,7 +106,7 @@ class ActionModule(EdgeAction):
                 public = file.content is not None and file.part != "key"
                 files.append({"path": file.path, "part": file.part, "changed": changed, "sha256": file.digest if public else ""})
                 if changed:
-                    differences.append(_difference(file, state[file.path], present))
+                    differences.append(_difference(file, each.attributes, state[file.path]["before"], present))
             later = KNOWN_LATER if present else None
             results.append(
                 {
@@ -125,11 +125,11 @@ class ActionModule(EdgeAction):
         }
 
 
-def _difference(file: Any, state: dict[str, Any], present: bool) -> dict[str, Any]:
-    before: dict[str, Any] = {"state": "file" if state["there"] else "absent"}
-    after: dict[str, Any] = {"state": "file" if present else "absent"}
-    if state["before"]:
-        before["certificates_sha256"] = state["before"]
+def _difference(file: Any, attributes: dict[str, Any], before: dict[str, Any], present: bool) -> dict[str, Any]:
+    after: dict[str, Any] = {"state": "absent"}
     if present:
-        after.update(mode=f"{file.mode:04o}", content=file.shown)
+        # owner and group that are not asked for stay as they are
+        kept: dict[str, Any] = {name: before[name] for name in ("owner", "group") if name in before}
+        asked = {name: value for name, value in attributes.items() if value is not None}
+        after = {"state": "file", "mode": f"{file.mode:04o}", **kept, **asked, "content": file.shown}
     return {"before_header": file.path, "after_header": file.path, "before": before, "after": after}

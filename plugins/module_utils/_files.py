@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from typing import Optional
+from typing import Any, Optional
 
 from ._errors import EdgeError
 
@@ -106,6 +106,16 @@ def digest(data: Optional[bytes]) -> str:
 def fingerprints(data: bytes) -> list[str]:
     """SHA-256 of each certificate in PEM text."""
     return [hashlib.sha256(base64.b64decode(b"".join(body.split()))).hexdigest() for body in _CERTIFICATE.findall(data)]
+
+
+def shown(path: str, data: Optional[bytes]) -> dict[str, Any]:
+    """A file for a diff: what kind it is, its owner and mode, and the certificates in it; never its content."""
+    if data is None:
+        return {"state": "link" if os.path.islink(path) else "absent"}
+    found = os.lstat(path)
+    facts: dict[str, Any] = {"state": "file", "mode": f"{stat.S_IMODE(found.st_mode):04o}", "owner": found.st_uid, "group": found.st_gid}
+    certificates = fingerprints(data)
+    return {**facts, "certificates_sha256": certificates} if certificates else facts
 
 
 def make_folders(path: str, mode: int = 0o755, owner: int = -1, group: int = -1) -> list[str]:

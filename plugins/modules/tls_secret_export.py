@@ -210,13 +210,11 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     if files is None:
         raise EdgeError("this module works only through its action plugin", fix="Call it as edgemesh.nginx_istio.tls_secret_export")
     paths = [_files.checked_path(each["path"]) for each in files]
-    for folder in sorted({os.path.dirname(path) for path in paths}):
-        _files.check_folder(folder)
+    if params["state"] == "present":
+        for folder in sorted({os.path.dirname(path) for path in paths}):
+            _files.check_folder(folder)
     before = {path: _files.content(path) for path in paths}
-    state = {
-        path: {"path": path, "before": _files.fingerprints(data) if data else [], "there": data is not None}
-        for path, data in before.items()
-    }
+    state = {path: {"path": path, "before": _files.shown(path, data)} for path, data in before.items()}
     if not module.check_mode:
         _files.sweep(paths)
     if params["state"] == "absent":
