@@ -312,6 +312,9 @@ results:
     expected:
       description: What was expected, short.
       type: str
+    sent:
+      description: What was sent that decides the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host), C(path).
+      type: dict
     started:
       description: When the probe began (ISO 8601, UTC).
       type: str
@@ -325,7 +328,8 @@ results:
     tls:
       description:
         - What the handshake showed. C(version), C(cipher), C(alpn); C(chain) as facts, leaf first, C(chain_complete) being false where
-          this host's Python shows the leaf only; C(verify) with an empty text, or why not, for C(nginx) and C(envoy);
+          this host's Python shows the leaf only; C(verify) with an empty text, or why not, for C(nginx) and C(envoy); C(unfit), what
+          is wrong with the leaf even for those who trust its issuer (expired, another name, no server's certificate);
           C(certificate_requested) (null where it can't be told) and the C(authorities) named with that; C(alert), the number of the
           alert received.
       type: dict

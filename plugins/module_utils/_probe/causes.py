@@ -269,6 +269,22 @@ _TABLE = (
         "nginx -T | grep -nE 'deny|allow|auth_'",
     ),
     Cause("NGINX_ERROR", "nginx itself answers {status}.", "nginx -t"),
+    Cause("NGINX_NOT_RUNNING", "Nothing answers at {target}, where nginx should listen.", "systemctl status nginx"),
+    Cause(
+        "NGINX_HANDSHAKE",
+        "nginx itself fails the TLS handshake for {host}: {detail}.",
+        "nginx -T | grep -nE 'server_name|ssl_certificate|ssl_reject'",
+    ),
+    Cause(
+        "LISTEN_CERT_EXPIRED",
+        "The certificate that nginx shows to clients has expired: {detail}.",
+        "openssl s_client -connect {target} -servername {host} </dev/null | openssl x509 -noout -enddate  # then renew it",
+    ),
+    Cause(
+        "LISTEN_CERT_NAME",
+        "The certificate that nginx shows to clients is not for {host}: {detail}.",
+        "ssl_certificate /path/of/a/certificate/for/{host}.crt;",
+    ),
     Cause("NGINX_CONFIG_BROKEN", "The nginx configuration on disk does not pass its own test: {detail}.", "nginx -t"),
     Cause("NGINX_NO_SERVER", "No server of this nginx has the name {host}: {detail}.", "server_name {host};"),
     Cause("NGINX_NOT_PROXYING", "The location that answers {path} does not pass it on: {detail}.", "proxy_pass https://{target};"),

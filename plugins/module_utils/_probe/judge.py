@@ -41,6 +41,7 @@ class Judged:
     found: list[Found] = field(default_factory=list)
     chain: list[dict[str, Any]] = field(default_factory=list)
     verify: dict[str, str] = field(default_factory=dict)
+    unfit: str = ""
 
 
 def result(path: Path, observations: list[Observation], trust: Trust, vantage: str) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def _result(path: Path, seen: Observation, trust: Trust, vantage: str) -> dict[s
         "vantage": vantage,
         "target": path.target,
         "started": seen.started,
+        "sent": _sent(path),
         **_named(path, seen, cause),
         "observed": observed,
         "expected": expected,
@@ -129,6 +131,9 @@ def _judge_chain(path: Path, seen: Observation, trust: Trust, judged: Judged) ->
     if tls is None or seen.tls is None:
         return
     decides = tls.rules
+    chain = [base64.b64decode(each) for each in seen.tls.chain]
+    # trusted by itself, what is left is what is wrong with it for everybody
+    judged.unfit = verify(chain, chain[:1], rules=ENVOY, purpose=SERVER, name=tls.verify_name or None).text
     if trust.error:
         judged.verify = {NGINX: trust.error, ENVOY: trust.error}
         if decides != "none":
@@ -139,7 +144,6 @@ def _judge_chain(path: Path, seen: Observation, trust: Trust, judged: Judged) ->
         if decides != "none":
             judged.checks.append(not_tested(f"verify_{decides}", "no trusted certificates were given"))
         return
-    chain = [base64.b64decode(each) for each in seen.tls.chain]
     for rules in (NGINX, ENVOY):
         depth = tls.verify_depth if rules == NGINX else None
         verdict = verify(chain, trust.pem, rules=rules, purpose=SERVER, name=tls.verify_name or None, depth=depth)
@@ -242,6 +246,21 @@ def context_of(path: Path, seen: Observation | None, found: Found | None) -> Con
     )
 
 
+def _sent(path: Path) -> dict[str, str]:
+    """What was sent that decides the outcome."""
+    tls, http = path.tls, path.http
+    client = tls.client if tls else None
+    return {
+        "sni": tls.sni if tls else "",
+        "verify_name": tls.verify_name if tls else "",
+        "ca": tls.ca_file if tls else "",
+        "client_certificate": ("foreign" if client.foreign else client.cert_file) if client else "",
+        "http_version": http.version if http else "",
+        "host": http.host if http else "",
+        "path": http.path if http else "",
+    }
+
+
 def _reached(seen: Observation) -> str:
     done = [phase for phase in PHASES if phase in seen.times]
     return done[-1] if done else ""
@@ -280,6 +299,7 @@ def _tls_result(seen: Observation, judged: Judged) -> dict[str, Any] | None:
         "chain": judged.chain,
         "chain_complete": seen.tls.chain_from == "chain",
         "verify": judged.verify,
+        "unfit": judged.unfit,
         "certificate_requested": seen.tls.requested,
         "authorities": [name_text(base64.b64decode(each)) for each in seen.tls.authorities],
         "alert": seen.failure.alert if seen.failure else None,

@@ -1,0 +1,74 @@
+"""The steps of a diagnosis between the tasks that look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import EdgeError
+from ..module_utils._nginx.effective import Effective, effective, read
+from ..module_utils._plain import plain
+from ..module_utils._probe import hostfacts, plan, report, verdict
+
+
+def nginx_effective(dump: Any, host: Any, path: Any = "/", port: Any = None) -> dict[str, Any]:
+    """What nginx does with a request; see nginx_effective.yml."""
+    try:
+        number = plain(port)
+        return asdict(effective(read(str(plain(dump))), str(plain(host)), str(plain(path)) or "/", int(number) if number else None))
+    except EdgeError as error:
+        raise AnsibleFilterError(error.sentence) from None
+
+
+def diagnosis_paths(way: Any, host: Any, path: Any = "/", gateway: Any = (), results: Any = None) -> list[dict[str, Any]]:
+    """What to probe first, or after ``results``; see diagnosis_paths.yml."""
+    known, addresses, seen = _way(way), _addresses(gateway), plain(results)
+    if seen is None:
+        return plan.first_look(known, str(plain(host)), str(plain(path)) or "/", addresses)
+    return plan.ladder(known, str(plain(host)), seen, addresses) if known else []
+
+
+def diagnosis(
+    way: Any, host: Any, path: Any = "/", results: Any = (), steps: Any = (), outputs: Any = (), broken: Any = ""
+) -> dict[str, Any]:
+    """The verdict; see diagnosis.yml."""
+    facts = hostfacts.facts_of(str(plain(broken)), {str(each["item"]["name"]): str(each.get("stdout", "")) for each in plain(outputs)})
+    found = verdict.diagnose(_way(way), str(plain(host)), str(plain(path)) or "/", plain(results), plain(steps), facts)
+    return asdict(found)
+
+
+def diagnosis_text(found: Any) -> list[str]:
+    """The verdict in lines; see diagnosis_text.yml."""
+    return report.text(plain(found))
+
+
+def _way(way: Any) -> Effective | None:
+    known = plain(way)
+    return Effective.from_dict(known) if known else None
+
+
+def _addresses(gateway: Any) -> list[tuple[str, int]]:
+    listed = plain(gateway) or []
+    found = []
+    for entry in [text.strip() for text in listed.split(",")] if isinstance(listed, str) else listed:
+        address, colon, port = str(entry).rpartition(":")
+        if not (colon and address and port.isdigit()):
+            raise AnsibleFilterError(f"diagnose_gateway: {entry!r} is not address:port, for example 192.0.2.10:30443.")
+        found.append((address.strip("[]"), int(port)))
+    return found
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by name."""
+        return {
+            "nginx_effective": nginx_effective,
+            "diagnosis_paths": diagnosis_paths,
+            "diagnosis": diagnosis,
+            "diagnosis_text": diagnosis_text,
+        }

@@ -1,0 +1,138 @@
+"""What to probe to find out why a host name does not work. Pure.
+
+First through nginx, and exactly what nginx sends to each upstream address. Where that fails, the same corrected step by step (scheme,
+server name, HTTP version, Host): the first step names the root cause, the later ones what would have come next.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .._nginx.effective import Effective, Proxy
+
+THROUGH = "through nginx"
+#: causes that say that nobody is there
+TCP = ("CONNECTION_REFUSED", "CONNECT_TIMEOUT", "HOST_UNREACHABLE", "DNS_NO_ADDRESS", "CONNECT_DENIED")
+# values of such headers are nobody's business, and the replay does not need them
+_SECRET = re.compile(r"auth|cookie|token|secret|key|password", re.IGNORECASE)
+
+Options = dict[str, Any]
+Result = dict[str, Any]
+
+
+def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[str, int]]) -> list[Options]:
+    """Through nginx, and what nginx sends to each upstream address; without an nginx, the gateway as it should be spoken to."""
+    if way is None or way.listen is None:
+        return [
+            {"name": f"gateway {address}:{port}", "address": address, "port": port, **_correct(host, path)} for address, port in gateway
+        ]
+    listen = way.listen
+    through: Options = {"name": THROUGH, "address": listen.address, "port": listen.port, "http": {"host": _host_header(way), "path": path}}
+    if listen.tls:
+        through["tls"] = {"sni": host, "rules": "none"}
+    if listen.proxy_protocol:
+        through["proxy_protocol"] = "v1"
+    if way.proxy is None:
+        return [through]
+    proxy = way.proxy
+    return [through, *({"name": f"as nginx to {text_of(target)}", **replay(proxy, *target)} for target in proxy.addresses)]
+
+
+def replay(proxy: Proxy, address: str, port: int) -> Options:
+    """What nginx sends to one upstream address."""
+    headers = {name: value for name, value in proxy.headers.items() if not _SECRET.search(name)}
+    options: Options = {
+        "address": address,
+        "port": port,
+        "http": {"version": proxy.http_version, "path": proxy.path or "/", "host": proxy.host, "headers": headers},
+    }
+    if proxy.scheme == "https":
+        options["tls"] = _tls(proxy)
+    return options
+
+
+def ladder(way: Effective, host: str, results: list[Result], gateway: list[tuple[str, int]]) -> list[Options]:
+    """The replay corrected step by step, for the first address that fails by more than not being there; [] where nothing fails.
+
+    Each name that may be the right one has a ladder of its own. Known gateway addresses that nginx does not use are tried too.
+    """
+    proxy, failing = way.proxy, [each for each in results if each["name"] != THROUGH and each["code"]]
+    if proxy is None or not failing:
+        return []
+    used = set(_addresses(way))
+    options = [
+        {"name": f"gateway {address}:{port}", "address": address, "port": port, **_correct(host, way.path)}
+        for address, port in gateway
+        if (address, port) not in used
+    ]
+    reached = next((each for each in failing if each["code"] not in TCP), None)
+    if reached is not None:
+        start = replay(proxy, *next(target for target in used if text_of(target) == reached["target"]))
+        for name in _names(proxy, host):
+            options += [{"name": f"{name}: {step}", **changed} for step, changed in _steps(start, name, host, reached["code"])]
+    return options
+
+
+def _steps(start: Options, name: str, host: str, code: str) -> list[tuple[str, Options]]:
+    """(what was corrected last, the probe), from the least corrected to the wholly corrected one; only what changes something."""
+    steps, now = [], start
+    if code == "TLS_TO_PLAINTEXT_PORT" and "tls" in now:
+        now = {key: value for key, value in now.items() if key != "tls"}
+        steps.append(("scheme", now))
+    if code == "PLAINTEXT_TO_TLS_PORT" and "tls" not in now:
+        now = {**now, "tls": {"sni": name, "rules": "none"}}
+        steps.append(("scheme", now))
+    if "tls" in now and now["tls"]["sni"] != name:
+        # where nginx verifies a name that is no host name, the one to send is the one to verify
+        now = {**now, "tls": {**now["tls"], "sni": name, "verify_name": name}}
+        steps.append(("server name", now))
+    if now["http"]["version"] == "1.0":
+        now = {**now, "http": {**now["http"], "version": "1.1"}}
+        steps.append(("HTTP version", now))
+    for candidate in dict.fromkeys((host, name)):
+        if now["http"]["host"].partition(":")[0] != candidate:
+            steps.append((f"Host {candidate}", {**now, "http": {**now["http"], "host": candidate}}))
+    return steps
+
+
+def _names(proxy: Proxy, host: str) -> list[str]:
+    """Names that the gateway may want as SNI: the one that the configuration gives, the Host that it sends, the public one."""
+    given = proxy.ssl_name if proxy.places.get("proxy_ssl_name") else ""
+    names = [proxy.sni, given, host, proxy.host.partition(":")[0]]
+    return list(dict.fromkeys(name for name in names if name and "." in name and not re.fullmatch(r"[\d.]+|.*:.*", name)))[:3] or [host]
+
+
+def _tls(proxy: Proxy) -> Options:
+    tls: Options = {"sni": proxy.sni, "verify_name": proxy.ssl_name, "rules": "none"}
+    if proxy.verify:
+        tls.update(rules="nginx", ca_file=proxy.ca, verify_depth=proxy.verify_depth)
+    if proxy.certificate:
+        tls["client"] = {"cert_file": proxy.certificate, "key_file": proxy.certificate_key or proxy.certificate}
+    versions = sorted(text.replace("TLSv", "") if "." in text else "1.0" for text in proxy.protocols if text.startswith("TLS"))
+    if versions and versions[-1] != "1.3":
+        tls["max_version"] = versions[-1]
+    if versions and versions[0] == "1.3":
+        tls["min_version"] = "1.3"
+    return tls
+
+
+def _correct(host: str, path: str) -> Options:
+    return {"tls": {"sni": host, "rules": "none"}, "http": {"host": host, "path": path}}
+
+
+def _addresses(way: Effective) -> list[tuple[str, int]]:
+    return way.proxy.addresses if way.proxy else []
+
+
+def _host_header(way: Effective) -> str:
+    listen = way.listen
+    if listen is None or listen.port == (443 if listen.tls else 80):
+        return way.host
+    return f"{way.host}:{listen.port}"
+
+
+def text_of(target: tuple[str, int]) -> str:
+    """``address:port``, with brackets around IPv6."""
+    address, port = target
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

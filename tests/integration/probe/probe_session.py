@@ -1,0 +1,35 @@
+"""The way of edge_probe and of role diagnose, without Ansible: for tests that need many of them fast."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from plugins.module_utils._nginx.effective import Effective, effective, read
+from plugins.module_utils._probe import plan, run, session
+from plugins.module_utils._probe.foreign import foreign_certificate
+from plugins.module_utils._probe.hostfacts import Facts
+from plugins.module_utils._probe.observation import Observation
+from plugins.module_utils._probe.verdict import Diagnosis, diagnose
+
+
+def probe(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """edge_probe's results."""
+    foreign = foreign_certificate()
+
+    def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
+        paths = session.typed(entries)
+        seen = run.probe(paths, timeout=5, deadline=20, foreign=foreign)
+        return [[Observation.from_dict(each) for each in of_path] for of_path in seen], run.read_ca_files(paths)
+
+    return session.results(options, observe, "here")
+
+
+def diagnose_nginx(
+    dump: str, host: str, path: str = "/", gateway: list[tuple[str, int]] | None = None, facts: Facts | None = None
+) -> Diagnosis:
+    """The diagnosis of the nginx whose ``nginx -v -T`` this is."""
+    way = Effective.from_dict(asdict(effective(read(dump), host, path)))
+    results = probe(plan.first_look(way, host, path, gateway or []))
+    steps = plan.ladder(way, host, results, gateway or [])
+    return diagnose(way, host, path, results, probe(steps) if steps else [], facts)
