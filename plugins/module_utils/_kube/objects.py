@@ -9,8 +9,10 @@ from .apply import Apply
 from .client import Client
 from .diff import difference, removal
 from .item import Item
+from .labels import MANAGED_BY
 from .manifests import parse, prepare
 from .read import read
+from .ready import mapping
 from .remove import find_unlisted, remove
 from .settle import settle
 
@@ -45,10 +47,13 @@ class Objects:
         client.field_manager = self._manager
         present = self._params["state"] == "present"
         read(client, self._items, contents=present and (self._check or self._diff), workers=self._workers)
+        if self._params.get("keep_foreign"):
+            for item in self._items:
+                _keep(item)
         if present:
             self._apply(client)
         else:
-            self._remove(client, self._items)
+            self._remove(client, [item for item in self._items if not item.action])
         if self._prune:
             listed = {item.key for item in self._items}
             self._unlisted = find_unlisted(client, self._prune["kinds"], self._prune["labels"], listed, self._workers)
@@ -78,6 +83,13 @@ class Objects:
             return removal(item.title, item.before or {})
         before = None if item.action in ("created", "would_create") else item.before
         return difference(item.title, item.manifest, before, item.after, self._manager)
+
+
+def _keep(item: Item) -> None:
+    """Settle what becomes of an object that is there and is not ours: nothing."""
+    labels = mapping(mapping((item.before or {}).get("metadata")).get("labels"))
+    if item.before and any(labels.get(name) != value for name, value in MANAGED_BY.items()):
+        item.action, item.note = "unchanged", "it is not ours, so it stays as it is"
 
 
 def _raise(items: list[Item]) -> None:

@@ -40,7 +40,8 @@ def find_unlisted(
             raise
         for live in lives:
             item = Item(live, resource=resource, before=live, pruned=True)
-            if item.key not in listed and not live["metadata"].get("ownerReferences"):
+            stays = item.key in listed or item.key.name in (entry.get("keep") or [])
+            if not stays and not live["metadata"].get("ownerReferences"):
                 found[item.key] = item
 
     parallel.each(look, list(kinds), workers)

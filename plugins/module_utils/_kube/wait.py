@@ -47,7 +47,7 @@ def wait_for(
     trouble = follow(client, resource, namespace, [name], done)
     if reason or trouble:
         raise EdgeError(
-            "waiting is of no use" if isinstance(reason, Never) else f"not so after {client.deadline.seconds:g} s",
+            "waiting is of no use" if isinstance(reason, Never) else f"waited {client.deadline.seconds:g} s in vain",
             where=resource.title(namespace, name),
             why="; ".join(part for part in (reason, trouble) if part),
             code="TIMEOUT",
@@ -59,18 +59,20 @@ def follow(
     client: Client,
     resource: Resource,
     namespace: Optional[str],
-    names: Collection[str],
+    names: Optional[Collection[str]],
     done: Callable[[Objects], bool],
     *,
+    labels: Optional[str] = None,
     metadata_only: bool = False,
 ) -> str:
-    """Keep ``done`` told about the objects ``names`` (absent ones are not in its argument) until it returns True.
+    """Keep ``done`` told about objects (those that are not there are not in its argument) until it returns True.
 
+    :param names: which objects; None = all. :param labels: label selector that they must match.
     :returns: empty when ``done`` was; at the deadline what was wrong with the API lately, or "" when nothing was: ask ``done``'s
         own records what it lacked.
     :raises ApiError: for what waiting can't mend.
     """
-    watch = _Watch(client, resource, namespace, names, metadata_only)
+    watch = _Watch(client, resource, namespace, names, labels, metadata_only)
     backoff = Backoff(client.deadline)
     while True:
         try:
@@ -103,11 +105,21 @@ def _last_look(watch: _Watch, done: Callable[[Objects], bool]) -> str:
 class _Watch:
     """The state of one list and watch."""
 
-    def __init__(self, client: Client, resource: Resource, namespace: Optional[str], names: Collection[str], metadata_only: bool) -> None:
-        self._client, self._resource, self._namespace, self._names = client, resource, namespace, frozenset(names)
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        namespace: Optional[str],
+        names: Optional[Collection[str]],
+        labels: Optional[str],
+        metadata_only: bool,
+    ) -> None:
+        self._client, self._resource, self._namespace = client, resource, namespace
+        self._names = None if names is None else frozenset(names)
         self._how: dict[str, Any] = {
             "api_version": resource.api_version,
-            "fields": f"metadata.name={next(iter(names))}" if len(self._names) == 1 else None,
+            "labels": labels,
+            "fields": f"metadata.name={next(iter(names))}" if names is not None and len(names) == 1 else None,
             "metadata_only": metadata_only,
         }
         self._objects: Objects = {}
@@ -126,14 +138,15 @@ class _Watch:
             try:
                 items, self._version = self._client.list(self._resource.kind, self._namespace, **self._how)
             except ApiError as error:
-                if error.status != 403:
+                if error.status != 403 or self._names is None:
                     raise
                 self._may_list = False
                 self._poll(error, "list")
             else:
-                self._objects = {item["metadata"]["name"]: item for item in items if item["metadata"]["name"] in self._names}
+                self._objects = {item["metadata"]["name"]: item for item in items if self._wanted(item["metadata"]["name"])}
                 return self._objects
-        found = {name: self._client.get(self._resource.kind, name, self._namespace, self._resource.api_version) for name in self._names}
+        get = self._client.get
+        found = {name: get(self._resource.kind, name, self._namespace, self._resource.api_version) for name in self._names or ()}
         self._objects = {name: item for name, item in found.items() if item is not None}
         return self._objects
 
@@ -150,7 +163,7 @@ class _Watch:
             metadata = item["metadata"]
             self._version = metadata.get("resourceVersion") or self._version
             name = metadata.get("name")
-            if event == "BOOKMARK" or name not in self._names:
+            if event == "BOOKMARK" or not self._wanted(name):
                 continue
             if event == "DELETED":
                 self._objects.pop(name, None)
@@ -159,6 +172,9 @@ class _Watch:
             yield self._objects
         if self._client.deadline.spent - started > 1.0:
             self.barren = False
+
+    def _wanted(self, name: str) -> bool:
+        return self._names is None or name in self._names
 
     def forgive(self, error: ApiError) -> bool:
         """Whether to list again after ``error``."""

@@ -1,0 +1,232 @@
+#!/usr/bin/python
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Where Services can be reached from outside the cluster."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_port_info
+short_description: Say at which addresses and ports Services can be reached from outside the cluster
+version_added: 0.1.0
+author: edgemesh maintainers (@edgemesh)
+description:
+  - Returns of each Service its ports by the name, number or protocol that was asked for, never by position; the nodes with
+    an address and whether they are Ready; the C(address:port) list to give to a proxy; and the load balancer's addresses.
+  - With C(externalTrafficPolicy=Local) only nodes count on which a ready endpoint serves the port, because the others drop
+    the traffic.
+  - Can wait until NodePorts, ready endpoints or a load balancer's address are there.
+options:
+  services:
+    description: The Services.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      namespace:
+        description: Namespace.
+        type: str
+        required: true
+      name:
+        description: Name.
+        type: str
+        required: true
+      ports:
+        description:
+          - Ports by name (V(https)), number (V(443)), number and protocol (V(443/UDP)) or protocol (V(UDP)); all ports if
+            left out.
+          - A port that isn't there, or a word that fits several, is an error.
+        type: list
+        elements: str
+        default: []
+  address_types:
+    description: Which of a node's addresses to use, the most wanted first.
+    type: list
+    elements: str
+    choices: [InternalIP, ExternalIP, Hostname, InternalDNS, ExternalDNS]
+    default: [InternalIP, ExternalIP, Hostname]
+  node_selector:
+    description: Label selector for the nodes to use; all if left out.
+    type: str
+  wait:
+    description: Whether to wait for what O(until) says.
+    type: bool
+    default: false
+  until:
+    description:
+      - What to wait for; each port that was asked for must have it.
+      - V(node_port) a NodePort and a Ready node that serves it, V(endpoint) a ready endpoint, V(load_balancer) an address of
+        the Service's load balancer.
+    type: list
+    elements: str
+    choices: [node_port, endpoint, load_balancer]
+    default: [node_port, endpoint]
+  timeout:
+    description: Seconds for the whole task.
+    type: int
+    default: 120
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.attributes
+  - edgemesh.nginx_istio.kube_connection
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Changes nothing in any mode. In check mode it does not wait, and a Service that isn't there is no error, because an
+        earlier task may only have said that it would make it; its addresses are C((known after apply)).
+  diff_mode:
+    support: N/A
+    details: Changes nothing.
+  idempotent:
+    support: full
+notes:
+  - Needs C(get), C(list) and C(watch) on Services and EndpointSlices of the namespaces and on Nodes; ready to apply in
+    C(docs/rbac/node_port_info.yaml).
+seealso:
+  - module: edgemesh.nginx_istio.k8s_objects
+"""
+
+EXAMPLES = r"""
+- name: Find the ingress gateway
+  edgemesh.nginx_istio.node_port_info:
+    services:
+      - namespace: istio-system
+        name: istio-ingressgateway
+        ports: [https, http2]
+    wait: true
+  delegate_to: localhost
+  run_once: true
+  register: gateway
+
+- name: Show what nginx should connect to
+  ansible.builtin.debug:
+    msg: "{{ gateway.results[0].node_ports.https }}"
+"""
+
+RETURN = r"""
+results:
+  description: One entry for each Service, in order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    namespace:
+      description: Namespace.
+      type: str
+      returned: always
+    name:
+      description: Name.
+      type: str
+      returned: always
+    found:
+      description: Whether the Service exists; V(false) only in check mode.
+      type: bool
+      returned: always
+    type:
+      description: The Service's type.
+      type: str
+      returned: always
+      sample: NodePort
+    external_traffic_policy:
+      description: V(Cluster) or V(Local); empty for type ClusterIP.
+      type: str
+      returned: always
+    cluster_ips:
+      description: Addresses within the cluster.
+      type: list
+      elements: str
+      returned: always
+    selector:
+      description: Labels of the pods behind it.
+      type: dict
+      returned: always
+    ports:
+      description: >-
+        The ports, by what they were called in the task; by name, or number where there is none, if none was asked for. Each
+        has C(name), C(port), C(node_port) (none if there is none), C(protocol) and C(target_port).
+      type: dict
+      returned: always
+      sample: {https: {name: https, port: 443, node_port: 30443, protocol: TCP, target_port: "8443"}}
+    nodes:
+      description: >-
+        The nodes, each with C(name), C(address) (of the first type that it has), C(addresses) (by type), C(ready) and
+        C(has_endpoint) (none where EndpointSlices may not be read).
+      type: list
+      elements: dict
+      returned: always
+    node_ports:
+      description: Where each port can be reached, over all nodes that serve it; empty without a NodePort.
+      type: dict
+      returned: always
+      sample: {https: ["192.0.2.10:30443", "192.0.2.11:30443"]}
+    load_balancer:
+      description: Addresses or names of the load balancer.
+      type: list
+      elements: str
+      returned: always
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ..module_utils._ansible import run
+from ..module_utils._errors import EdgeError
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._kube.privacy import unhide
+from ..module_utils._kube.reach import Reach
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION_ARGUMENTS,
+    "services": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "namespace": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "ports": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "address_types": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"],
+        "default": ["InternalIP", "ExternalIP", "Hostname"],
+    },
+    "node_selector": {"type": "str"},
+    "wait": {"type": "bool", "default": False},
+    "until": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["node_port", "endpoint", "load_balancer"],
+        "default": ["node_port", "endpoint"],
+    },
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
+    """Look, or wait and look."""
+    unhide(module.no_log_values, module.params)
+    reach = Reach(params, check=module.check_mode)
+    client = connect(params)
+    failure, results = None, []
+    try:
+        results = reach.look(client)
+    except EdgeError as error:
+        failure = error
+    for warning in client.warnings:
+        module.warn(warning)
+    if failure:
+        raise failure
+    return {"changed": False, "results": results}
+
+
+def main() -> None:
+    """Entry point."""
+    run(work, argument_spec=ARGUMENTS)
+
+
+if __name__ == "__main__":
+    main()
