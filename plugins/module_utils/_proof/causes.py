@@ -1,0 +1,52 @@
+"""Causes that only a proof finds, beside those of the probe itself; docs/proof.md explains each."""
+
+from __future__ import annotations
+
+from .._probe.causes import CAUSES as PROBED
+from .._probe.causes import Cause
+
+_TABLE = (
+    Cause(
+        "HTTP2_OFF", "nginx was offered h2 and http/1.1 and did not choose h2.", "http2 on;  # nginx before 1.25.1: listen 443 ssl http2;"
+    ),
+    Cause(
+        "SERVED_TO_ANYBODY",
+        "A request for a name that belongs to no route got an answer.",
+        "server { listen 443 ssl default_server; ssl_reject_handshake on; }",
+    ),
+    Cause("REDIRECT_ELSEWHERE", "The redirect leads to another place than this host over https.", "return 301 https://$host$request_uri;"),
+    Cause(
+        "NOT_THROUGH_MESH",
+        "The answer lacks the header that Envoy adds, so something else answered, or something hides the header.",
+        "nginx -T | grep -nE 'proxy_pass|proxy_hide_header'",
+    ),
+    Cause(
+        "WEBSOCKET_BROKEN",
+        "The upgrade got no WebSocket server's answer.",
+        "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;",
+    ),
+    Cause(
+        "CLIENT_ADDRESS_LOST",
+        "X-Forwarded-For does not begin with the client's address: nginx does not set it, or something in between rewrites addresses.",
+        "proxy_set_header X-Forwarded-For $remote_addr;",
+    ),
+    Cause("SCHEME_LOST", "The app is told another scheme than the client used.", "proxy_set_header X-Forwarded-Proto $scheme;"),
+    Cause(
+        "OTHER_CLIENT_IDENTITY",
+        "The gateway saw another client certificate than the one that lies on the VM: an old one still in use, or another location's.",
+        "nginx -s reload  # and one upstream block for each SNI, client certificate, CA and verification",
+    ),
+    Cause(
+        "FORGED_HEADER_PASSED",
+        "What a client claims about itself reaches the app.",
+        'proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Client-Cert "";',
+    ),
+    Cause(
+        "ACCESS_LOG_DISAGREES",
+        "The gateway saw something else than the route declares.",
+        "nginx -T | grep -nE 'proxy_ssl_name|proxy_http_version|X-Forwarded-For'",
+    ),
+)
+
+CAUSES: dict[str, Cause] = {**PROBED, **{cause.code: cause for cause in _TABLE}}
+OWN = tuple(cause.code for cause in _TABLE)

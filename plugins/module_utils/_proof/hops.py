@@ -1,0 +1,89 @@
+"""The hops of a route with the most telling observations, for the picture of the path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Optional
+
+from .checks import HOPS
+from .judge import FAILED, NOT_TESTED, OK
+
+# for each hop the check that names the session, and those whose observation is worth a line
+_SESSION = {"front": "front.certificate", "gateway": "gateway.tls", "mesh": "mesh.mtls"}
+_TELLING = {
+    "front": ("front.certificate", "front.http2", "front.redirect"),
+    "gateway": ("gateway.tls", "gateway.no_client_certificate", "gateway.no_sni", "gateway.http10"),
+    "mesh": ("gateway.answer", "mesh.mtls", "gateway.wrong_host"),
+    "path": ("path.answer", "path.http2", "path.access_log", "path.client_address", "path.client_identity", "path.forged_address"),
+}
+
+
+def hops(route: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry for each hop of ``route`` that was looked at.
+
+    :param lines: the report's proofs of this route.
+    :param sessions: what the probe of a proof saw of TLS, by proof id.
+    """
+    made = []
+    for hop in HOPS:
+        own = [line for line in lines if line["hop"] == hop]
+        if own:
+            made.append(
+                {
+                    "route": route,
+                    "hop": hop,
+                    "from": sorted({line["from"] for line in own}),
+                    "to": sorted({line["to"] for line in own if line["to"]}),
+                    "status": worst(own),
+                    "counts": dict(Counter(line["status"] for line in own)),
+                    "session": _session(hop, own, sessions),
+                    "facts": [_fact(line) for line in _telling(hop, own)],
+                }
+            )
+    return made
+
+
+def worst(lines: list[dict[str, Any]]) -> str:
+    """failed if any failed, else ok if any is ok, else not_tested."""
+    found = {line["status"] for line in lines}
+    return next((status for status in (FAILED, OK) if status in found), NOT_TESTED)
+
+
+def milliseconds(line: dict[str, Any]) -> float:
+    """All phases of a proof's probe together."""
+    return round(sum(float(value) for value in line["times"].values()), 1)
+
+
+def _session(hop: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> str:
+    """How the two ends of the hop speak: ``TLS 1.3``, ``mutual TLS 1.3``, ``mesh mTLS``; "" where nothing shows it."""
+    line = _first(lines, _SESSION.get(hop, ""))
+    if line is None:
+        return ""
+    if hop == "mesh":
+        return "mesh mTLS" if line["status"] == OK else ""
+    tls = sessions[line["id"]]
+    asked = "mutual " if tls.get("certificate_requested") and line["status"] == OK else ""
+    return f"{asked}TLS {tls['version']}" if tls.get("version") else ""
+
+
+def _telling(hop: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What failed, and what always tells something."""
+    checks = dict.fromkeys([*(line["check"] for line in lines if line["status"] == FAILED), *_TELLING[hop]])
+    return [line for check in checks if (line := _first(lines, check))]
+
+
+def _first(lines: list[dict[str, Any]], check: str) -> Optional[dict[str, Any]]:
+    """The line to show for a check: a failed one rather than a good one, and none that wasn't tested."""
+    tested = [line for line in lines if line["check"] == check and line["status"] != NOT_TESTED]
+    return next((line for line in tested if line["status"] == FAILED), tested[0] if tested else None)
+
+
+def _fact(line: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "label": line["title"],
+        "value": line["observed"],
+        "status": line["status"],
+        "at": line["started"],
+        "milliseconds": milliseconds(line),
+        "proof": line["id"],
+    }

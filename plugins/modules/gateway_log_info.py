@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright: edgemesh maintainers
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""What gateways wrote about certain requests."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_log_info
+short_description: Lines of ingress gateways' logs that contain a text
+version_added: "0.1.0"
+author: edgemesh maintainers (@edgemesh)
+description:
+  - Reads the logs of all running pods behind gateways' Services, and returns the lines that contain a text, such as the user agent by
+    which a probe called itself.
+  - Not being allowed to read a log, or a gateway that isn't there, is no failure; it is said in RV(results[].problems).
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.kube_connection
+options:
+  gateways:
+    description: The gateways' Services, each as V(namespace/name). Their pods are those that the Service selects.
+    type: list
+    elements: str
+    required: true
+  container:
+    description: The container that writes the access log.
+    type: str
+    default: istio-proxy
+  contains:
+    description: Only lines that contain this text are returned.
+    type: str
+    required: true
+  since:
+    description: How many seconds to look back.
+    type: int
+    default: 600
+  timeout:
+    description: Seconds for the whole task.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    description: It changes nothing, so it does in check mode what it always does.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  idempotent:
+    description: It changes nothing.
+    support: full
+notes:
+  - Needs the RBAC verb C(get) on C(services) and C(pods/log) and C(list) on C(pods) in the gateways' namespaces; as a ready Role in
+    C(docs/rbac/gateway_log_info.yaml).
+requirements:
+  - kubernetes on the host that runs the task
+seealso:
+  - module: edgemesh.nginx_istio.edge_probe
+"""
+
+EXAMPLES = r"""
+- name: What the gateway logged about one request
+  edgemesh.nginx_istio.gateway_log_info:
+    gateways: [istio-system/istio-ingressgateway]
+    contains: my-user-agent/4711
+    since: 60
+"""
+
+RETURN = r"""
+results:
+  description: One entry for each gateway, in order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    gateway:
+      description: The gateway's Service as V(namespace/name).
+      type: str
+    lines:
+      description: The lines that contain the text, pod by pod.
+      type: list
+      elements: str
+    problems:
+      description: Why a log could not be read, one sentence each.
+      type: list
+      elements: str
+"""
+
+from typing import Any
+
+from ..module_utils._ansible import run
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._proof import podlog
+
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION_ARGUMENTS,
+    "gateways": {"type": "list", "elements": "str", "required": True},
+    "container": {"type": "str", "default": "istio-proxy"},
+    "contains": {"type": "str", "required": True},
+    "since": {"type": "int", "default": 600},
+    "timeout": {"type": "int", "default": 30},
+}
+
+
+def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Read each gateway's log."""
+    client = connect(params)
+    results = []
+    for gateway in params["gateways"]:
+        lines, problems = podlog.read(client, gateway, params["container"], params["since"], params["contains"])
+        results.append({"gateway": gateway, "lines": lines, "problems": problems})
+    return {"changed": False, "results": results}
+
+
+def main() -> None:
+    """Entry point."""
+    run(work, argument_spec=ARGUMENTS)
+
+
+if __name__ == "__main__":
+    main()
