@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Process 1 of a VM's own namespaces: makes its root file system, then becomes its init.
 # usage: sh boot.sh FOLDER BASE NAME <files.tar >ready 2>log
 #   FOLDER  holds upper, work and root; also names the mount, by which the VM is found again

@@ -13,9 +13,16 @@ from .settings import Host
 from .shell import run
 
 HOST_KEYS = settings.STATE / "ssh" / "hosts"
-SSH_OPTIONS = (
-    # A user's own configuration must not send the lab's connections elsewhere.
-    f"-F none -o UserKnownHostsFile={settings.KNOWN_HOSTS} -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+# A user's own configuration must not send the lab's connections elsewhere; one to a VM that was ended must not hang.
+SSH_OPTIONS = " -o ".join(
+    (
+        "-F none",
+        f"UserKnownHostsFile={settings.KNOWN_HOSTS}",
+        "GlobalKnownHostsFile=none",
+        "StrictHostKeyChecking=yes",
+        "IdentitiesOnly=yes",
+        "ServerAliveInterval=5",
+    )
 )
 ADMIN = 1000  # uid and gid of the user that Ansible connects as
 
@@ -72,8 +79,9 @@ def is_loopback(address: str) -> bool:
 
 
 def make_key(path: Path) -> None:
-    """A key pair, made once."""
-    if not path.with_suffix(".pub").is_file() or not path.is_file():
+    """A key pair, made once; ssh-keygen writes the public half last."""
+    public = path.with_suffix(".pub")
+    if not path.is_file() or not public.is_file() or len(public.read_text().split()) < 2:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"edgemesh lab {path.name}", "-f", path])
@@ -89,6 +97,8 @@ def write_known_hosts(hosts: Iterable[Host]) -> None:
     """Name the keys of exactly these hosts."""
     lines = []
     for host in sorted(hosts, key=lambda host: host.name):
-        kind, key, *_ = (HOST_KEYS / host.name).with_suffix(".pub").read_text().split()
-        lines.append(f"{host.name},{host.address},{host.address6} {kind} {key}\n")
+        public = (HOST_KEYS / host.name).with_suffix(".pub")
+        if public.is_file():  # the next `up` of a host that lost it makes another
+            kind, key, *_ = public.read_text().split()
+            lines.append(f"{host.name},{host.address},{host.address6} {kind} {key}\n")
     files.write(settings.KNOWN_HOSTS, "".join(lines))

@@ -1,4 +1,4 @@
-"""Debian root file systems: built once by mmdebstrap, cached as a tar, unpacked once, then shared read-only by VMs.
+"""Debian root file systems: built once by mmdebstrap, kept in the cache as a tar and unpacked, shared read-only by VMs.
 
 mmdebstrap rather than debootstrap: it installs with the machine's own apt, so mirrors, proxies and credentials are
 apt's matter, and it needs one third of the time.
@@ -87,14 +87,14 @@ class Root:
         return f"{self.release}-{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]}"
 
     @property
-    def tar(self) -> Path:
-        """Where it is cached."""
-        return settings.CACHE / "roots" / f"{self.key}.tar.zst"
-
-    @property
     def folder(self) -> Path:
         """Where it is unpacked. Nothing may be written there: all VMs of its kind share it."""
-        return settings.STATE / "roots" / self.key
+        return settings.CACHE / "roots" / self.key
+
+    @property
+    def tar(self) -> Path:
+        """What it is unpacked from: survives being copied to another machine by whatever keeps caches."""
+        return self.folder.with_suffix(".tar.zst")
 
     def ensure(self, progress: Progress) -> Path:
         """Build and unpack it unless that is done; return the folder.
@@ -102,17 +102,16 @@ class Root:
         :raises EdgeError: a package can't be had, or a program is missing.
         """
         if not self.folder.is_dir():
-            with locked(settings.CACHE / "roots" / f"{self.key}.lock"):
-                if not self.tar.is_file():
-                    with progress.step(f"Debian {self.release} root file system"):
-                        self.build()
+            if not self.tar.is_file():
+                with progress.step(f"Debian {self.release} root file system"):
+                    self.build()
             with files.whole_folder(self.folder) as folder:
                 run(["tar", "--zstd", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", self.tar, "-C", folder])
         return self.folder
 
     def build(self) -> None:
-        """Make the tar. Whoever calls it holds the lock."""
-        work = self.tar.with_suffix(".work")
+        """Make the tar. One at a time: whoever calls it holds the lab's lock."""
+        work = self.folder.with_suffix(".work")
         shutil.rmtree(work, ignore_errors=True)  # of a killed build: its mounts died with it
         work.mkdir(parents=True)
         (work / "debian.sources").write_text(apt.sources(self.release))

@@ -84,7 +84,7 @@ def up(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host] = 
     if not (netns.LINKS / settings.BRIDGE).exists():
         raise EdgeError(f"there is no bridge {settings.BRIDGE}", why="VMs are attached to it", fix="python -m lab up")
     with locked(LOCK), ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(lambda root: root.ensure(progress), dict.fromkeys(vm.root for vm in wanted)))
+        list(pool.map(lambda root: root.ensure(progress), {vm.root for vm in wanted}))
         for key in (settings.SSH_KEY, *(identity.HOST_KEYS / vm.name for vm in wanted)):
             identity.make_key(key)
         inits = namespaces.inits(FOLDER)
@@ -112,7 +112,7 @@ def down(names: Iterable[str] | None = None, *, purge: bool = False) -> None:
         if purge:
             identity.write_known_hosts(vm.host for vm in noted().values())
             if names is None:
-                for folder in (FOLDER, settings.STATE / "roots", settings.SSH_KEY.parent):
+                for folder in (FOLDER, settings.SSH_KEY.parent):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -125,6 +125,8 @@ def reset(name: str) -> None:
         vm = noted().get(name)
         if vm is None:
             raise EdgeError(f"there is no VM {name}", why=f"known: {', '.join(sorted(noted())) or 'none'}", fix="python -m lab up")
+        if not vm.root.folder.is_dir():
+            raise EdgeError(f"the root of VM {name} is gone", where=str(vm.root.folder), fix="python -m lab up")
         stop(name, namespaces.inits(FOLDER).get(name))
         remove_files(vm)
         start(vm)
@@ -258,10 +260,10 @@ def remove_files(vm: Vm) -> None:
 
 
 def remove_unused_roots() -> None:
-    """Unpacked roots of which no host is made any more, and what a killed `up` left of unpacking."""
-    used = {vm.root.key for vm in noted().values()}
-    for folder in (settings.STATE / "roots").iterdir():
-        if folder.name not in used:
+    """Unpacked roots of which no host is made any more, and what killed builds left; the tars stay."""
+    used = {vm.root.folder for vm in noted().values()}
+    for folder in (settings.CACHE / "roots").iterdir():
+        if folder.is_dir() and folder not in used:
             shutil.rmtree(folder, ignore_errors=True)
 
 
