@@ -22,7 +22,7 @@ def in_mesh(
     :param check: nothing was changed in this run, so what it would have installed may be missing.
     :raises EdgeError: where no pod stands behind a gateway's Service, or a Gateway lacks a host.
     """
-    by_service = {(service["namespace"], service["name"]): service for service in services}
+    by_service = _found(services)
     by_name = {f"{item['metadata']['namespace']}/{item['metadata']['name']}": item for item in gateways}
     for route in routes:
         if route["gateway"]["istio_gateway"]:
@@ -36,9 +36,14 @@ def in_mesh(
     return result
 
 
+def _found(services: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Services that are there, by namespace and name."""
+    return {(service["namespace"], service["name"]): service for service in services if service.get("found")}
+
+
 def upstreams(routes: list[dict[str, Any]], services: list[dict[str, Any]], check: bool = False) -> dict[str, list[str]]:
     """``host:port`` by which nginx reaches each gateway, by gateway name; a gateway that isn't there yet is left out of a check."""
-    by_service = {(service["namespace"], service["name"]): service for service in services}
+    by_service = _found(services)
     found = {}
     for gateway in {route["gateway"]["name"]: route["gateway"] for route in routes}.values():
         service = by_service.get((gateway["namespace"], gateway["service"]), {})
@@ -68,8 +73,11 @@ def selector(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> d
     """The labels by which Istio finds the gateway's pods: the user's, or those that its Service selects them by."""
     if gateway["selector"]:
         return dict(gateway["selector"])
-    if service.get("selector") and any(node["has_endpoint"] for node in service.get("nodes", [])):
+    # has_endpoint is None where EndpointSlices may not be read.
+    if service.get("selector") and any(node["has_endpoint"] is not False for node in service.get("nodes", [])):
         return dict(service["selector"])
+    if gateway["istio_gateway"]:
+        return {}
     if check:
         return {"istio": UNKNOWN}
     raise refuse(

@@ -9,8 +9,9 @@ from typing import Any, Optional
 from .fields import refuse
 
 LEAVES = ("gateway", "client", "listener")
-# On what lies in a gateway's namespace, beside other people's things and other roles' of ours.
-COMPONENT = {"app.kubernetes.io/component": "gateway-routes"}
+# Which role removes it again, beside other people's things and other roles' of ours.
+COMPONENT = "app.kubernetes.io/component"
+GATEWAY_ROUTES, PRIVATE_CA = {COMPONENT: "gateway-routes"}, {COMPONENT: "private-ca"}
 Name = dict[str, str]
 Entry = dict[str, Any]
 
@@ -50,7 +51,7 @@ def secrets(routes: list[dict[str, Any]], ca: Name, issue: list[str]) -> dict[st
             entry = _entry(issued if ours else required, leaf.secret, leaf.reader)
             if ours:
                 _add(entry, "issue", leaf, {"ca": ca})
-                _label(entry, {**route["labels"], **(COMPONENT if leaf.leaf == "gateway" else {})})
+                _label(entry, {**route["labels"], **(GATEWAY_ROUTES if leaf.leaf == "gateway" else PRIVATE_CA)})
             else:
                 _add(entry, "expect", leaf)
         for authority in (tls["server_ca"], tls["client_ca"]):
@@ -60,7 +61,7 @@ def secrets(routes: list[dict[str, Any]], ca: Name, issue: list[str]) -> dict[st
             place = {"namespace": route["gateway"]["namespace"], "name": f"{tls['credential']}-cacert"}
             entry = _entry(authorities, place, "gateway_ca")
             entry["from"] = {"secret": tls["client_ca"]["secret"]}
-            _label(entry, {**route["labels"], **COMPONENT})
+            _label(entry, {**route["labels"], **GATEWAY_ROUTES})
     for namespace, name in issued.keys() & required.keys():
         raise refuse(f"Secret {namespace}/{name}", "is to be issued for one use and is somebody else's in another", "Use two Secrets")
     return {"issued": list(issued.values()), "gateway_ca": list(authorities.values()), "required": list(required.values())}

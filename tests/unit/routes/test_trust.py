@@ -12,6 +12,8 @@ from plugins.module_utils._routes.trust import LEAVES, secrets
 
 CA = {"namespace": "edgemesh", "name": "edge-ca"}
 
+SHARED = {"app.kubernetes.io/managed-by": "edgemesh", "app.kubernetes.io/component": "private-ca"}
+
 
 def route(name: str = "shop", gateway: str = "main", certificate: Any = "public", **tls: Any) -> dict[str, Any]:
     return {
@@ -66,13 +68,13 @@ def test_a_shared_secret_gets_all_names() -> None:
     client = plan["issued"]["edgemesh/edge-client"]
     assert client["issue"]["names"] == ["a.example.com", "b.example.com"]
     # and is no single route's
-    assert client["labels"] == {"app.kubernetes.io/managed-by": "edgemesh"}
+    assert client["labels"] == SHARED
     assert plan["issued"]["istio-system/edge-cart"]["labels"]["edgemesh.nginx-istio/route"] == "cart"
 
 
 def test_three_routes_share_a_secret() -> None:
     plan = wanted(route(), route("cart"), route("blog"))
-    assert plan["issued"]["edgemesh/edge-client"]["labels"] == {"app.kubernetes.io/managed-by": "edgemesh"}
+    assert plan["issued"]["edgemesh/edge-client"]["labels"] == SHARED
 
 
 def test_a_client_without_names_is_called_like_its_secret() -> None:
