@@ -30,10 +30,30 @@ def kubectl(*words: str, text: str | None = None, timeout: float = 120) -> str:
     return run([settings.BIN / "kubectl", f"--kubeconfig={settings.KUBECONFIG}", *words], text=text, timeout=timeout)
 
 
-def apply(manifest: str, **values: str) -> None:
-    """Apply one of the lab's manifests with its placeholders filled."""
+def apply(manifest: str, seconds: float = 30, **values: str) -> None:
+    """Apply one of the lab's manifests.
+
+    :param seconds: for how long to try again when a webhook can't be called: its Service may have its endpoints only now.
+    :param values: for the manifest's placeholders.
+    """
     text = Template((MANIFESTS / manifest).read_text()).substitute(values)
-    kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=edgemesh-lab", "-f", "-", text=text)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=edgemesh-lab", "-f", "-", text=text)
+            return
+        except EdgeError as error:
+            if "failed calling webhook" not in error.why or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+def running_containers() -> set[str]:
+    """Identifiers of the containers that the API shows as running."""
+    pods = json.loads(kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    kinds = ("containerStatuses", "initContainerStatuses")
+    states = [each for pod in pods for kind in kinds for each in pod["status"].get(kind, ())]
+    return {each["containerID"].removeprefix("containerd://") for each in states if "running" in each["state"]}
 
 
 def wait_for_node(seconds: float = 60) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,14 +13,16 @@ from . import api, cgroups, configuration, daemons, files, images, mounts, netwo
 from .pki import PKI
 from .processes import boot_id, marked, running, stop
 from .progress import Progress
+from .shell import run
 
 BOOT = settings.STATE / "boot"
 
 
-def up(progress: Progress, install: Callable[[Progress], None] = lambda _: None) -> None:
+def up(progress: Progress, install: Callable[[Progress, Callable[[], None]], None]) -> None:
     """Bring up whatever of the cluster isn't up: from nothing, from an interrupted start, after a restart of the machine.
 
-    :param install: goes on as soon as the API server answers, while the node is still on its way.
+    :param install: goes on as soon as the API server answers, while the node is still on its way; it is given a
+        function that waits for the node.
     """
     pki.make()
     files.write(settings.KUBECONFIG, (PKI / "admin.kubeconfig").read_text(), 0o600)
@@ -31,7 +34,7 @@ def up(progress: Progress, install: Callable[[Progress], None] = lambda _: None)
         start_control_plane(progress)
         node = pool.submit(start_node, progress, runtime)
         api.apply("coredns.yaml", image=images.images()["coredns"].reference, dns=settings.CLUSTER_DNS)
-        install(progress)
+        install(progress, node.result)
         node.result()
     files.write(BOOT, boot_id())
 
@@ -47,6 +50,26 @@ def start_node(progress: Progress, runtime: Future[None]) -> None:
         for daemon in (agent, proxy):
             daemon.wait()
         api.wait_for_node()
+        wait_for_truth()
+
+
+def wait_for_truth(seconds: float = 60) -> None:
+    """Wait until the API shows no container as running that has ended.
+
+    What it knows of pods is what the kubelet said last. After all processes were killed that is a lie, which would pass
+    for a mesh that is ready.
+    """
+    deadline = time.monotonic() + seconds
+    while ended := api.running_containers() - running_tasks():
+        if time.monotonic() > deadline:
+            raise EdgeError(f"the kubelet does not notice that {len(ended)} containers have ended", where=str(daemons.kubelet().log))
+        time.sleep(0.2)
+
+
+def running_tasks() -> set[str]:
+    """Identifiers of the containers that containerd runs."""
+    lines = [line.split() for line in run([*daemons.CTR, "tasks", "list"]).splitlines()[1:]]
+    return {words[0] for words in lines if words[2] == "RUNNING"}
 
 
 def start_control_plane(progress: Progress) -> None:

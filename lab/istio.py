@@ -7,6 +7,7 @@ import http.client
 import json
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +59,11 @@ def releases() -> list[Release]:
     return [Release("base", "base"), Release("istiod", "istiod", istiod), Release("istio-ingressgateway", "gateway", gateway)]
 
 
-def up(progress: Progress) -> None:
-    """Install Istio as far as it isn't there. The API server must answer; pods may be waiting for their node."""
+def up(progress: Progress, node: Callable[[], None]) -> None:
+    """Install Istio as far as it isn't there. The API server must answer.
+
+    :param node: waits until pods are being run.
+    """
     charts()
     with progress.step("install Istio"):
         base, istiod, gateway = releases()
@@ -67,6 +71,7 @@ def up(progress: Progress) -> None:
         api.create_namespace(NAMESPACE)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(install, (base, istiod)))
+    node()
     with progress.step("wait for istiod"):
         rollout("istiod")
     with progress.step("start the ingress gateway and the echo app"):

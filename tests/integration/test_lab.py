@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from lab import api, cgroups, configuration, daemons, inventory, istio, lock, mounts, network, processes, settings
+from lab import api, cgroups, configuration, daemons, inventory, istio, lock, mounts, namespaces, network, processes, settings, vms
 
+HOSTS = {host.name for host in (*settings.VMS, *settings.CLIENTS)}
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
 # Said when a test fails, and given to repeat it.
 SEED = int(os.environ.get("EDGEMESH_SEED", str(time.time_ns() % 10**6)))
@@ -38,7 +39,10 @@ def health() -> dict[str, Any]:
 
 
 def sick() -> dict[str, str]:
-    return {part["name"]: part["detail"] for part in health()["parts"] if not part["ok"]}
+    """The lab's own parts that aren't well; other tests may make and break VMs of theirs."""
+    return {part["name"]: part["detail"] for part in health()["parts"] if not part["ok"] and not part["name"].startswith("VM ")} | {
+        f"VM {name}": why for name, well, why in vms.status() if not well and name in HOSTS
+    }
 
 
 def pods() -> dict[str, tuple[str, int]]:
@@ -184,6 +188,9 @@ def kill_everything() -> None:
     for _, process in list(processes.marked()):
         process.kill()
     cgroups.kill()
+    for name, init in namespaces.inits(vms.FOLDER).items():
+        if name in HOSTS:
+            init.kill()
 
 
 def kept() -> str:
