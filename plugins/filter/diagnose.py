@@ -17,25 +17,26 @@ from ..module_utils._probe import hostfacts, plan, report, verdict
 def nginx_effective(dump: Any, host: Any, path: Any = "/", port: Any = None) -> dict[str, Any]:
     """What nginx does with a request; see nginx_effective.yml."""
     try:
-        number = plain(port)
-        return asdict(effective(read(str(plain(dump))), str(plain(host)), str(plain(path)) or "/", int(number) if number else None))
+        number, text = plain(port), plain(dump)
+        config = read("\n".join(text) if isinstance(text, list) else str(text))
+        return asdict(effective(config, str(plain(host)), str(plain(path)) or "/", int(number) if number else None))
     except EdgeError as error:
         raise AnsibleFilterError(error.sentence) from None
 
 
-def diagnosis_paths(way: Any, host: Any, path: Any = "/", gateway: Any = (), results: Any = None) -> list[dict[str, Any]]:
+def diagnosis_paths(way: Any, host: Any, path: Any = "/", gateway: Any = (), port: Any = None, results: Any = None) -> list[dict[str, Any]]:
     """What to probe first, or after ``results``; see diagnosis_paths.yml."""
     known, addresses, seen = _way(way), _addresses(gateway), plain(results)
     if seen is None:
-        return plan.first_look(known, str(plain(host)), str(plain(path)) or "/", addresses)
+        return plan.first_look(known, str(plain(host)), str(plain(path)) or "/", addresses, int(plain(port)) if plain(port) else None)
     return plan.ladder(known, str(plain(host)), seen, addresses) if known else []
 
 
 def diagnosis(
-    way: Any, host: Any, path: Any = "/", results: Any = (), steps: Any = (), outputs: Any = (), broken: Any = ""
+    way: Any, host: Any, path: Any = "/", results: Any = (), steps: Any = (), host_facts: Any = "", broken: Any = ""
 ) -> dict[str, Any]:
     """The verdict; see diagnosis.yml."""
-    facts = hostfacts.facts_of(str(plain(broken)), {str(each["item"]["name"]): str(each.get("stdout", "")) for each in plain(outputs)})
+    facts = hostfacts.facts_of(str(plain(broken)), str(plain(host_facts)))
     found = verdict.diagnose(_way(way), str(plain(host)), str(plain(path)) or "/", plain(results), plain(steps), facts)
     return asdict(found)
 

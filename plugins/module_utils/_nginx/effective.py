@@ -19,6 +19,8 @@ from .variables import Variables
 
 # from this version on, upstreams are spoken to by HTTP/1.1 over kept connections unless told otherwise
 KEEPALIVE_BY_DEFAULT = (1, 29, 7)
+# values of such headers are nobody's business: they are not read
+_SECRET = re.compile(r"auth|cookie|token|secret|key|password", re.IGNORECASE)
 _PROTOCOLS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
 
@@ -423,6 +425,8 @@ def _headers(way: Effective, chain: list[Directive], variables: Variables, proxy
                 proxy.places[f"proxy_set_header {name}"] = _place(directive)
             break
     for key, (name, template) in headers.items():
+        if _SECRET.search(name):
+            continue
         value = variables.text(template)
         if value is None:
             way.notes.append(f"header {name}: {template} depends on what only nginx knows, so it is left out of the replay")

@@ -7,35 +7,36 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Facts:
-    """What the host says about itself, where it was asked: SELinux in the way, configuration newer than the workers."""
+    """What stands in nginx's way: SELinux, a configuration that is newer than the workers, or one that nginx refuses."""
 
     selinux_denies: bool = False
     newer_files: list[str] = field(default_factory=list)
     broken: str = ""
 
 
-def facts_of(broken: str, outputs: dict[str, str]) -> Facts:
+def facts_of(broken: str, lines: str) -> Facts:
     """From what commands on the host print.
 
     :param broken: standard error of ``nginx -T`` where that failed.
-    :param outputs: by command: ``getenforce``, ``getsebool``, ``ps`` (``etimes= args=`` of all processes), ``stat`` (``%Y %n`` of the
-        configuration's files), ``date`` (seconds).
+    :param lines: each begins with the command that it is from: ``getenforce``, ``getsebool``, ``date`` (seconds), ``stat`` (time of change
+        in seconds and name of a file of the configuration); or with the age in seconds of an nginx process, whose command line follows.
     """
-    lines = [line for line in broken.splitlines() if "[emerg]" in line]
-    enforcing = outputs.get("getenforce", "").strip() == "Enforcing"
-    return Facts(
-        selinux_denies=enforcing and outputs.get("getsebool", "").strip().endswith("off"),
-        newer_files=_newer(outputs),
-        broken=lines[-1].partition("[emerg] ")[2] if lines else "",
-    )
+    said: dict[str, list[str]] = {}
+    for line in lines.splitlines():
+        command, _blank, output = line.strip().partition(" ")
+        key, text = ("ps", line) if command.isdigit() else (command, output)
+        said.setdefault(key, []).append(text.strip())
+    errors = [line for line in broken.splitlines() if "[emerg]" in line]
+    denies = said.get("getenforce") == ["Enforcing"] and said.get("getsebool", [""])[0].endswith("off")
+    return Facts(denies, _newer(said), errors[-1].partition("[emerg] ")[2] if errors else "")
 
 
-def _newer(outputs: dict[str, str]) -> list[str]:
+def _newer(said: dict[str, list[str]]) -> list[str]:
     """Configuration files that changed after the youngest worker began."""
-    ages = [int(line.split()[0]) for line in outputs.get("ps", "").splitlines() if "nginx: worker process" in line]
-    now = outputs.get("date", "").strip()
+    ages = [int(line.split()[0]) for line in said.get("ps", []) if "nginx: worker process" in line]
+    now = said.get("date", [""])[0]
     if not ages or not now.isdigit():
         return []
-    began = int(now) - min(ages)  # to the second, so a second of doubt is left
-    changed = (line.partition(" ") for line in outputs.get("stat", "").splitlines())
-    return [name for moment, _blank, name in changed if moment.isdigit() and int(moment) > began + 1]
+    began = int(now) - min(ages) + 1  # to the second, so a second of doubt is left
+    changed = (line.partition(" ") for line in said.get("stat", []))
+    return [name for moment, _blank, name in changed if moment.isdigit() and int(moment) > began]

@@ -22,6 +22,7 @@ from .observation import HttpSeen, Observation
 from .spec import PHASES, Path
 
 _REFUSALS = ("tls_handshake", "tls_first_read")
+_TAG = re.compile(r"<[^>]*>")
 _CLIENT_CODES = re.compile(r"CLIENT_|EKU_NO_CLIENTAUTH")
 
 
@@ -330,8 +331,8 @@ def _observed(seen: Observation, cause: Found | None) -> str:
     if cause and seen.http is None:
         return short(cause.detail or cause.code)
     if seen.http:
-        shown = f" {short(seen.http.body, 60)}" if cause and seen.http.body else ""
-        return f"HTTP {seen.http.status}{shown}"
+        shown = short(_TAG.sub(" ", seen.http.body), 60) if cause else ""
+        return f"HTTP {seen.http.status} {shown}".rstrip()
     return f"TLS {seen.tls.version}" if seen.tls else "connected"
 
 

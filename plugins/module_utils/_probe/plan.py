@@ -12,20 +12,29 @@ from typing import Any
 from .._nginx.effective import Effective, Proxy
 
 THROUGH = "through nginx"
+CORRECTED = "corrected for "
 #: causes that say that nobody is there
 TCP = ("CONNECTION_REFUSED", "CONNECT_TIMEOUT", "HOST_UNREACHABLE", "DNS_NO_ADDRESS", "CONNECT_DENIED")
-# values of such headers are nobody's business, and the replay does not need them
-_SECRET = re.compile(r"auth|cookie|token|secret|key|password", re.IGNORECASE)
 
 Options = dict[str, Any]
 Result = dict[str, Any]
 
 
-def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[str, int]]) -> list[Options]:
-    """Through nginx, and what nginx sends to each upstream address; without an nginx, the gateway as it should be spoken to."""
+def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[str, int]], port: int | None = None) -> list[Options]:
+    """Through nginx, and what nginx sends to each upstream address.
+
+    Where there is no nginx: the gateway as it should be spoken to, or, where none is given either, the host itself as its clients do.
+    """
     if way is None or way.listen is None:
+        targets = gateway or [(host, port or 443)]
         return [
-            {"name": f"gateway {address}:{port}", "address": address, "port": port, **_correct(host, path)} for address, port in gateway
+            {
+                "name": f"{'gateway' if gateway else 'as a client to'} {text_of(target)}",
+                "address": target[0],
+                "port": target[1],
+                **_correct(host, path),
+            }
+            for target in targets
         ]
     listen = way.listen
     through: Options = {"name": THROUGH, "address": listen.address, "port": listen.port, "http": {"host": _host_header(way), "path": path}}
@@ -41,11 +50,10 @@ def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[
 
 def replay(proxy: Proxy, address: str, port: int) -> Options:
     """What nginx sends to one upstream address."""
-    headers = {name: value for name, value in proxy.headers.items() if not _SECRET.search(name)}
     options: Options = {
         "address": address,
         "port": port,
-        "http": {"version": proxy.http_version, "path": proxy.path or "/", "host": proxy.host, "headers": headers},
+        "http": {"version": proxy.http_version, "path": proxy.path or "/", "host": proxy.host, "headers": proxy.headers},
     }
     if proxy.scheme == "https":
         options["tls"] = _tls(proxy)
@@ -70,29 +78,33 @@ def ladder(way: Effective, host: str, results: list[Result], gateway: list[tuple
     if reached is not None:
         start = replay(proxy, *next(target for target in used if text_of(target) == reached["target"]))
         for name in _names(proxy, host):
-            options += [{"name": f"{name}: {step}", **changed} for step, changed in _steps(start, name, host, reached["code"])]
+            options += [{"name": f"{CORRECTED}{name}: {step}", **changed} for step, changed in _steps(start, name, host, reached["code"])]
     return options
 
 
 def _steps(start: Options, name: str, host: str, code: str) -> list[tuple[str, Options]]:
-    """(what was corrected last, the probe), from the least corrected to the wholly corrected one; only what changes something."""
-    steps, now = [], start
+    """(what is corrected, the probe), from the least corrected to the wholly corrected one; only what changes something."""
+    done: list[str] = []
+    steps: list[tuple[str, Options]] = []
+    now = start
+
+    def step(what: str, changed: Options) -> Options:
+        done.append(what)
+        steps.append((", ".join(done), changed))
+        return changed
+
     if code == "TLS_TO_PLAINTEXT_PORT" and "tls" in now:
-        now = {key: value for key, value in now.items() if key != "tls"}
-        steps.append(("scheme", now))
+        now = step("plain HTTP", {key: value for key, value in now.items() if key != "tls"})
     if code == "PLAINTEXT_TO_TLS_PORT" and "tls" not in now:
-        now = {**now, "tls": {"sni": name, "rules": "none"}}
-        steps.append(("scheme", now))
+        now = step("TLS", {**now, "tls": {"sni": name, "rules": "none"}})
     if "tls" in now and now["tls"]["sni"] != name:
-        # where nginx verifies a name that is no host name, the one to send is the one to verify
-        now = {**now, "tls": {**now["tls"], "sni": name, "verify_name": name}}
-        steps.append(("server name", now))
+        now = step("SNI", {**now, "tls": {**now["tls"], "sni": name, "verify_name": name}})
     if now["http"]["version"] == "1.0":
-        now = {**now, "http": {**now["http"], "version": "1.1"}}
-        steps.append(("HTTP version", now))
+        now = step("HTTP/1.1", {**now, "http": {**now["http"], "version": "1.1"}})
     for candidate in dict.fromkeys((host, name)):
         if now["http"]["host"].partition(":")[0] != candidate:
-            steps.append((f"Host {candidate}", {**now, "http": {**now["http"], "host": candidate}}))
+            step(f"Host {candidate}", {**now, "http": {**now["http"], "host": candidate}})
+            done.pop()
     return steps
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .._nginx.effective import Effective
 from .causes import CAUSES, Context
 from .hostfacts import Facts
-from .plan import TCP, THROUGH, Result, text_of
+from .plan import CORRECTED, TCP, THROUGH, Result, text_of
 
 # nginx's own words for "the next hop": the cause lies behind them
 _NEXT_HOP = ("NGINX_BAD_GATEWAY", "NGINX_UPSTREAM_TIMEOUT", "HTTP_TIMEOUT", "HTTP_NO_ANSWER", "UNEXPECTED_STATUS")
@@ -62,14 +62,18 @@ def diagnose(
 
 
 def _without_nginx(way: Effective | None, host: str, results: list[Result], diagnosis: Diagnosis) -> Named | None:
+    if way is None:
+        diagnosis.notes.append("No nginx was found here to read; what is seen is what the other side shows to everybody.")
     bad = next((each for each in results if _broken(each)), None)
     if bad:
         return _from_result(bad)
     if way is not None:
         return _named("NGINX_NO_SERVER", host=host, detail="it has no http server at all")
-    if not results:
-        diagnosis.notes.append("There was nothing to probe: no nginx was found here, and no gateway was given.")
-        return _named("NOT_TESTED", detail="there is neither an nginx nor a gateway to ask")
+    for each in results:
+        unfit, reason = _unfit(each)
+        code = {"CERT_EXPIRED": "SERVER_CERT_EXPIRED", "NAME_MISMATCH": "UPSTREAM_NAME_MISMATCH"}.get(unfit, "")
+        if code:
+            return _named(code, target=each["target"], sni=host, host=host, name=host, detail=reason)
     return None
 
 
@@ -161,7 +165,7 @@ def _of_replay(way: Effective, result: Result, steps: list[Result]) -> Named:
         return _from_result(result)
     named = _from_result(result, _where(way, code))
     working = _working(steps)
-    right = working.split(":")[0] if working else (proxy.sni or way.host)
+    right = _ladder(working) or proxy.sni or way.host
     if code in ("NO_SNI", "WRONG_SNI", "UPSTREAM_NAME_MISMATCH", "MISDIRECTED_REQUEST"):
         named.fix = f"proxy_ssl_server_name on; proxy_ssl_name {right};"
     elif code == "HOST_NOT_ROUTED":
@@ -181,7 +185,12 @@ def _of_replay(way: Effective, result: Result, steps: list[Result]) -> Named:
 
 def _working(steps: list[Result]) -> str:
     """Name of the least corrected probe that gets an answer, "" where none does."""
-    return next((str(each["name"]) for each in steps if not _broken(each) and not each["name"].startswith("gateway ")), "")
+    return next((str(each["name"]) for each in steps if _ladder(each["name"]) and not _broken(each)), "")
+
+
+def _ladder(name: str) -> str:
+    """The host name whose ladder a probe is of, "" for other probes."""
+    return name[len(CORRECTED) :].partition(": ")[0] if name.startswith(CORRECTED) else ""
 
 
 def _then(way: Effective, results: list[Result], steps: list[Result], cause: Named | None) -> list[Named]:
@@ -191,8 +200,8 @@ def _then(way: Effective, results: list[Result], steps: list[Result], cause: Nam
         return []
     ladders: dict[str, list[Result]] = {"": []}
     for each in steps:
-        if not each["name"].startswith("gateway "):
-            ladders.setdefault(each["name"].split(":")[0], []).append(each)
+        if _ladder(each["name"]):
+            ladders.setdefault(_ladder(each["name"]), []).append(each)
     best = [reached, *min(ladders.values(), key=lambda ladder: (all(_broken(each) for each in ladder), -len(ladder)))]
     found: dict[str, Named] = {}
     for each in best:
@@ -235,11 +244,17 @@ def _findings(way: Effective, through: Result) -> list[Named]:
         if proxy.ssl_name_varies and proxy.keepalive and several and proxy.sni:
             detail = f"server {way.server} has the names {', '.join(names)}"
             found.append(_named("STALE_SNI_KEEPALIVE", proxy.places.get("proxy_ssl_name", ""), host=way.host, detail=detail))
-    unfit, _colon, reason = str((through.get("tls") or {}).get("unfit", "")).partition(": ")
+    unfit, reason = _unfit(through)
     code = {"CERT_EXPIRED": "LISTEN_CERT_EXPIRED", "NAME_MISMATCH": "LISTEN_CERT_NAME"}.get(unfit, "")
     if code:
-        found.append(_named(code, way.server, host=way.host, target=through["target"], detail=reason.rstrip(".")))
+        found.append(_named(code, way.server, host=way.host, target=through["target"], detail=reason))
     return found
+
+
+def _unfit(result: Result) -> tuple[str, str]:
+    """(code, reason) of what is wrong with the shown certificate whoever is trusted."""
+    code, _colon, reason = str((result.get("tls") or {}).get("unfit", "")).partition(": ")
+    return code, reason.rstrip(".")
 
 
 def _shared(way: Effective) -> Named | None:

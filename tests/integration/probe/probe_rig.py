@@ -290,9 +290,7 @@ def _connection_manager() -> dict[str, Any]:
             "http_filters": [rbac, router],
             "route_config": {
                 "validate_clusters": False,
-                "virtual_hosts": [
-                    {"name": "shop", "domains": [f"{host}{port}" for host in hosts for port in ("", ":*")], "routes": routes}
-                ],
+                "virtual_hosts": [{"name": "shop", "domains": domains, "routes": routes}],
             },
         },
     }

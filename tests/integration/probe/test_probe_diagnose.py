@@ -33,8 +33,8 @@ def nginx(gateway: Gateway, tmp_path: Path) -> Iterator[Run]:
     def start(location: str = "", http: str = "", server: str = "", name: str = HOST, raw: str = "", where: str = "/") -> Nginx:
         port = free_port()
         values = {
-            "pki": str(gateway.folder), "port": port, "tls": gateway.tls, "plain": gateway.plain, "proxy": gateway.proxy, "dead": gateway.dead,
-            "name": name,
+            "pki": str(gateway.folder), "port": port, "tls": gateway.tls, "plain": gateway.plain, "proxy": gateway.proxy,
+            "dead": gateway.dead, "name": name,
         }  # fmt: skip
 
         def filled(text: str) -> str:
