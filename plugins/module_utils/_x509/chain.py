@@ -131,6 +131,8 @@ def in_order(certs: Sequence[x509.Certificate], key: Optional[pem.PrivateKey] = 
 
     The leaf is the one of ``key``, else the first that issued none of the others.
     """
+    if not certs:
+        return []
     leaf = next((each for each in certs if key is not None and facts.key_matches(key, each)), None)
     if leaf is None:
         leaf = next((each for each in certs if not any(other is not each and facts.issued_by(other, each) for other in certs)), certs[0])

@@ -1,0 +1,66 @@
+"""Secrets in memory with the API server's manners that matter here: resourceVersion, uid, conflicts, immutable types."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+from plugins.module_utils._kube.errors import ApiError
+
+
+class Cluster:
+    """``before[verb]`` is called ahead of a request, to let somebody else be faster."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[tuple[str, str], dict[str, Any]] = {}
+        self.requests: list[str] = []
+        self.before: dict[str, Callable[[], None]] = {}
+        self.version = 0
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        self._enter("get", f"{namespace}/{name}")
+        return copy.deepcopy(self.secrets.get((str(namespace), name)))
+
+    def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        key = self._key(manifest)
+        self._enter("create", "/".join(key))
+        if key in self.secrets:
+            raise ApiError("it exists", status=409, reason="AlreadyExists", code="ALREADY_EXISTS")
+        return self.put(manifest)
+
+    def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        key = self._key(manifest)
+        self._enter("replace", "/".join(key))
+        there = self.secrets.get(key)
+        if there is None or manifest["metadata"].get("resourceVersion") != there["metadata"]["resourceVersion"]:
+            raise ApiError("it has changed", status=409, reason="Conflict", code="MODIFIED")
+        assert manifest["type"] == there["type"], "the API server refuses to change a Secret's type"
+        return self.put(manifest)
+
+    def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None) -> None:
+        self._enter("delete", f"{namespace}/{name}")
+        there = self.secrets.get((str(namespace), name))
+        if there is not None and uid in (None, there["metadata"]["uid"]):
+            del self.secrets[(str(namespace), name)]
+
+    def put(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Store it, whoever writes."""
+        self.version += 1
+        stored = json.loads(json.dumps(manifest))
+        there = self.secrets.get(self._key(manifest))
+        uid = there["metadata"]["uid"] if there else f"uid-{self.version}"
+        stored["metadata"].update(resourceVersion=str(self.version), uid=uid, managedFields=[{"manager": "somebody"}])
+        self.secrets[self._key(manifest)] = stored
+        return copy.deepcopy(stored)
+
+    def _enter(self, verb: str, what: str) -> None:
+        self.requests.append(f"{verb} {what}")
+        action = self.before.pop(verb, None)
+        if action:
+            action()
+
+    @staticmethod
+    def _key(manifest: dict[str, Any]) -> tuple[str, str]:
+        return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
