@@ -54,7 +54,7 @@ def desired(files: list[dict[str, str]], depends_on: list[str], default_site: st
     for number, entry in enumerate(files):
         where = f"files[{number}].path"
         path = values.file_path("/" + entry["path"], where)[1:]
-        if path != os.path.normpath(path) or path in (".", MARKER, MANIFEST):
+        if path != os.path.normpath(path) or path.startswith("/") or path in (".", MARKER, MANIFEST):
             raise EdgeError(f"{path!r} can't be used", where=where, fix=f"Use a plain relative path other than {MARKER} and {MANIFEST}")
         if path in chosen:
             raise EdgeError(f"{path!r} is listed twice", where=where)

@@ -317,7 +317,7 @@ def _refusals(routes: Sequence[Mapping[str, Any]], settings: Settings) -> tuple[
             tls=tls,
             http2=http2 and settings.http2_directive,
         )
-        for port, (tls, http2) in sorted(ports.items(), key=lambda item: int(item[0]))
+        for port, (tls, http2) in ports.items()
     )
 
 

@@ -1,0 +1,103 @@
+"""Renders the role's template as Ansible does, and reads it back with nginx-crossplane."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import crossplane
+import jinja2
+import yaml
+
+from plugins.module_utils._nginx import values
+from plugins.module_utils._nginx.offload import Settings, as_dict, offload
+from plugins.module_utils._routes.load import load
+
+ROLE = Path(__file__).parents[3] / "roles" / "nginx_offload"
+ADDRESSES = {"main": ["192.0.2.10:30443", "[2001:db8::10]:30443"]}
+
+
+def route(**changes: Any) -> dict[str, Any]:
+    """A route as a user writes it; keys with dots reach inside, None removes."""
+    made: dict[str, Any] = {
+        "name": "shop",
+        "host": "shop.example.com",
+        "listen": {"certificate": "shop-public"},
+        "upstream_tls": {"mode": "simple"},
+        "paths": [{"path": "/", "service": {"namespace": "shop", "name": "web", "port": 8000}}],
+    }
+    for place, value in changes.items():
+        *parents, last = place.split("__")
+        target = made
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    return made
+
+
+MUTUAL = {
+    "upstream_tls__mode": "mutual",
+    "upstream_tls__client_certificate": "edge-client",
+    "upstream_tls__client_names": ["edge.example.com"],
+}
+
+
+def plan(*routes: dict[str, Any], gateways: Any = None, upstreams: Any = None, **settings: Any) -> dict[str, Any]:
+    """The template's data for routes as users write them."""
+    settings = {"version": "1.22.1", "acme_webroot": "/var/www/html", "ipv6": False, **settings}
+    return as_dict(offload(load(list(routes), gateways), ADDRESSES if upstreams is None else upstreams, Settings(**settings)))
+
+
+@functools.cache
+def template() -> jinja2.Template:
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    environment.filters["bool"] = values.boolean
+    environment.filters["edgemesh.nginx_istio.nginx_value"] = lambda value, kind, where="": values.TYPES[kind](value, where)
+    return environment.from_string((ROLE / "templates" / "routes.conf.j2").read_text())
+
+
+@functools.cache
+def defaults() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()))
+
+
+def render(made: dict[str, Any], **variables: Any) -> str:
+    """The configuration file."""
+    return template().render({**defaults(), "nginx_offload_plan": made, **variables})
+
+
+def read_back(text: str) -> list[dict[str, Any]]:
+    """The directives that nginx-crossplane finds, as nginx would in the http context."""
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+        file.write("events { }\nhttp {\n" + text + "}\n")
+        file.flush()
+        parsed = crossplane.parse(file.name, single=True, check_ctx=True, check_args=True)
+    assert parsed["status"] == "ok", parsed["errors"]
+    return list(parsed["config"][0]["parsed"][1]["block"])
+
+
+def flat(block: list[dict[str, Any]], above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], list[str]]]:
+    """(names from the outside in, arguments) for each directive in order."""
+    found = []
+    for one in block:
+        here = (*above, one["directive"])
+        found.append((here, list(one["args"])))
+        found += flat(one.get("block", []), here)
+    return found
+
+
+def servers(text: str) -> list[dict[str, list[list[str]]]]:
+    """The server blocks as directive name -> argument lists, locations under ``location <path>``."""
+    return [_directives(one["block"]) for one in read_back(text) if one["directive"] == "server"]
+
+
+def _directives(block: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in block:
+        if "block" in one:
+            found[" ".join([one["directive"], *one["args"]])] = _directives(one["block"])
+        else:
+            found.setdefault(one["directive"], []).append(one["args"])
+    return found

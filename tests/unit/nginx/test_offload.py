@@ -1,0 +1,224 @@
+"""What nginx is told for routes: the rendered configuration, read back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+if sys.version_info < (3, 11):
+    pytest.skip("rendering happens on the controller", allow_module_level=True)
+
+from nginx_rendering import ADDRESSES, MUTUAL, plan, read_back, render, route, servers
+
+from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._nginx.offload import Settings, offload
+from plugins.module_utils._routes.load import load
+
+
+def served(*routes: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """The one server of the only route."""
+    return servers(render(plan(*routes, **settings)))[-1]
+
+
+def test_the_way_to_the_gateway() -> None:
+    server = served(route(**MUTUAL))
+    way = server["location /"]
+    one_word = {name: args[0][0] for name, args in way.items() if len(args) == 1 and len(args[0]) == 1}
+    material = "/etc/edgemesh/tls/edgemesh"
+    expected = {
+        "proxy_http_version": "1.1", "proxy_ssl_server_name": "on", "proxy_ssl_name": "shop.example.com",
+        "proxy_ssl_verify": "on", "proxy_ssl_verify_depth": "3", "proxy_ssl_trusted_certificate": f"{material}/edge-ca/ca.crt",
+        "proxy_ssl_certificate": f"{material}/edge-client/tls.crt", "proxy_ssl_certificate_key": f"{material}/edge-client/tls.key",
+        "proxy_connect_timeout": "5s", "proxy_read_timeout": "60s", "proxy_redirect": "off",
+    }  # fmt: skip
+    assert expected.items() <= one_word.items()
+    assert way["proxy_ssl_protocols"] == [["TLSv1.2", "TLSv1.3"]]
+    assert way["proxy_next_upstream"] == [["error", "timeout"]]
+    assert dict(way["proxy_set_header"]) == {
+        "Host": "$host", "Upgrade": "$edge_upgrade", "Connection": "$edge_connection", "X-Real-IP": "$remote_addr",
+        "X-Forwarded-For": "$remote_addr", "X-Forwarded-Proto": "$scheme", "X-Forwarded-Host": "$host",
+        "X-Forwarded-Client-Cert": "", "Forwarded": "",
+    }  # fmt: skip
+    assert "proxy_set_header" not in server, "a header set in the location would drop it"
+
+
+def test_the_upstream_has_every_address_and_keeps_connections() -> None:
+    made = plan(route())
+    block = next(one for one in read_back(render(made)) if one["directive"] == "upstream")
+    assert block["args"] == [made["upstreams"][0]["name"]]
+    found = [(one["directive"], one["args"]) for one in block["block"]]
+    assert [args for name, args in found if name == "server"] == [[address] for address in ADDRESSES["main"]]
+    assert ("keepalive", ["64"]) in found
+    assert ("keepalive_timeout", ["55s"]) in found
+    assert ("zone", [made["upstreams"][0]["name"], "80k"]) in found
+    assert served(route())["location /"]["proxy_pass"] == [[f"https://{made['upstreams'][0]['name']}"]]
+    assert "keepalive" not in render(plan(route(proxy__keepalive=0)))
+
+
+def test_the_front() -> None:
+    server = served(route(listen__hsts=True))
+    assert server["listen"] == [["443", "ssl", "http2"]]
+    assert server["ssl_protocols"] == [["TLSv1.2", "TLSv1.3"]]
+    assert server["ssl_certificate_key"] == [["/etc/edgemesh/tls/edgemesh/shop-public/tls.key"]]
+    assert server["add_header"] == [["Strict-Transport-Security", "max-age=31536000", "always"]]
+    hsts = {"max_age": 60, "include_subdomains": True, "preload": True}
+    assert served(route(listen__hsts=hsts))["add_header"][0][1] == "max-age=60; includeSubDomains; preload"
+    assert "add_header" not in served(route())
+
+
+@pytest.mark.parametrize(
+    ("version", "words", "directive"),
+    [("", ["443", "ssl", "http2"], None), ("1.22.1", ["443", "ssl", "http2"], None), ("1.25.0", ["443", "ssl", "http2"], None),
+     ("1.25.1", ["443", "ssl"], [["on"]]), ("1.26.3", ["443", "ssl"], [["on"]]), ("1.30", ["443", "ssl"], [["on"]])],
+)  # fmt: skip
+def test_http2_in_each_versions_own_way(version: str, words: list[str], directive: Any) -> None:
+    for server in (served(route(), version=version), servers(render(plan(route(), version=version)))[0]):
+        assert server["listen"] == [words]
+        assert server.get("http2") == directive
+    off = served(route(listen__http2=False), version=version)
+    assert (off["listen"], off.get("http2")) == ([["443", "ssl"]], None)
+
+
+def test_the_plain_port_redirects_and_lets_acme_in() -> None:
+    redirect = servers(render(plan(route())))[2]
+    assert redirect["listen"] == [["80"]]
+    assert redirect["location /"]["return"] == [["301", "https://$host$request_uri"]]
+    assert redirect["location /.well-known/acme-challenge/"]["root"] == [["/var/www/html"]]
+    redirect = servers(render(plan(route(listen__port=8443, listen__acme_webroot="/srv/acme"))))[2]
+    assert redirect["location /"]["return"] == [["301", "https://$host:8443$request_uri"]]
+    assert redirect["location /.well-known/acme-challenge/"]["root"] == [["/srv/acme"]]
+    assert len(servers(render(plan(route(listen__redirect_http=False))))) == 2
+    only_acme = servers(render(plan(route(listen__redirect_http=False, listen__acme_webroot="/srv/acme"))))[2]
+    assert only_acme["location /"]["return"] == [["404"]]
+    assert "location /.well-known/acme-challenge/" not in servers(render(plan(route(), acme_webroot="")))[2]
+
+
+def test_plain_http_as_in_the_recipe() -> None:
+    made = plan(route(listen={"tls": False}))
+    assert made["redirects"] == ()
+    server = servers(render(made))[-1]
+    assert server["listen"] == [["80"]]
+    assert not [name for name in server if name.startswith("ssl")]
+    assert server["location /"]["proxy_ssl_verify"] == [["on"]]
+
+
+def test_unknown_names_are_refused_first_on_every_port() -> None:
+    refusals = servers(render(plan(route(), route(name="b", host="b.example.com", listen={"tls": False, "port": 8080}))))[:3]
+    assert [server["listen"][0][0] for server in refusals] == ["443", "80", "8080"]
+    assert all(server["return"] == [["421"]] and server["server_name"] == [[""]] for server in refusals)
+    assert [server.get("ssl_reject_handshake") for server in refusals] == [[["on"]], None, None]
+    assert not any("default_server" in words for server in refusals for words in server["listen"])
+    assert len(servers(render(plan(route()), nginx_offload_refuse_unknown_hosts="false"))) == 2
+
+
+def test_ipv6_beside_ipv4() -> None:
+    assert served(route(), ipv6=True)["listen"] == [["443", "ssl", "http2"], ["[::]:443", "ssl", "http2"]]
+
+
+def test_websocket_only_and_not_at_all() -> None:
+    maps = [one for one in read_back(render(plan(route()))) if one["directive"] == "map"]
+    assert [(one["directive"], one["args"]) for one in maps[0]["block"]] == [("default", [""]), ("~*^websocket$", ["websocket"])]
+    headers = dict(served(route(proxy__websocket=False))["location /"]["proxy_set_header"])
+    assert (headers["Connection"], headers.get("Upgrade")) == ("", None)
+
+
+def test_verification_only_goes_by_asking() -> None:
+    way = served(route(upstream_tls__verify=False))["location /"]
+    assert way["proxy_ssl_verify"] == [["off"]]
+    assert "proxy_ssl_trusted_certificate" not in way
+
+
+def test_material_comes_from_secrets_or_files() -> None:
+    made = plan(route(**MUTUAL), route(name="b", host="b.example.com", listen__certificate="edge-ca"))
+    folder = "/etc/edgemesh/tls/edgemesh"
+    assert {export["secret"]["name"]: sorted(set(export) - {"secret"}) for export in made["exports"]} == {
+        "shop-public": ["cert", "key"], "edge-client": ["cert", "key"], "edge-ca": ["ca", "cert", "key"],
+    }  # fmt: skip
+    assert set(made["depends_on"]) == {
+        f"{folder}/{name}" for name in ("shop-public/tls.crt", "shop-public/tls.key", "edge-client/tls.crt", "edge-client/tls.key",
+                                        "edge-ca/ca.crt", "edge-ca/tls.crt", "edge-ca/tls.key")
+    }  # fmt: skip
+    files = route(listen__certificate={"cert_file": "/acme/c.pem", "key_file": "/acme/k.pem"}, upstream_tls__server_ca={"file": "/ca.pem"})
+    made = plan(files)
+    assert made["exports"] == ()
+    assert made["depends_on"] == ("/acme/c.pem", "/acme/k.pem", "/ca.pem")
+
+
+IDENTITIES = {
+    "plain": {},
+    "client": MUTUAL,
+    "other client": {**MUTUAL, "upstream_tls__client_certificate": "other-client"},
+    "client file": {**MUTUAL, "upstream_tls__client_certificate": {"cert_file": "/a.pem", "key_file": "/a.key"}},
+    "other SNI": {"upstream_tls__server_name": "other.example.com"},
+    "other CA": {"upstream_tls__server_ca": "other-ca"},
+    "other depth": {"upstream_tls__verify_depth": 2},
+    "unverified": {"upstream_tls__verify": False},
+    "other gateway": {"gateway": "second"},
+}
+
+
+def test_one_upstream_for_one_identity() -> None:
+    gateways = {"main": {}, "second": {"service": "second"}}
+    base = {"upstream_tls__server_name": "shop.example.com", "gateway": "main"}
+    # each loaded alone: which of them one gateway could serve together is another matter
+    routes = [
+        load([route(**{**base, "name": f"r{number}{twin}", "host": f"r{number}{twin}.example.com", **changes})], gateways)[0]
+        for number, changes in enumerate(IDENTITIES.values())
+        for twin in "ab"
+    ]
+    made = offload(routes, {**ADDRESSES, "second": ADDRESSES["main"]}, Settings())
+    used = [server.upstream for server in made.servers]
+    assert used[0::2] == used[1::2], "equal identities share"
+    assert len(set(used[0::2])) == len(IDENTITIES), "different ones never do"
+    assert len(made.upstreams) == len(IDENTITIES)
+
+
+def test_a_shared_pool_is_as_large_as_the_largest() -> None:
+    routes = load([route(proxy__keepalive=8)]) + load([route(name="b", host="b.example.com", upstream_tls__server_name="shop.example.com")])
+    assert [upstream.keepalive for upstream in offload(routes, ADDRESSES, Settings()).upstreams] == ["64"]
+
+
+def test_identities_that_collide_are_refused() -> None:
+    routes = load([route(), route(name="b", host="b.example.com")])
+    routes[1]["identity"] = routes[0]["identity"]
+    with pytest.raises(EdgeError, match="shares its identity"):
+        offload(routes, ADDRESSES, Settings())
+
+
+def test_addresses() -> None:
+    with pytest.raises(EdgeError) as caught:
+        plan(route(), upstreams={})
+    assert caught.value.where == "edge_routes (shop).gateway"
+    made = plan(route(), upstreams={}, gateways={"main": {"addresses": ["gw.example.com:443"]}})
+    assert made["upstreams"][0]["servers"] == ("gw.example.com:443",)
+    for unknown in ({}, {"main": ["(known after apply)"]}):
+        text = render(plan(route(), upstreams=unknown, check=True))
+        assert "# (known after apply)" in text
+        assert read_back(text)
+    with pytest.raises(EdgeError) as caught:
+        plan(route(), upstreams={"main": ["192.0.2.1:70000"]})
+    assert caught.value.where == "nginx_offload_upstreams.main[0]"
+    twice = plan(route(), upstreams={"main": ["192.0.2.1:1", "192.0.2.1:1"]})
+    assert twice["upstreams"][0]["servers"] == ("192.0.2.1:1",)
+
+
+def test_what_nginx_would_serve_wrongly_is_refused() -> None:
+    with pytest.raises(EdgeError, match="can't be both TLS and plain"):
+        plan(route(), route(name="b", host="b.example.com", listen={"tls": False, "port": 443}))
+    with pytest.raises(EdgeError, match="ends the clients' TLS itself"):
+        plan(route(upstream_tls__mode="passthrough"))
+    routes = load([route(), route(name="b", host="b.example.com")])
+    routes[1]["hosts"] = ["SHOP.example.com"]
+    with pytest.raises(EdgeError, match="served by route shop already"):
+        offload(routes, ADDRESSES, Settings())
+    # the same host on two ports is two sites
+    routes[1]["listen"] = {**routes[1]["listen"], "port": 8443, "http_port": 8080}
+    assert len(offload(routes, ADDRESSES, Settings()).servers) == 2
+
+
+def test_long_names_get_a_table_that_holds_them() -> None:
+    assert plan(route())["names_bucket"] == ""
+    assert plan(route(hosts=["x" * 41 + ".example.com"]))["names_bucket"] == "128"
+    assert "server_names_hash_bucket_size 512;" in render(plan(route(hosts=[".".join(["x" * 60] * 3)])))
