@@ -12,7 +12,7 @@ _TABLE = (
     Cause(
         "SERVED_TO_ANYBODY",
         "A request for a name that belongs to no route got an answer.",
-        "server { listen 443 ssl default_server; ssl_reject_handshake on; }",
+        "server {{ listen 443 ssl default_server; ssl_reject_handshake on; }}",
     ),
     Cause("REDIRECT_ELSEWHERE", "The redirect leads to another place than this host over https.", "return 301 https://$host$request_uri;"),
     Cause(

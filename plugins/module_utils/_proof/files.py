@@ -29,14 +29,16 @@ def paths(routes: list[dict[str, Any]], folder: str) -> list[str]:
 
 def read(printed: str) -> dict[str, str]:
     """PEM by path, from what :data:`COMMAND` printed."""
-    found: dict[str, list[str]] = {}
-    path = ""
+    found: dict[str, str] = {}
+    path, block = "", False
     for line in printed.splitlines():
-        if line.startswith("/"):
+        # a line of base64 may begin with / too
+        if line.startswith("/") and not block:
             path = line
-        elif path:
-            found.setdefault(path, []).append(line)
-    return {path: "\n".join(blocks) + "\n" for path, lines in found.items() if (blocks := _BLOCK.findall("\n".join(lines)))}
+            continue
+        block = line != "-----END CERTIFICATE-----" and (block or line == "-----BEGIN CERTIFICATE-----")
+        found[path] = found.get(path, "") + line + "\n"
+    return {path: "\n".join(blocks) + "\n" for path, text in found.items() if path and (blocks := _BLOCK.findall(text))}
 
 
 def trust(routes: list[dict[str, Any]], files: dict[str, str], folder: str, given: str = "") -> dict[str, str]:

@@ -1,0 +1,176 @@
+"""What is planned for which route, and that every plan can prove something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plugins.module_utils._probe import spec
+from plugins.module_utils._proof.checks import CHECKS, NEGATIVE, POSITIVE
+from plugins.module_utils._proof.model import Machine, Options, Proof, Upstream, join, split
+from plugins.module_utils._proof.plan import plan, probes
+from plugins.module_utils._routes.load import load
+from tests.unit.proof.world import GATEWAY, TLS_DIR, routes
+
+OPTIONS = Options("r1", "PEM", echo_path="/headers", websocket_path="/ws")
+NGINX = Upstream((GATEWAY,), "shop.example.com", "shop.example.com", True, 3, "/ca", "/cert", "/key", "1.1", "shop.example.com")
+
+
+def made(route: dict[str, Any], options: Options = OPTIONS, machine: Machine | None = None) -> list[Proof]:
+    machine = machine or Machine("vm", "198.18.0.11", {"main": [GATEWAY]}, {route["name"]: NGINX})
+    return plan([route], machine, ["client"], options)
+
+
+def variant(**changes: Any) -> dict[str, Any]:
+    entry = {
+        "name": "shop",
+        "host": "shop.example.com",
+        "listen": {"certificate": "c"},
+        "paths": [{"service": {"namespace": "a", "name": "b", "port": 80}}],
+    }
+    return load([{**entry, **changes}])[0]
+
+
+MUTUAL = {"mode": "mutual", "client_certificate": "edge-client"}
+VARIANTS = {
+    "simple": variant(),
+    "mutual": variant(upstream_tls=MUTUAL),
+    "passthrough": variant(upstream_tls={"mode": "passthrough"}),
+    "plain listener": variant(listen={"tls": False}),
+    "unverified": variant(upstream_tls={"verify": False}),
+    "unverified plain listener": variant(listen={"tls": False}, upstream_tls={"verify": False}),
+    "no redirect, no HTTP/2": variant(listen={"certificate": "c", "redirect_http": False, "http2": False}),
+    "files": variant(
+        listen={"certificate": {"cert_file": "/a.crt", "key_file": "/a.key"}},
+        upstream_tls={"server_ca": {"file": "/ca.crt"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)
+def test_enough_claims_can_be_proven_without_help_from_the_app(route: dict[str, Any]) -> None:
+    proofs = made(route, Options("r1", "PEM"))
+    testable = {proof.check for proof in proofs if proof.probe}
+    polarity = [CHECKS[check].polarity for check in testable]
+    assert polarity.count(POSITIVE) >= 5
+    assert polarity.count(NEGATIVE) >= 6
+
+
+@pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)
+def test_ids_are_unique_controls_exist_and_probes_can_be_sent(route: dict[str, Any]) -> None:
+    proofs = made(route)
+    ids = [proof.id for proof in proofs]
+    assert len(ids) == len(set(ids))
+    assert {proof.control for proof in proofs} - {""} <= set(ids)
+    for entries in probes(proofs).values():
+        names = [spec.path(entry).name for entry in entries]
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)
+def test_a_negative_proof_that_expects_a_refusal_has_a_control(route: dict[str, Any]) -> None:
+    for proof in made(route):
+        if CHECKS[proof.check].polarity == NEGATIVE:
+            assert proof.control, proof.id
+
+
+def test_only_verdicts_on_the_chain_use_it_and_only_they() -> None:
+    """A refusal has to be the other side's, not ours."""
+    judged = {"gateway.foreign_ca", "gateway.wrong_name", "front.foreign_ca", "front.wrong_name"}
+    for proof in made(VARIANTS["mutual"]):
+        expect = (proof.probe or {}).get("expect", {})
+        if expect.get("refused"):
+            rules = (proof.probe or {}).get("tls", {}).get("rules", "none")
+            assert (rules == "nginx") == (proof.check in judged), proof.id
+
+
+def test_mode_mutual_uses_the_client_certificate_wherever_it_is_not_what_is_tested() -> None:
+    for proof in made(VARIANTS["mutual"]):
+        tls = (proof.probe or {}).get("tls")
+        if not tls or not proof.check.startswith("gateway."):
+            continue
+        if proof.check == "gateway.no_client_certificate":
+            assert "client" not in tls
+        elif proof.check == "gateway.foreign_client_certificate":
+            assert tls["client"] == {"foreign": True}
+        else:
+            assert tls["client"]["cert_file"] == f"{TLS_DIR}/edgemesh/edge-client/tls.crt"
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    {
+        "simple": {
+            "gateway.no_client_certificate",
+            "gateway.foreign_client_certificate",
+            "nginx.client_certificate",
+            "path.client_identity",
+        },
+        "passthrough": {"gateway.http10", "gateway.wrong_host", "nginx.host", "path.mesh", "path.client_address", "mesh.mtls"},
+        "plain listener": {
+            "front.certificate",
+            "front.http2",
+            "front.redirect",
+            "front.old_tls",
+            "front.plaintext",
+            "path.http2",
+            "path.scheme",
+        },
+        "unverified": {"gateway.foreign_ca", "gateway.wrong_name", "nginx.ca"},
+        "no redirect, no HTTP/2": {"front.redirect", "front.http2", "path.http2"},
+    }.items(),
+)
+def test_what_cannot_be_is_not_planned(name: str, absent: set[str]) -> None:
+    planned = {proof.check for proof in made(VARIANTS[name])}
+    assert not absent & planned
+    assert planned <= CHECKS.keys()
+
+
+def test_every_address_of_the_gateway_is_probed_and_those_that_only_nginx_has() -> None:
+    machine = Machine("vm", "198.18.0.11", {"main": ["192.0.2.1:30443", "[2001:db8::1]:30443"]}, {"shop": NGINX})
+    targets = {proof.target for proof in made(variant(), machine=machine) if proof.vantage == "vm"}
+    assert targets == {"192.0.2.1:30443", "[2001:db8::1]:30443", GATEWAY}
+    probe = next(proof.probe for proof in made(variant(), machine=machine) if proof.target.startswith("["))
+    assert probe
+    assert (probe["address"], probe["port"]) == ("2001:db8::1", 30443)
+
+
+def test_without_an_address_the_proofs_are_there_and_say_why_they_cannot_be_made() -> None:
+    proofs = [proof for proof in made(variant(), machine=Machine("vm", "198.18.0.11")) if proof.vantage == "vm"]
+    assert {proof.check for proof in proofs} >= {"gateway.tls", "gateway.no_sni", "gateway.answer"}
+    assert all(proof.probe is None and "no address of gateway main" in proof.reason for proof in proofs)
+
+
+def test_what_the_app_does_not_offer_is_said() -> None:
+    reasons = {proof.check: proof.reason for proof in made(variant(), Options("r1", "PEM")) if proof.reason}
+    assert set(reasons) >= {"path.client_address", "path.forged_address", "path.websocket", "mesh.mtls"}
+    assert "verify_echo_path" in reasons["path.client_address"]
+
+
+def test_clients_use_the_ca_that_was_found_else_their_systems() -> None:
+    route = variant()
+    for trust, expected in (({"shop": "PEM of a CA"}, ("ca_pem", "PEM of a CA")), ({}, ("ca_file", "/etc/ssl/certs/ca-certificates.crt"))):
+        machine = Machine("vm", "198.18.0.11", {"main": [GATEWAY]}, trust=trust)
+        probe = next(proof.probe for proof in made(route, machine=machine) if proof.check == "path.answer")
+        assert probe
+        assert probe["tls"][expected[0]] == expected[1]
+
+
+def test_the_same_inputs_give_the_same_plan() -> None:
+    assert made(variant()) == made(variant())
+
+
+def test_two_routes_do_not_meet() -> None:
+    machine = Machine("vm", "198.18.0.11", {"main": [GATEWAY]})
+    ids = [proof.id for proof in plan(routes(), machine, ["a", "b"], OPTIONS)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [("192.0.2.1:443", ("192.0.2.1", 443)), ("[2001:db8::1]:443", ("2001:db8::1", 443)), ("gw.example:1", ("gw.example", 1))],
+)
+def test_addresses_come_apart_and_together(text: str, pair: tuple[str, int]) -> None:
+    assert split(text) == pair
+    assert join(*pair) == text
