@@ -247,12 +247,12 @@ _TABLE = (
     # --- what should have been refused
     Cause(
         "MTLS_NOT_ENFORCED",
-        "{target} answers {status} although the client certificate was {detail}: mutual TLS is not enforced.",
+        "{target} lets in a client whose certificate is {detail}: mutual TLS is not enforced.",
         "kubectl get gateways.networking.istio.io --all-namespaces -o yaml  # tls.mode: MUTUAL",
     ),
     Cause(
         "NOT_REFUSED",
-        "{target} answers ({status}) what it should refuse{detail}.",
+        "{target} answers what it should refuse ({detail}).",
         "kubectl get gateways.networking.istio.io --all-namespaces -o yaml",
     ),
     # --- nginx itself

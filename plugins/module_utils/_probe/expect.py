@@ -112,8 +112,8 @@ def leaf_sha256(seen: Observation) -> str:
 
 
 def short(text: str, size: int = 120) -> str:
-    """One line of at most ``size`` characters."""
-    line = " ".join(text.split())
+    """One line of at most ``size`` characters, without what a terminal might take for a command."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= size else line[: size - 1] + "…"
 
 

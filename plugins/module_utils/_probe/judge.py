@@ -200,9 +200,9 @@ def _decide(path: Path, seen: Observation, judged: Judged) -> tuple[bool, Found 
         about_client = not expect.codes or any(_CLIENT_CODES.match(code) for code in expect.codes)
         shown = path.tls.client if path.tls else None
         if path.tls and about_client and (shown or "CLIENT_CERT_MISSING" in expect.codes):
-            detail = "missing" if shown is None else "a foreign one" if shown.foreign else "one to refuse"
+            detail = "missing" if shown is None else "a stranger's" if shown.foreign else "one to refuse"
             return False, Found("MTLS_NOT_ENFORCED", "tls_first_read", detail), f"answered: {status}", _expected(path)
-        return False, Found("NOT_REFUSED", "http", ""), f"answered: {status}", _expected(path)
+        return False, Found("NOT_REFUSED", "http", status), f"answered: {status}", _expected(path)
     by_code = cause.code in expect.codes if expect.codes else True
     by_phase = cause.phase in expect.phase if expect.phase else bool(expect.codes) or _by_the_peer(seen)
     return by_code and by_phase, cause, observed, _expected(path)
