@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from plugins.module_utils._errors import EdgeError
 
@@ -47,9 +48,24 @@ def down(_: argparse.Namespace) -> int:
             vms.down(purge=True)
         with progress.step("remove network, state and settings"):
             network.down()
-            shutil.rmtree(settings.STATE, ignore_errors=True)
-            shutil.rmtree(settings.RUN, ignore_errors=True)
+            remove(settings.STATE)
+            remove(settings.RUN)
     return 0
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder.
+
+    :raises EdgeError: something in it can't be removed.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise EdgeError(
+            "can't be removed", where=str(error.filename), why=error.strerror or "", fix=f"See who uses it: fuser -vm {folder}"
+        ) from error
 
 
 def status(options: argparse.Namespace) -> int:

@@ -161,9 +161,12 @@ def compile_one(binary: Binary, progress: Progress) -> None:
         progress.step(f"build {binary.name}") as step,
         tempfile.TemporaryDirectory(dir=binary.path.parent, prefix=f".{binary.name}.") as temporary,
     ):
-        step.note("looking what is compiled already")
-        stale = go(binary, "list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", binary.package)
-        step.total = sum(1 for line in stale if line and not line.startswith("go: "))
+        step.total = 0
+        for line in go(binary, "list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", binary.package):
+            if line.startswith("go: "):
+                step.note(line[4:])
+            else:
+                step.total += bool(line)
         target = Path(temporary, binary.name)
         # -v names each package as it is compiled; the linker's turn comes after the last.
         for line in go(binary, "build", "-v", f"-ldflags=-s -w {' '.join(binary.flags)}".strip(), "-o", str(target), binary.package):

@@ -10,6 +10,8 @@ from pathlib import Path
 from . import settings
 from .processes import Process
 
+CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
+
 
 def hierarchies() -> list[Path]:
     """Where control groups are mounted: several with version 1, one with version 2."""
@@ -26,11 +28,21 @@ def make() -> None:
     """Make our group everywhere; kubelet wants to find it."""
     for root in roots():
         root.mkdir(exist_ok=True)
+        delegate(root.parent)
         for name in ("cpuset.cpus", "cpuset.mems"):
             # In version 1 a new group has no processor at all until somebody says which.
             own, parent = root / name, root.parent / name
             if own.exists() and parent.exists() and not own.read_text().strip():
                 own.write_text(parent.read_text())
+
+
+def delegate(parent: Path) -> None:
+    """In version 2, give a group's children the controllers that it has."""
+    control = parent / "cgroup.subtree_control"
+    if control.exists():
+        lacking = set((parent / "cgroup.controllers").read_text().split()) & CONTROLLERS - set(control.read_text().split())
+        if lacking:
+            control.write_text(" ".join(f"+{name}" for name in sorted(lacking)))
 
 
 def processes() -> Iterator[Process]:

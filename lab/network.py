@@ -7,6 +7,7 @@ with the value that it had.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from . import files, settings
@@ -74,7 +75,7 @@ def down() -> None:
 def remove_chains() -> None:
     """Remove the chains of kube-proxy, kubelet and CNI, which are known by their names."""
     for family in ("iptables", "ip6tables"):
-        if script := cleaning(run([f"{family}-save"], check=False)):
+        if shutil.which(family) and (script := cleaning(run([f"{family}-save"], check=False))):
             run([f"{family}-restore", "-w", "--noflush"], text=script)
 
 

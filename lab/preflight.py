@@ -19,7 +19,6 @@ from .shell import run, succeeds
 
 GIB = 2**30
 OWN = (settings.BRIDGE, settings.POD_BRIDGE)
-CONTROLLERS = {"cpu", "memory", "pids", "cpuset"}
 # Run in a network namespace that ends with the test, so nothing of the machine's own is touched.
 TRIALS = {
     "bridges (CONFIG_BRIDGE)": ("ip link add trial0 type bridge", "bridge"),
@@ -121,7 +120,7 @@ def kernel() -> Iterator[EdgeError]:
             yield EdgeError(f"the kernel has no {feature}", why=f"tried: {trial}", fix=f"modprobe {module}, or a kernel that has it")
     if not Path("/proc/sys/net/bridge").exists() and not succeeds(["modprobe", "br_netfilter"]):
         yield EdgeError("the kernel has no br_netfilter", why="answers between pods would skip Services' NAT", fix="modprobe br_netfilter")
-    lacking = CONTROLLERS - controllers()
+    lacking = cgroups.CONTROLLERS - controllers()
     if lacking:
         yield EdgeError(f"control groups lack {', '.join(sorted(lacking))}", fix="Mount them, or boot with cgroup_enable=memory")
 

@@ -23,6 +23,7 @@ from plugins.module_utils._errors import EdgeError
 from . import files, settings
 
 MARK = "EDGEMESH_LAB"
+LOG_LIMIT = 50 * 2**20  # bytes; looked at when a daemon starts
 PIDS = settings.RUN / "pids"
 
 
@@ -132,6 +133,8 @@ class Daemon:
         stop(self.name)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         PIDS.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+            self.log.replace(self.log.with_suffix(".log.old"))
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 [*self.within(), *self.argv],
