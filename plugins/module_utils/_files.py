@@ -86,16 +86,17 @@ def content(path: str) -> Optional[bytes]:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise EdgeError("a folder is where the file shall be", where=path, code="PATH_TAKEN") from None
+    except OSError as error:
         if os.path.lexists(path) and not os.path.islink(path):
-            raise
+            raise EdgeError("what is there can't be read", where=path, why=str(error.strerror), code="PATH_TAKEN") from None
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise EdgeError("what is there is not a regular file", where=path, code="PATH_TAKEN")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def digest(data: Optional[bytes]) -> str:

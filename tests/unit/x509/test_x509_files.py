@@ -1,0 +1,284 @@
+"""Writing key files: who can see them when, what a failure or a kill leaves, which folders are refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.module_utils import _files
+from plugins.module_utils._errors import EdgeError
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Below /root or the home folder: below a sticky /tmp a folder of ours is fine as well, but this is where users are."""
+    with tempfile.TemporaryDirectory(dir=Path.home(), prefix=".edgemesh-test-") as name:
+        yield Path(name)
+
+
+def nothing(_fresh: str, _path: str) -> None:
+    """No attributes to set."""
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in sorted(folder.rglob("*")) if each.is_file()}
+
+
+def test_all_are_written(folder: Path) -> None:
+    _files.write_all({f"{folder}/a": b"1", f"{folder}/b": b"2"}, nothing)
+    assert state(folder) == {"a": b"1", "b": b"2"}
+    assert stat.S_IMODE((folder / "a").stat().st_mode) == 0o600
+    _files.write_all({f"{folder}/a": b"3"}, nothing)
+    assert state(folder) == {"a": b"3", "b": b"2"}
+
+
+def test_a_failing_finish_leaves_all_as_it_was(folder: Path) -> None:
+    (folder / "a").write_bytes(b"old")
+    (folder / "b").write_bytes(b"old")
+
+    def fail(_fresh: str, path: str) -> None:
+        if path.endswith("b"):
+            raise SystemExit(1)  # this is how AnsibleModule.fail_json ends
+
+    with pytest.raises(SystemExit):
+        _files.write_all({f"{folder}/a": b"new", f"{folder}/b": b"new", f"{folder}/c": b"new"}, fail)
+    assert state(folder) == {"a": b"old", "b": b"old"}
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_failing_rename_puts_the_others_back(folder: Path, failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a").write_bytes(b"old")
+    (folder / "b").write_bytes(b"old")
+    rename, calls = os.rename, iter(range(1, 99))
+
+    def broken(source: str, target: str) -> None:
+        if next(calls) == failing:
+            raise OSError("no")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", broken)
+    with pytest.raises(OSError, match="no"):
+        _files.write_all({f"{folder}/{name}": b"new" for name in "abc"}, nothing)
+    assert state(folder) == {"a": b"old", "b": b"old"}
+
+
+def test_a_link_is_replaced_not_followed(folder: Path) -> None:
+    (folder / "elsewhere").write_bytes(b"safe")
+    (folder / "key").symlink_to(folder / "elsewhere")
+    assert _files.content(f"{folder}/key") is None
+    _files.write_all({f"{folder}/key": b"secret"}, nothing)
+    assert (folder / "elsewhere").read_bytes() == b"safe"
+    assert not (folder / "key").is_symlink()
+
+
+def test_what_is_in_the_way_is_named(folder: Path) -> None:
+    (folder / "dir").mkdir()
+    os.mkfifo(folder / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket"))
+    for name in ("dir", "fifo", "socket"):
+        with pytest.raises(EdgeError, match=name) as refused:
+            _files.content(f"{folder}/{name}")
+        assert refused.value.code == "PATH_TAKEN"
+
+
+WATCHER = """
+import os, stat, sys
+folder, seen = sys.argv[1], set()
+print("ready", flush=True)
+while not os.path.exists(folder + "/stop"):
+    for entry in os.listdir(folder):
+        try:
+            seen.add(f"{stat.S_IMODE(os.lstat(folder + '/' + entry).st_mode):04o}")
+        except FileNotFoundError:
+            pass
+print(" ".join(sorted(seen)))
+"""
+
+
+def watched(folder: Path, write: Callable[[], None]) -> set[str]:
+    """Every mode that a process looking all the time saw on any file of the folder while ``write`` ran."""
+    with subprocess.Popen([sys.executable, "-c", WATCHER, str(folder)], stdout=subprocess.PIPE, text=True) as watcher:
+        assert watcher.stdout is not None
+        assert watcher.stdout.readline() == "ready\n"
+        old = os.umask(0)  # the worst that a user may have set
+        try:
+            write()
+        finally:
+            os.umask(old)
+            stop = folder / "stop"
+            stop.touch(mode=0o600)
+        return set(watcher.stdout.read().split())
+
+
+def test_a_key_is_never_readable_by_others(folder: Path) -> None:
+    def write() -> None:
+        for number in range(200):
+            _files.write_all({f"{folder}/key": b"x" * (number + 1)}, lambda fresh, _path: os.chmod(fresh, 0o640))
+            if number % 2:
+                os.unlink(folder / "key")
+
+    assert watched(folder, write) <= {"0600", "0640"}
+
+
+def test_the_watcher_sees_a_careless_writer(folder: Path) -> None:
+    def write() -> None:
+        for _number in range(200):
+            (folder / "key").write_bytes(b"x")
+            time.sleep(0.0005)
+            (folder / "key").chmod(0o600)
+            (folder / "key").unlink()
+
+    assert "0666" in watched(folder, write)
+
+
+STEPS = ("open", "link", "rename", "unlink", "fsync", "chmod")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_kill_at_every_step_is_repaired_by_the_next_run(folder: Path, after: bool) -> None:
+    paths = [f"{folder}/cert", f"{folder}/key"]
+    killed = 0
+    for step in range(1, 60):
+        for path in paths:
+            Path(path).write_bytes(b"old")
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                _kill_self_at(step, after)
+                _files.sweep(paths)
+                _files.write_all(dict.fromkeys(paths, b"new"), lambda fresh, _path: os.chmod(fresh, 0o600))
+            os._exit(0)
+        _pid, status = os.waitpid(child, 0)
+        for path in paths:
+            assert Path(path).read_bytes() in (b"old", b"new")
+        _files.sweep(paths)
+        _files.write_all(dict.fromkeys(paths, b"new"), nothing)
+        assert state(folder) == {"cert": b"new", "key": b"new"}, step
+        if not os.WIFSIGNALED(status):
+            break
+        killed += 1
+    assert killed >= 12
+
+
+def _kill_self_at(step: int, after: bool) -> None:
+    count = 0
+
+    def wrap(real: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == step and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*args, **options)
+            if count == step and after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in STEPS:
+        setattr(os, name, wrap(getattr(os, name)))
+
+
+def test_folders_of_ours_come_and_go(folder: Path) -> None:
+    deep = folder / "a" / "b"
+    assert _files.make_folders(str(deep), 0o700) == [str(folder / "a"), str(deep)]
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (folder / "a", deep)] == [0o755, 0o700]
+    (deep / "key").write_bytes(b"x")
+    (folder / "a" / "other").write_bytes(b"somebody's")
+    _files.remove_all([f"{deep}/key"])
+    assert not deep.exists()
+    assert (folder / "a" / "other").exists()
+    theirs = folder / "theirs"
+    theirs.mkdir()
+    (theirs / "key").write_bytes(b"x")
+    _files.remove_all([f"{theirs}/key", f"{folder}/nothing/here"])
+    assert theirs.is_dir()
+
+
+def test_unsafe_folders_are_refused(folder: Path) -> None:
+    safe = folder / "safe"
+    safe.mkdir(mode=0o755)
+    _files.check_folder(str(safe))
+    _files.check_folder(str(safe / "not" / "yet"))
+    for mode in (0o777, 0o1777, 0o757):
+        loose = folder / f"loose{mode:o}"
+        loose.mkdir()
+        loose.chmod(mode)
+        with pytest.raises(EdgeError) as refused:
+            _files.check_folder(str(loose))
+        assert refused.value.code == "FOLDER_UNSAFE"
+        inside = loose / "inside"
+        inside.mkdir(mode=0o755)
+        if mode & stat.S_ISVTX:
+            _files.check_folder(str(inside))  # as below /tmp
+        else:
+            with pytest.raises(EdgeError, match="others can write"):
+                _files.check_folder(str(inside))
+    (folder / "file").touch()
+    with pytest.raises(EdgeError, match="not a folder"):
+        _files.check_folder(str(folder / "file"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files to another user")
+def test_other_users_folders_and_links_are_refused(folder: Path) -> None:
+    theirs = folder / "theirs"
+    theirs.mkdir(mode=0o755)
+    os.chown(theirs, 65534, 65534)
+    (folder / "safe").mkdir(mode=0o755)
+    link = folder / "link"
+    link.symlink_to(folder / "safe")
+    _files.check_folder(str(link))
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    group = folder / "group"
+    group.mkdir()
+    group.chmod(0o775)
+    os.chown(group, 0, 65534)
+    for each in (theirs, theirs / "deeper", link, group):
+        with pytest.raises(EdgeError) as refused:
+            _files.check_folder(str(each))
+        assert refused.value.code == "FOLDER_UNSAFE"
+    to_theirs = folder / "to-theirs"
+    to_theirs.symlink_to(theirs)
+    with pytest.raises(EdgeError, match="another user"):
+        _files.check_folder(str(to_theirs))
+
+
+@pytest.mark.parametrize("path", ["", "/", "relative", "/a/../b", "/a//b", "/a/", "/a\nb", "/a/./b", "/" + "x" * 5000, "/a\x7f"])
+def test_unclean_paths_are_refused(path: str) -> None:
+    with pytest.raises(EdgeError) as refused:
+        _files.checked_path(path)
+    assert refused.value.code == "PATH_INVALID"
+
+
+def test_two_runs_at_once_end_with_one_whole_set(folder: Path) -> None:
+    """They wait for each other, and neither takes the other's temporary files for leftovers."""
+    paths = [f"{folder}/cert", f"{folder}/key"]
+    children = []
+    for writer in range(4):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                for turn in range(40):
+                    _files.sweep(paths)
+                    _files.write_all(dict.fromkeys(paths, f"{writer}-{turn}".encode()), nothing)
+                code = 0
+            os._exit(code)
+        children.append(child)
+    assert [os.waitpid(each, 0)[1] for each in children] == [0] * 4
+    assert len(set(state(folder).values())) == 1
+    assert sorted(state(folder)) == ["cert", "key"]
