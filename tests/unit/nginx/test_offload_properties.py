@@ -40,8 +40,8 @@ OUTSIDE = {"address": ADDRESS, "material": "/base/material", "ciphers": "BASE+CI
 # Texts that mean something to nginx, Jinja, YAML or a shell, and the neighbourhoods of good values.
 PIECES = st.sampled_from(
     [
-        ";", "{", "}", "\n", "\r", "\t", " ", "\x00", "#", "$", "${x}", "$host", '"', "'", "\\", "..", "/", "*", "*.", "~", "{{", "{%", "}}",
-        "%0a", "ssl_verify off;", "return 200;", "unix:/x", "a", "z", "0", "9", "-", ".", ":", "@", "é", "\u2028", "\u00a0", "\u0663",
+        ";", "{", "}", "\n", "\r", "\t", " ", "\x00", "#", "$", "${x}", "$host", '"', "'", "\\", "..", "/", "*", "*.", "~", "{{", "{%",
+        "}}", "%0a", "ssl_verify off;", "return 200;", "unix:/x", "a", "z", "0", "9", "-", ".", ":", "@", "é", "\u2028", "\u00a0", "\u0663",
         "on", "off", "443", "1.2.3.4",
     ]
 )  # fmt: skip
