@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 from plugins.module_utils._errors import EdgeError
 
-from . import api, cluster, istio, lock, network, vms
+from . import api, cluster, istio, lock, network, settings, vms
+from .shell import run
 
 NAMESPACES = ("kube-system", istio.NAMESPACE, "lab-echo")
 Part = tuple[str, bool, str]  # name, whether it is well, and why not (or a few words)
@@ -77,13 +77,19 @@ def not_ready(pod: dict[str, Any]) -> str:
 
 
 def rejected() -> str:
-    """Whether a proxy refused configuration from istiod: a filter that only Istio's own Envoy has."""
-    for pod in get("pods", "-n", istio.NAMESPACE, "-l", "app=istiod"):
-        with urllib.request.urlopen(f"http://{pod['status'].get('podIP')}:15014/metrics", timeout=5) as answer:
-            counts = re.findall(r"^(pilot_total_xds_rejects\{[^}]*\}) ([1-9]\S*)", answer.read().decode(), re.MULTILINE)
-        if counts:
-            return "; ".join(f"{name} = {value}" for name, value in counts)
-    return ""
+    """Which of the lab's own proxies refuse their configuration: it holds a filter that only Istio's own Envoy has."""
+    return refusals(run([settings.BIN / "istioctl", f"--kubeconfig={settings.KUBECONFIG}", "proxy-status", "-v", "1"], timeout=20))
+
+
+def refusals(table: str) -> str:
+    """What `istioctl proxy-status -v 1` marks as refused, of the lab's own namespaces."""
+    header, *rows = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines() if line.strip()] or [[]]
+    found = []
+    for name, *cells in rows:
+        refused = [kind for kind, cell in zip(header[1:], cells) if cell.startswith("ERROR")]
+        if refused and name.rpartition(".")[2] in NAMESPACES:
+            found.append(f"{name} refuses {', '.join(refused)}")
+    return "; ".join(found)
 
 
 def as_json(found: list[Part]) -> str:

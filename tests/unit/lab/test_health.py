@@ -43,3 +43,20 @@ NOT_READY = [{"type": "Ready", "status": "False", "message": "containers with un
 )
 def test_why_a_pod_is_not_ready(found: dict[str, Any], why: str) -> None:
     assert health.not_ready(found) == why
+
+
+TABLE = """\
+NAME                                CLUSTER        CDS               ECDS        LDS             ISTIOD          VERSION
+echo-1.lab-echo                     Kubernetes     SYNCED (3s)       IGNORED     ERROR (3s)      istiod-1        1.32
+gateway-1.istio-system              Kubernetes     SYNCED (3s)       IGNORED     SYNCED (3s)     istiod-1        1.32
+web-1.somebody-elses                Kubernetes     ERROR (5m4s)      IGNORED     SYNCED (3s)     istiod-1        1.32
+"""
+
+
+def test_refused_configuration_is_told_by_proxy_and_kind() -> None:
+    assert health.refusals(TABLE) == "echo-1.lab-echo refuses LDS"
+
+
+def test_nothing_refused() -> None:
+    assert health.refusals(TABLE.replace("ERROR", "SYNCED")) == ""
+    assert health.refusals("") == ""
