@@ -407,7 +407,7 @@ class Client:
                     where=where,
                 )
                 self._note_warnings(answer)
-                if answer.status < 400:
+                if answer.status < 300:
                     return answer.json(where)
                 raise self._error(answer, where=where, **context)
             except ApiError as error:

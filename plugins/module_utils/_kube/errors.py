@@ -63,7 +63,7 @@ def from_answer(
     hidden: tuple[str, ...] = (),
     precondition: bool = False,
 ) -> ApiError:
-    """The error for an answer with ``status`` ≥400.
+    """The error for an answer with ``status`` ≥300.
 
     :param verbs: RBAC verbs that the operation needs, for the Role that is offered on 403.
     :param hidden: values that must not be quoted from the answer (a Secret's).
@@ -79,6 +79,9 @@ def from_answer(
     causes = [cause for cause in details.get("causes") or [] if isinstance(cause, dict)]
     common: dict[str, Any] = {"status": status, "where": where, "reason": reason}
 
+    if status < 400:
+        fix = "Give the API server's own URL, not that of a console or a login page"
+        return ApiError(f"this is no API server: it answers {status}, a redirect", code="REDIRECT", fix=fix, **common)
     if status == 401:
         return ApiError(
             "the API server does not accept the credentials", why=message, code="UNAUTHORIZED", fix="Renew the credentials", **common

@@ -131,7 +131,7 @@ class Transport:
                 timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read_timeout), read=read_timeout),
             )
         except Exception as error:
-            raise self._fault(error, where, sent=False) from None
+            raise self._fault(error, where) from None
         self.proven = True
         return response
 
@@ -145,7 +145,7 @@ class Transport:
                     raise TimeoutError
         except Exception as error:
             response.close()
-            raise self._fault(error, where, sent=True) from None
+            raise self._fault(error, where) from None
         return b"".join(parts)
 
     def _lines(self, response: Any, where: str) -> Iterator[bytes]:
@@ -163,12 +163,12 @@ class Transport:
         except GeneratorExit:
             raise
         except Exception as error:
-            raise self._fault(error, where, sent=True) from None
+            raise self._fault(error, where) from None
         finally:
             # What is left of the stream must not come out of the pool as the answer to another request.
             response.close()
 
-    def _fault(self, error: Exception, where: str, *, sent: bool) -> ApiError:
+    def _fault(self, error: Exception, where: str) -> ApiError:
         """``error`` (urllib3's, ssl's or the socket's) in our words; its own text may quote a proxy's password."""
         import urllib3.exceptions as u3
 
@@ -214,7 +214,7 @@ class Transport:
             where=where,
             why=f"{self.host}: {_words(cause)}",
             code="BROKEN_CONNECTION",
-            ambiguous=sent or self.proven,
+            ambiguous=True,
         )
 
 
@@ -248,7 +248,7 @@ def _root(error: BaseException) -> BaseException:
 def _words(error: BaseException) -> str:
     if isinstance(error, OSError):
         return error.strerror or clean(error, 200) or type(error).__name__
-    return type(error).__name__
+    return "it ended in the middle of an answer"
 
 
 def _certificate_fault(error: ssl.SSLCertVerificationError, host: str, where: str) -> ApiError:
