@@ -29,12 +29,12 @@ demo: $(VENV)/ready ## Everything from nothing to a proof report, on the local l
 	bash demo/run.sh
 
 .PHONY: test
-test: check ## All tests, load and fault parts in short form; what CI runs
-	bash tests/tools/integration.sh
+test: check $(OLD_VENV)/ready ## All tests, load and fault parts in short form; what CI runs
+	OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh
 
 .PHONY: soak
-soak: $(VENV)/ready ## The same at full length
-	EDGEMESH_SOAK=1 bash tests/tools/integration.sh
+soak: $(VENV)/ready $(OLD_VENV)/ready ## The same at full length
+	EDGEMESH_SOAK=1 OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh
 
 .PHONY: check
 check: lint unit sanity ## Lint, types, documentation, sanity, unit tests: no cluster
@@ -92,7 +92,7 @@ $(VENV)/ready:
 	ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio
 
 $(OLD_VENV)/ready:
-	bash tests/tools/venv.sh "$(OLD_PYTHON)" "$(@D)" -r tests/requirements.txt 'ansible-core~=2.19.0'
+	bash tests/tools/venv.sh "$(OLD_PYTHON)" "$(@D)" -r requirements.txt ansible 'ansible-core~=2.19.0' rich
 
 $(TARGET_VENV)/ready:
 	bash tests/tools/venv.sh "$(TARGET_PYTHON)" "$(@D)" pytest hypothesis
