@@ -65,6 +65,7 @@ def proof_report(
     seen: Any,
     run: Any = "",
     log: Any = None,
+    addresses: Any = None,
     absent: Any = (),
     check: Any = False,
     minimum: Any = None,
@@ -77,6 +78,7 @@ def proof_report(
     lines = [line for each in logs for line in each["lines"]]
     evidence = Evidence(
         fingerprints={vm: files.fingerprints(each) for vm, each in texts.items()},
+        addresses=plain(addresses) or {},
         trouble={vantage: text for machine in machines for vantage, text in (machine.get("trouble") or {}).items()},
         log=lines if lines or (logs and not problems) else None,
         **({"no_log": "; ".join(problems)} if problems else {}),

@@ -137,7 +137,7 @@ _ALL = (
           "An upgrade is answered 101 with the accept key that only a WebSocket server computes.",
           "path.answer", "websocket", required=False),
     Check("path.client_address", PATH, POSITIVE, "The app learns the client's address",
-          "X-Forwarded-For, as the app received it, begins with the address that the probe came from.",
+          "X-Forwarded-For, as the app received it, begins with an address of the client's own.",
           "path.answer", "client_address", required=False),
     Check("path.scheme", PATH, POSITIVE, "The app learns that the client came by HTTPS",
           "X-Forwarded-Proto, as the app received it, is https.",
@@ -152,7 +152,7 @@ _ALL = (
           "An identity that the client invents isn't in what the app received.",
           "path.answer", "forged", required=False),
     Check("path.access_log", PATH, POSITIVE, "The gateway's access log agrees",
-          "The log line of this very request shows HTTP/1.1, the declared SNI and the client's address.",
+          "The log line of this very request shows HTTP/1.1, the declared SNI and an address of the client's own.",
           "path.answer", "access_log", required=False),
 )  # fmt: skip
 

@@ -37,12 +37,14 @@ class Evidence:
 
     :param fingerprints: SHA-256 of the first certificate in a file, by VM and path.
     :param log: lines of the gateways' access logs, or None with the reason in ``no_log``.
+    :param addresses: the addresses that clients have, by their names.
     :param trouble: why a vantage point brought no results, by its name.
     """
 
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)
     log: Optional[list[str]] = None
     no_log: str = "the gateways' logs were not read"
+    addresses: dict[str, list[str]] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
 
 
@@ -180,14 +182,17 @@ def _websocket(_proof: dict[str, Any], result: Result, _evidence: Evidence) -> V
     return _compare(accept == WEBSOCKET_ACCEPT, "WEBSOCKET_BROKEN", f"{seen(result)}, accept key {accept}")
 
 
-def _client_address(_proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
-    headers, own = _echo(result), _own_address(result)
+def _client_address(proof: dict[str, Any], result: Result, evidence: Evidence) -> Verdict:
+    headers, own = _echo(result), _own_addresses(proof, evidence)
     if headers is None:
         return _not_tested(_NO_ECHO)
     if not own:
         return _not_tested(_NO_ADDRESS)
     arrived = headers.get("x-forwarded-for", "(none)")
-    return _compare(_address(arrived.partition(",")[0]) == own, "CLIENT_ADDRESS_LOST", f"X-Forwarded-For: {arrived}; the client is {own}")
+    good = _address(arrived.partition(",")[0]) in own
+    return _compare(
+        good, "CLIENT_ADDRESS_LOST", f"X-Forwarded-For: {arrived}" + ("" if good else f"; {proof['vantage']} has {', '.join(own)}")
+    )
 
 
 def _scheme(_proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
@@ -230,10 +235,10 @@ def _forged(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdi
     return _compare(not arrived, "FORGED_HEADER_PASSED", arrived[0] if arrived else f"the app received no {lie}")
 
 
-def _access_log(proof: dict[str, Any], result: Result, evidence: Evidence) -> Verdict:
+def _access_log(proof: dict[str, Any], _result: Result, evidence: Evidence) -> Verdict:
     if evidence.log is None:
         return _not_tested(evidence.no_log)
-    entry, own = accesslog.find(evidence.log, proof["wanted"]["user_agent"]), _own_address(result)
+    entry, own = accesslog.find(evidence.log, proof["wanted"]["user_agent"]), _own_addresses(proof, evidence)
     if entry is None:
         return _not_tested(
             "the gateway's log has no line of this request: the mesh writes no access log, or in a format without user agent"
@@ -241,7 +246,7 @@ def _access_log(proof: dict[str, Any], result: Result, evidence: Evidence) -> Ve
     if not own:
         return _not_tested(_NO_ADDRESS)
     protocol, sni, address = (entry.get(key) or "(none)" for key in ("protocol", "requested_server_name", "x_forwarded_for"))
-    good = protocol == "HTTP/1.1" and sni == proof["wanted"]["sni"] and _address(address.partition(",")[0]) == own
+    good = protocol == "HTTP/1.1" and sni == proof["wanted"]["sni"] and _address(address.partition(",")[0]) in own
     return _compare(good, "ACCESS_LOG_DISAGREES", f"{protocol}, SNI {sni}, X-Forwarded-For {address}")
 
 
@@ -257,8 +262,8 @@ def _echo(result: Result) -> Optional[dict[str, str]]:
     return echo.received(str((result.get("http") or {}).get("body") or ""))
 
 
-def _own_address(result: Result) -> str:
-    return _address(str(result.get("local") or ""))
+def _own_addresses(proof: dict[str, Any], evidence: Evidence) -> list[str]:
+    return [address for text in evidence.addresses.get(proof["vantage"], []) if (address := _address(text))]
 
 
 def _address(text: str) -> str:
@@ -271,7 +276,7 @@ def _address(text: str) -> str:
 
 
 _NO_ECHO = "the answer does not show the request's headers, so what the app received can't be seen"
-_NO_ADDRESS = "the probe does not know the address that it came from"
+_NO_ADDRESS = "the client's own addresses are not known"
 
 _RULES: dict[str, Callable[[dict[str, Any], Result, Evidence], Verdict]] = {
     "": _as_probed,

@@ -101,7 +101,8 @@ def text(model: dict[str, Any]) -> list[str]:
             f"{route['name']} ({route['host']}): {verdict}; {claims[POSITIVE]} positive and {claims[NEGATIVE]} negative claims hold; "
             f"{counts[OK]} proofs ok, {counts[FAILED]} failed, {counts[NOT_TESTED]} not tested"
         )
-        out += [f"  missing: {what}" for what in route["missing"]]
+        if not model["check_mode"]:
+            out += [f"  missing: {what}" for what in route["missing"]]
     return out or ["There is no route to prove."]
 
 
@@ -154,12 +155,7 @@ def _claims(lines: list[dict[str, Any]], polarity: str) -> int:
 
 def _route(route: dict[str, Any], lines: list[dict[str, Any]], run: Run) -> dict[str, Any]:
     claims = {polarity: _claims(lines, polarity) for polarity in (POSITIVE, NEGATIVE)}
-    # what waits for its control is named by that control
-    missing = [
-        f"{line['title']} ({line['from']} → {line['to'] or 'gateway'}): {line['cause']['why']}"
-        for line in lines
-        if line["required"] and line["status"] == NOT_TESTED and "root" not in line["cause"]
-    ]
+    missing = _missing(lines)
     missing += [
         f"{claims[kind]} {kind} claims hold everywhere, {least} are needed" for kind, least in run.minimum.items() if claims[kind] < least
     ]
@@ -179,6 +175,16 @@ def _route(route: dict[str, Any], lines: list[dict[str, Any]], run: Run) -> dict
         "claims": claims,
         "missing": missing,
     }
+
+
+def _missing(lines: list[dict[str, Any]]) -> list[str]:
+    """Required claims that could not be tested, with where and the first reason; what waits for its control is named by that."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["required"] and line["status"] == NOT_TESTED and "root" not in line["cause"]:
+            found.setdefault(line["title"], []).append(line)
+    places = {title: ", ".join(f"{line['from']} → {line['to'] or 'gateway'}" for line in own) for title, own in found.items()}
+    return [f"{title} ({places[title]}): {own[0]['cause']['why']}" for title, own in found.items()]
 
 
 def _presented(lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

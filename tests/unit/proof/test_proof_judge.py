@@ -16,6 +16,7 @@ from plugins.module_utils._proof.causes import OWN as OWN_CAUSES
 from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge
 
 HASH = "ab" * 32
+OWN_ADDRESS = {"client": ["198.18.0.101", "2001:db8:18::101"]}
 MESH = f'By=spiffe://cluster.local/ns/shop/sa/web;Hash={"cd" * 32};Subject="";URI=spiffe://cluster.local/ns/istio-system/sa/gw'
 OWN = f'Hash={HASH};Cert="-----BEGIN%20CERTIFICATE-----";Subject="CN=edge, O=a;b";URI=;DNS=edge.example.com;DNS=b.example.com'
 
@@ -93,13 +94,19 @@ def test_client_certificates_come_apart_at_the_right_places() -> None:
     ],
 )
 def test_the_clients_address_comes_first(own: str, header: str, status: str) -> None:
-    verdict = judge(proof("client_address"), result(body=echoed(X_Forwarded_For=header), local=own), Evidence())
+    verdict = judge(
+        proof("client_address"),
+        result(body=echoed(X_Forwarded_For=header)),
+        Evidence(addresses={"client": ["192.0.2.1", own]} if own else {}),
+    )
     assert verdict.status == status
 
 
 def test_an_app_that_is_no_echo_leaves_it_untested() -> None:
     for rule in ("client_address", "scheme", "mesh_identity", "forged", "client_identity"):
-        verdict = judge(proof(rule, absent="x", cert_file="/c"), result(body="hello", local="192.0.2.1"), Evidence({"vm": {"/c": HASH}}))
+        verdict = judge(
+            proof(rule, absent="x", cert_file="/c"), result(body="hello"), Evidence({"vm": {"/c": HASH}}, addresses=OWN_ADDRESS)
+        )
         assert verdict.status == NOT_TESTED, rule
 
 
@@ -199,12 +206,12 @@ JSON = json.dumps(
 def test_the_log_line_of_this_very_request_decides(line: str, change: tuple[str, str], status: str) -> None:
     log = ["2026-11-21T10:00:00Z info xds started", '{"level": "info"}', "{broken", line.replace(*change) if change[0] else line]
     wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
-    assert judge(wanted, result(local="198.18.0.101"), Evidence(log=log)).status == status
+    assert judge(wanted, result(), Evidence(log=log, addresses=OWN_ADDRESS)).status == status
 
 
 def test_another_sni_in_the_log_fails() -> None:
     wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="pay.example.com")
-    assert judge(wanted, result(local="198.18.0.101"), Evidence(log=[TEXT])).code == "ACCESS_LOG_DISAGREES"
+    assert judge(wanted, result(), Evidence(log=[TEXT], addresses=OWN_ADDRESS)).code == "ACCESS_LOG_DISAGREES"
 
 
 def test_a_log_that_may_not_be_read_is_said() -> None:

@@ -151,11 +151,10 @@ class World:
             started=(NOW + timedelta(milliseconds=37 * self.requests)).isoformat(timespec="milliseconds"), times={"dns": 0.1, "tcp": 0.3}
         )
         vm = next((name for name, address in VMS.items() if address == path.address), "")
-        seen.local = CLIENTS.get(vantage, VMS.get(vantage, "127.0.0.1"))
         if path.target not in (GATEWAY, *(f"{address}:{port}" for address in VMS.values() for port in (80, 443))):
             seen.failure = Failure("tcp", "refused", text="Connection refused")
         elif vm:
-            self._at_nginx(vm, path, seen)
+            self._at_nginx(vm, path, seen, CLIENTS.get(vantage, "127.0.0.1"))
         else:
             client = self._file(vantage, path.tls.client.cert_file) if path.tls and path.tls.client and path.tls.client.cert_file else ""
             self._at_gateway(path, seen, client, VMS.get(vantage, ""))
@@ -238,7 +237,7 @@ class World:
         }
         return json.dumps({"headers": {name: [value] for name, value in shown.items()}})
 
-    def _at_nginx(self, vm: str, path: spec.Path, seen: Observation) -> None:
+    def _at_nginx(self, vm: str, path: spec.Path, seen: Observation, client: str) -> None:
         http, route = path.http, next((route for route in self.routes if path.http and route["host"] == path.http.host), None)
         if path.tls is None:
             seen.times["http"] = 0.5
@@ -263,12 +262,12 @@ class World:
         if http and http.version == "2" and not self.curl:
             seen.not_tested["http"] = "there is no curl on this host to speak HTTP/2"
         elif http and route:
-            self._pass_on(self.nginx[vm, route["name"]], vm, http, seen)
+            self._pass_on(self.nginx[vm, route["name"]], vm, http, seen, client)
 
-    def _pass_on(self, nginx: Nginx, vm: str, http: spec.Http, seen: Observation) -> None:
+    def _pass_on(self, nginx: Nginx, vm: str, http: spec.Http, seen: Observation, address: str) -> None:
         """nginx's own connection to the gateway, with nginx's own settings."""
         received = dict(http.headers)
-        received["X-Forwarded-For"] = nginx.forwarded_for.replace("$remote_addr", seen.local).replace(
+        received["X-Forwarded-For"] = nginx.forwarded_for.replace("$remote_addr", address).replace(
             "$http_x_forwarded_for", http.headers.get("X-Forwarded-For", "")
         )
         received["X-Forwarded-Proto"] = "https"
@@ -321,9 +320,13 @@ class World:
                 trust = Trust(path.tls.ca_pem or self._file(vantage, path.tls.ca_file)) if path.tls else Trust()
                 seen = self.observe(vantage, path)
                 if not self.drop or self.drop not in path.name:
-                    results.append({**result(path, [seen], trust, vantage), "local": seen.local})
+                    results.append(result(path, [seen], trust, vantage))
         by_vm = {vm: {path: text for (owner, path), text in self.files.items() if owner == vm} for vm in VMS}
-        evidence = Evidence({vm: files.fingerprints(texts) for vm, texts in by_vm.items()}, self.log)
+        evidence = Evidence(
+            {vm: files.fingerprints(texts) for vm, texts in by_vm.items()},
+            self.log,
+            addresses={name: [each] for name, each in CLIENTS.items()},
+        )
         run = Run("0.1.0", "r1", self.check_mode, self.absent, self.minimum)
         proofs = [proof.as_dict() for proof in planned]
         return report(run, self.routes, proofs, results, evidence, files.certificates(self.routes, by_vm, TLS_DIR))
