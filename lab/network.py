@@ -131,8 +131,13 @@ def wanted_rules(ipv6: bool | None = None) -> dict[str, list[tuple[str, str, lis
         families["ip6tables"] = (settings.NETWORK6, settings.POD_CIDR6)
     return {
         program: [
-            # Pods and VMs leave with the node's address. Between VMs, and between pods, addresses stay as they are.
-            ("nat", "POSTROUTING", [f"-s {source} ! -d {source} -j MASQUERADE" for source in (network, pods)]),
+            # Pods and VMs leave with the node's address, pods also towards VMs, as in any cluster. A VM's own address reaches
+            # pods: that is what externalTrafficPolicy: Local is for.
+            (
+                "nat",
+                "POSTROUTING",
+                [f"-s {network} -d {pods} -j RETURN", *(f"-s {source} ! -d {source} -j MASQUERADE" for source in (network, pods))],
+            ),
             # A machine's own firewall may refuse to forward; what comes from the lab or goes to it is let through.
             (
                 "filter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def pods() -> dict[str, tuple[str, int]]:
         for pod in listed
         if pod["metadata"]["namespace"] in ("kube-system", "istio-system", "lab-echo")
     }
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+    return True
 
 
 def daemon_processes() -> dict[str, processes.Process | None]:
@@ -128,6 +138,79 @@ class TestUp:
         )
         # Named by the sidecar: the request came from the gateway, over mTLS.
         assert "URI=spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway" in done.stdout
+
+    @pytest.mark.parametrize(("policy", "address"), [("Local", settings.CLIENTS[0].address), ("Cluster", "")])
+    def test_who_the_gateway_sees(self, policy: str, address: str) -> None:
+        """A client's own address arrives where the Service asks for it, and only there."""
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"seen-{policy.lower()}", "namespace": "istio-system"},
+            "spec": {
+                "type": "NodePort",
+                "externalTrafficPolicy": policy,
+                "selector": {"istio": "ingressgateway"},
+                "ports": [{"name": "http2", "port": 80, "targetPort": 80}],
+            },
+        }
+        made = json.loads(api.kubectl("create", "-o", "json", "-f", "-", text=json.dumps(service)))
+        try:
+            url = f"http://{settings.NODE_IP}:{made['spec']['ports'][0]['nodePort']}/headers"
+            curl = [
+                "curl",
+                "-sS",
+                "--max-time",
+                "10",
+                "--retry",
+                "20",
+                "--retry-connrefused",
+                "--retry-delay",
+                "1",
+                "-H",
+                f"Host: {settings.ECHO_HOST}",
+                url,
+            ]
+            inside = ["ip", "netns", "exec", f"edgelab-{settings.CLIENTS[0].name}"]
+            done = subprocess.run([*inside, *curl], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            (seen,) = json.loads(done.stdout)["headers"]["X-Forwarded-For"]
+            assert seen == address or (not address and ipaddress.ip_address(seen) in ipaddress.ip_network(settings.POD_CIDR))
+        finally:
+            api.kubectl("delete", "service", "-n", "istio-system", service["metadata"]["name"], "--wait=false")
+
+    def test_proxies_that_refuse_configuration_are_told(self) -> None:
+        """The stock Envoy lacks Istio's own filters: one of them is what the lab's settings keep away."""
+        patch = {
+            "applyTo": "HTTP_FILTER",
+            "match": {
+                "context": "SIDECAR_INBOUND",
+                "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}},
+            },
+            "patch": {
+                "operation": "INSERT_BEFORE",
+                "value": {
+                    "name": "istio.stats",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+                        "type_url": "type.googleapis.com/stats.PluginConfig",
+                        "value": {},
+                    },
+                },
+            },
+        }
+        refused = {
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {"name": "refused", "namespace": "lab-echo"},
+            "spec": {"workloadSelector": {"labels": {"app": "echo"}}, "configPatches": [patch]},
+        }
+        api.kubectl("apply", "-f", "-", text=json.dumps(refused))
+        try:
+            assert until(lambda: "refuses LDS" in sick().get("proxies", ""))
+            assert lab("status").returncode == 1
+        finally:
+            api.kubectl("delete", "envoyfilter", "-n", "lab-echo", "refused")
+        assert until(lambda: sick() == {})
 
     def test_plaintext_into_the_mesh_is_refused(self) -> None:
         echo = next(

@@ -69,3 +69,4 @@ def test_pods_and_vms_leave_with_the_nodes_address_only_when_they_leave() -> Non
     rules = [rule for _, _, rules in network.wanted_rules(ipv6=True)["iptables"] for rule in rules]
     assert f"-s {settings.POD_CIDR} ! -d {settings.POD_CIDR} -j MASQUERADE" in rules
     assert f"-s {settings.NETWORK} ! -d {settings.NETWORK} -j MASQUERADE" in rules
+    assert rules[0] == f"-s {settings.NETWORK} -d {settings.POD_CIDR} -j RETURN"
