@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,9 @@ AUTHORITIES = Path("/usr/local/share/ca-certificates")
 FIELDS = ("CREATED_BY", "ORIGIN", "CODENAME", "REPO_URI", "COMPONENT")
 # What apt knows by itself, and what only matters to the machine's own desktop tools.
 NOT_TAKEN = re.compile(r"Acquire::(IndexTargets|CompressionTypes|Changelogs|cdrom)\b")
+
+# apt takes most of a second for its answer; several VMs that start at once need it once.
+asking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,26 @@ class File:
     owner: int = 0
 
 
-@cache
 def sources(release: str) -> str:
     """Where this machine gets Debian from, as a deb822 source list for another release.
 
     :raises EdgeError: no source of this machine is Debian's archive.
     """
+    with asking:
+        return translate(archive(), host_release(), release)
+
+
+@cache
+def archive() -> str:
+    """What apt downloads from Debian's archive: lines of FIELDS, separated by tabs.
+
+    :raises EdgeError: none of its sources is that.
+    """
     codename = host_release()
     for attempt in range(2):
         targets = run(["apt-get", "indextargets", "--format", "\t".join(f"$({name})" for name in FIELDS)])
-        if text := translate(targets, codename, release):
-            return text
+        if translate(targets, codename, codename):
+            return targets
         if attempt == 0:  # apt knows who publishes a source only after it has read that source's index
             run(["apt-get", "update"], timeout=600)
     raise EdgeError(
@@ -61,7 +74,7 @@ def sources(release: str) -> str:
 def translate(targets: str, codename: str, release: str) -> str:
     """Turn apt's own list of what it downloads into sources of another release.
 
-    :param targets: lines of ``apt-get indextargets``, FIELDS separated by tabs.
+    :param targets: as of ``archive``.
     :param codename: the machine's release.
     """
     wanted = {f"{codename}{pocket}": f"{release}{pocket}" for pocket in ("", "-updates", "-security")}

@@ -41,7 +41,7 @@ def test_machine_without_debian_sources_is_refused(monkeypatch: pytest.MonkeyPat
     called = []
     monkeypatch.setattr(apt, "run", lambda argv, **_: called.append(argv[1]) or "")
     with pytest.raises(EdgeError, match=r"none of this machine's apt sources.*sources\.list"):
-        apt.sources.__wrapped__("trixie")
+        apt.archive.__wrapped__()
     assert called == ["indextargets", "update", "indextargets"]
 
 
