@@ -87,6 +87,7 @@ def _seen(response: http.client.HTTPResponse) -> HttpSeen:
     body, truncated = b"", False
     try:
         body = response.read(BODY_LIMIT + 1)
+        truncated = bool(response.length)  # what was announced and did not come
     except http.client.IncompleteRead as error:
         body, truncated = error.partial, True
     except (OSError, ValueError):

@@ -62,6 +62,8 @@ def diagnose(
 
 
 def _without_nginx(way: Effective | None, host: str, results: list[Result], diagnosis: Diagnosis) -> Named | None:
+    if not results:
+        return _named("NOT_TESTED", detail="there is neither an nginx nor a gateway to ask")
     if way is None:
         diagnosis.notes.append("No nginx was found here to read; what is seen is what the other side shows to everybody.")
     bad = next((each for each in results if _broken(each)), None)

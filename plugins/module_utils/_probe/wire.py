@@ -142,6 +142,11 @@ class Attempt:
                 try:
                     candidate.settimeout(self.left() / (len(entries) - number))
                     candidate.connect(address)
+                except ConnectionResetError as error:
+                    # someone was there, and hung up before connect() had even returned
+                    candidate.close()
+                    self.phase = "tls_handshake" if self.path.tls else "http"
+                    raise Ended(self._failure(error)) from None
                 except OSError as error:
                     candidate.close()
                     last = error
