@@ -203,17 +203,17 @@ def _load_configuration(kubernetes: Any, options: dict[str, Any], configuration:
         "persist_config": options.get("persist_config", False),
         "temp_file_path": folder,
     }
-    text = source if isinstance(source, str) and not is_text(source) else None
-    path = text or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    where = "kubeconfig" if source is not None and text is None else f"kubeconfig {clean(path, 300)} on {socket.gethostname()}"
+    path = "" if source is not None and not _is_path(source) else source or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    content = None if path else config_dict(source)
+    where = f"kubeconfig {clean(path, 300)} on {socket.gethostname()}" if path else "kubeconfig"
     with _complaints() as complaints:
         try:
-            if source is not None and text is None:
-                config.load_kube_config_from_dict(config_dict(source), **common)
-            else:
+            if path:
                 config.load_kube_config(config_file=path, **common)
+            else:
+                config.load_kube_config_from_dict(content, **common)
         except Exception as error:
-            raise _config_error(error, path if source is None or text else "", where, options) from None
+            raise _config_error(error, path, where, options) from None
     if complaints:
         # The package logs a failing exec plugin and goes on as nobody, which ends as a puzzling 401 or 403.
         raise EdgeError(
@@ -227,7 +227,7 @@ def _load_configuration(kubernetes: Any, options: dict[str, Any], configuration:
 
 def config_dict(source: Any) -> Any:
     """A kubeconfig given as a dictionary, or as its text."""
-    if not isinstance(source, str) or not is_text(source):
+    if not is_text(source):
         return source
     import yaml
 
@@ -237,9 +237,13 @@ def config_dict(source: Any) -> Any:
         raise _not_yaml(error, "kubeconfig") from None
 
 
-def is_text(source: str) -> bool:
-    """A kubeconfig itself, rather than its path."""
-    return "\n" in source or source.lstrip().startswith("{")
+def is_text(source: Any) -> bool:
+    """Whether this is a kubeconfig itself, rather than its path or a dictionary."""
+    return isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{"))
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str) and not is_text(source)
 
 
 def _not_yaml(error: Any, where: str) -> EdgeError:

@@ -186,6 +186,7 @@ def _forbidden(
             return ApiError("the namespace is being deleted", why=message, code="TERMINATING", fix="Run again when it is gone", **common)
         return ApiError("the API server forbids it", why=message, code="FORBIDDEN", **common)
     user, group = denied["user"], denied["group"]
+    place = None if "at the cluster scope" in message else denied["namespace"] or namespace
     if denied["verb"] == "impersonate":
         verbs = ("impersonate",)
     elif resource is None or resource.group != group:
@@ -194,13 +195,11 @@ def _forbidden(
         verbs = tuple(sorted({denied["verb"], *verbs}))
     return ApiError(
         f"{clean(user, 200) or 'this user'} may not {denied['verb']} {denied['resource']}"
-        + (f" in namespace {clean(denied['namespace'], 253)}" if denied["namespace"] else " (cluster-wide)"),
+        + (f" in namespace {clean(place, 253)}" if place else " (cluster-wide)"),
         why=message,
         code="FORBIDDEN",
         fix="Have an administrator apply the role in error.role",
-        role=role(
-            user, verbs, group, denied["resource"], denied["namespace"] or (None if resource and not resource.namespaced else namespace)
-        ),
+        role=role(user, verbs, group, denied["resource"], place),
         **common,
     )
 

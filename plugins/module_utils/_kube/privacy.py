@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._errors import EdgeError
-from .connection import config_dict
+from .connection import config_dict, is_text
 from .diff import HIDDEN
 
 _CREDENTIALS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret", "value"})
@@ -31,7 +31,7 @@ def unhide(no_log_values: set[str], shown: dict[str, Any]) -> None:
         except EdgeError:
             shown["kubeconfig"] = HIDDEN  # broken text, secrets and all
         else:
-            if isinstance(config, str) and "\n" in config:
+            if is_text(config):
                 shown["kubeconfig"] = HIDDEN
     definitions = shown.get("definitions")
     if definitions is not None:

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kube_api import Api, says, serving, thing
+
+from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._kube.client import Client
+from plugins.module_utils._kube.connection import CONNECTION_ARGUMENTS, connect, given
+from plugins.module_utils._kube.privacy import unhide
+
+CANARY = "canary-9e41"
+OK = says(thing())
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration but the test's own."""
+    for name in list(os.environ):
+        if name.startswith(("K8S_AUTH_", "KUBE")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def config(server: str, user: Any, **cluster: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "one",
+        "clusters": [
+            {"name": "c", "cluster": {"server": server, **cluster}},
+            {"name": "broken", "cluster": {"server": "http://127.0.0.1:1"}},
+        ],
+        "users": [{"name": "u", "user": user}, {"name": "other", "user": {"token": "other-token"}}],
+        "contexts": [
+            {"name": "one", "context": {"cluster": "c", "user": "u"}},
+            {"name": "two", "context": {"cluster": "c", "user": "other"}},
+        ],
+    }
+
+
+def asked(client: Client, api: Api) -> Any:
+    client.get("ConfigMap", "a", "n")
+    return api.requests[-1].headers
+
+
+def test_a_file_a_dictionary_and_text_all_work(tmp_path: Path) -> None:
+    with serving(OK) as api:
+        content = config(api.url, {"token": "t1"})
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(content))
+        for kubeconfig in (str(file), content, file.read_text(), json.dumps(content)):
+            assert asked(connect({"kubeconfig": kubeconfig}), api)["Authorization"] == "Bearer t1"
+            assert asked(connect({"kubeconfig": kubeconfig, "context": "two"}), api)["Authorization"] == "Bearer other-token"
+
+
+def test_variables_stand_in_for_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(OK) as api:
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(config(api.url, {"token": "t1"})))
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        assert asked(connect({}), api)["Authorization"] == "Bearer t1"
+        monkeypatch.setenv("K8S_AUTH_CONTEXT", "two")
+        assert asked(connect({}), api)["Authorization"] == "Bearer other-token"
+        assert asked(connect({"context": "one"}), api)["Authorization"] == "Bearer t1"
+        monkeypatch.setenv("KUBECONFIG", "/nonexistent")
+        monkeypatch.setenv("K8S_AUTH_KUBECONFIG", str(file))
+        assert asked(connect({}), api)["Authorization"] == "Bearer other-token"
+        (tmp_path / ".kube").mkdir()
+        (tmp_path / ".kube/config").write_text(yaml.safe_dump(config(api.url, {"token": "home"})))
+        monkeypatch.delenv("K8S_AUTH_KUBECONFIG")
+        monkeypatch.delenv("K8S_AUTH_CONTEXT")
+        monkeypatch.delenv("KUBECONFIG")
+        assert asked(connect({}), api)["Authorization"] == "Bearer home"
+
+
+def test_several_files_are_merged(tmp_path: Path) -> None:
+    with serving(OK) as api:
+        content = config(api.url, {"token": "t1"})
+        first, second = tmp_path / "a", tmp_path / "b"
+        first.write_text(yaml.safe_dump({**content, "users": []}))
+        second.write_text(yaml.safe_dump({"users": content["users"]}))
+        assert asked(connect({"kubeconfig": f"{first}:{second}"}), api)["Authorization"] == "Bearer t1"
+
+
+def test_options_outweigh_the_kubeconfig() -> None:
+    with serving(OK) as api:
+        content = config("http://127.0.0.1:1", {"token": "t1"})
+        assert asked(connect({"kubeconfig": content, "host": api.url + "/", "api_key": "mine"}), api)["Authorization"] == "Bearer mine"
+
+
+def test_a_host_and_credentials_are_enough() -> None:
+    with serving(OK) as api:
+        assert asked(connect({"host": api.url, "api_key": "k"}), api)["Authorization"] == "Bearer k"
+        basic = base64.b64encode(b"u:p").decode()
+        assert asked(connect({"host": api.url, "username": "u", "password": "p"}), api)["Authorization"] == f"Basic {basic}"
+        client = connect({"host": f"{api.url}/k8s/clusters/c-1/", "api_key": "k"})
+        client.get("ConfigMap", "a", "n")
+        assert api.requests[-1].path == "/k8s/clusters/c-1/api/v1/namespaces/n/configmaps/a"
+
+
+def test_every_option_has_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {"bool": "no", "list": "a, b,", "dict": "", "str": "word", "path": "word", "raw": "word"}
+    for option, spec in CONNECTION_ARGUMENTS.items():
+        for name in [option, *spec.get("aliases", [])] if spec["type"] != "dict" else []:
+            with monkeypatch.context() as patch:
+                patch.setenv(f"K8S_AUTH_{name.upper()}", words[spec["type"]])
+                assert given({}) == {option: {"bool": False, "list": ["a", "b"]}.get(spec["type"], "word")}
+    monkeypatch.setenv("K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH", "u:p")
+    assert given({}) == {"proxy_headers": {"proxy_basic_auth": "u:p"}}
+    assert given({"proxy_headers": {"user_agent": "x", "basic_auth": None}}) == {"proxy_headers": {"user_agent": "x"}}
+    assert given({"validate_certs": False, "context": "", "impersonate_groups": []}) == {
+        "validate_certs": False,
+        "proxy_headers": {"proxy_basic_auth": "u:p"},
+    }
+
+
+def test_impersonation_sends_every_group() -> None:
+    with serving(OK) as api:
+        headers = asked(connect({"host": api.url, "api_key": "k", "impersonate_user": "bob", "impersonate_groups": ["a", "b"]}), api)
+        assert headers["Impersonate-User"] == "bob"
+        assert headers.get_all("Impersonate-Group") == ["a", "b"]
+
+
+def plugin(tmp_path: Path, body: str) -> dict[str, Any]:
+    script = tmp_path / "plugin.py"
+    script.write_text(f"import json, os, sys\n{body}\n")
+    return {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": sys.executable,
+            "args": [str(script)],
+            "env": [{"name": "WORD", "value": CANARY}],
+        }
+    }
+
+
+SAY = "print(json.dumps({{'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential', 'status': {}}}))"
+
+
+def test_an_exec_plugin_gives_a_token(tmp_path: Path) -> None:
+    with serving(OK) as api:
+        user = plugin(tmp_path, SAY.format("{'token': 'from-' + os.environ['WORD']}"))
+        assert asked(connect({"kubeconfig": config(api.url, user)}), api)["Authorization"] == f"Bearer from-{CANARY}"
+
+
+def test_an_exec_plugin_runs_again_when_its_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "count").write_text("0")
+    count = f"path = {str(tmp_path / 'count')!r}; n = int(open(path).read()) + 1; open(path, 'w').write(str(n))\n"
+    user = plugin(tmp_path, count + SAY.format("{'token': 'token-%d' % n}"))
+
+    def answer(handler: Any) -> None:
+        good = handler.headers["Authorization"] == "Bearer token-2"
+        (OK if good else says({"kind": "Status", "reason": "Unauthorized"}, 401))(handler)
+
+    with serving(answer) as api:
+        assert asked(connect({"kubeconfig": config(api.url, user)}), api)["Authorization"] == "Bearer token-2"
+        assert len(api.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit('please log in')", "exec: process returned 1. please log in"),
+        ("print('{')", "failed to decode process output"),
+        ("print('{}')", "missing key"),
+        (SAY.format("{}"), "missing token"),
+    ],
+)
+def test_a_failing_exec_plugin_is_named(tmp_path: Path, body: str, words: str) -> None:
+    with pytest.raises(EdgeError, match="the credentials of the kubeconfig can't be had") as caught:
+        connect({"kubeconfig": config("https://127.0.0.1:1", plugin(tmp_path, body))})
+    assert words in caught.value.why
+    assert caught.value.code == "CREDENTIALS"
+
+
+def test_a_missing_exec_plugin_is_named() -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin-anywhere"}}
+    with pytest.raises(EdgeError, match="no-such-plugin-anywhere"):
+        connect({"kubeconfig": config("https://127.0.0.1:1", user)})
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "words"),
+    [
+        ({"clusters": []}, "lacks current-context"),
+        ({"current-context": "x", "contexts": []}, "no entry named x"),
+        ({"current-context": "x", "contexts": "y"}, "can't be used"),
+        (f"a: [{CANARY}\n", "not YAML: line 2"),
+        (f"token: {CANARY}: {CANARY}\n", "not YAML"),
+        (f"{CANARY}\n", "lacks current-context"),
+        ("\n", "can't be used"),
+    ],
+)
+def test_a_broken_kubeconfig_is_an_error_that_quotes_nothing(kubeconfig: Any, words: str) -> None:
+    with pytest.raises(EdgeError, match=words) as caught:
+        connect({"kubeconfig": kubeconfig})
+    assert CANARY not in str(caught.value.as_result())
+    assert caught.value.code == "NO_CONFIGURATION"
+
+
+def test_an_incomplete_entry_is_named_without_its_token(tmp_path: Path) -> None:
+    broken = config("https://127.0.0.1:1", {"token": CANARY})
+    broken["contexts"][0]["context"] = {"user": "u", "note": CANARY}
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(broken))
+    for kubeconfig in (broken, str(file)):
+        with pytest.raises(EdgeError, match="it lacks cluster") as caught:
+            connect({"kubeconfig": kubeconfig})
+        assert CANARY not in str(caught.value.as_result())
+
+
+def test_key_material_that_is_no_key_is_an_error_that_quotes_nothing() -> None:
+    junk = base64.b64encode(CANARY.encode()).decode()
+    for user in (
+        {"client-certificate-data": junk, "client-key-data": junk},
+        {"client-certificate-data": CANARY + "!", "client-key-data": "x"},
+    ):
+        with pytest.raises(EdgeError) as caught:
+            connect({"kubeconfig": config("https://127.0.0.1:1", user)})
+        assert CANARY not in str(caught.value.as_result())
+        assert junk not in str(caught.value.as_result())
+    with pytest.raises(EdgeError, match="the cluster's CA can't be used"):
+        connect({"kubeconfig": config("https://127.0.0.1:1", {}, **{"certificate-authority-data": junk})})
+    with pytest.raises(EdgeError, match=r"CA can't be used: No such file"):
+        connect({"host": "https://127.0.0.1:1", "api_key": "k", "ca_cert": "/nonexistent"})
+
+
+def test_where_there_is_no_configuration_it_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(EdgeError, match=r"kubeconfig ~/\.kube/config on .*no connection option, no K8S_AUTH_\* variable, not in a pod"):
+        connect({})
+    with pytest.raises(EdgeError, match="there is no kubeconfig"):
+        connect({"kubeconfig": "/nonexistent"})
+    if os.geteuid():
+        file = tmp_path / "config"
+        file.write_text("x")
+        file.chmod(0)
+        with pytest.raises(EdgeError, match="Permission denied"):
+            connect({"kubeconfig": str(file)})
+    with pytest.raises(EdgeError, match="Is a directory"):
+        connect({"kubeconfig": str(tmp_path)})
+
+
+def test_a_pods_service_account_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import kubernetes.config.incluster_config as incluster
+
+    token, ca = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("pod-token\n")
+    ca.write_bytes(Path("/etc/ssl/certs/ca-certificates.crt").read_bytes())
+    monkeypatch.setattr(incluster, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster, "SERVICE_CERT_FILENAME", str(ca))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    client = connect({})
+    assert client._transport.host == "https://127.0.0.1:1"
+    assert ("authorization", "bearer pod-token") in client._transport._headers()
+
+
+def test_no_key_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    junk = base64.b64encode(pem).decode()
+    with pytest.raises(EdgeError):
+        connect({"kubeconfig": config("https://127.0.0.1:1", {"client-certificate-data": junk, "client-key-data": junk})})
+    assert [path for path in tmp_path.rglob("*") if not stat.S_ISDIR(path.stat().st_mode)] == []
+
+
+def test_a_missing_library_is_named_with_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes.client.rest", None)
+    with pytest.raises(EdgeError, match="the Python library kubernetes is missing") as caught:
+        connect({})
+    assert sys.executable in caught.value.where
+
+
+def test_ansible_hides_credentials_and_nothing_else() -> None:
+    kubeconfig = config(
+        "https://c.example", {"token": CANARY, "client-key-data": "a2V5", "exec": {"env": [{"name": "WORD", "value": "in-env"}]}}
+    )
+    no_log = {"v1", "Config", "c", "u", "one", "two", "https://c.example", CANARY, "a2V5", "WORD", "in-env", "other-token", "api-key"}
+    shown = {"kubeconfig": kubeconfig}
+    unhide(no_log, shown)
+    assert no_log == {CANARY, "a2V5", "in-env", "other-token", "api-key"}
+    assert shown["kubeconfig"] == kubeconfig
+
+    no_log, shown = {"config"}, {"kubeconfig": "config"}
+    unhide(no_log, shown)
+    assert no_log == set()
+    assert shown == {"kubeconfig": "config"}
+
+    for text in (yaml.safe_dump(kubeconfig), json.dumps(kubeconfig), f"a: [{CANARY}\n"):
+        no_log, shown = {text}, {"kubeconfig": text}
+        unhide(no_log, shown)
+        assert CANARY not in str(shown)
+
+
+def test_ansible_shows_definitions_without_their_secrets() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations": {"copy": CANARY}}, "stringData": {"a": CANARY}}
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}}
+    for definitions in (
+        [secret, plain, f"kind: Secret\nstringData: {{a: {CANARY}}}"],
+        {"kind": "List", "items": [secret, [plain]]},
+        [[secret]],
+        CANARY,
+    ):
+        shown = {"definitions": definitions}
+        unhide(set(), shown)
+        assert CANARY not in str(shown)
+    no_log, shown = {"v1", "ConfigMap", "c", "b", "another"}, {"definitions": [plain]}
+    unhide(no_log, shown)
+    assert shown == {"definitions": [plain]}
+    assert no_log == {"another"}
