@@ -61,6 +61,12 @@ options:
         fails and names the field and its manager.
     type: bool
     default: false
+  keep_foreign:
+    description:
+      - Whether objects that are there and do not carry C(app.kubernetes.io/managed-by=edgemesh) stay as they are. Namespaces, for
+        example, that are to be made where they are missing, and removed again only by whom they were made.
+    type: bool
+    default: false
   prune:
     description:
       - Also delete objects that are not listed but carry these labels and C(app.kubernetes.io/managed-by=edgemesh), once the
@@ -88,6 +94,11 @@ options:
           namespace:
             description: The namespace; all namespaces if left out.
             type: str
+          keep:
+            description: Names of further objects of this kind that stay, because something else than this task keeps them.
+            type: list
+            elements: str
+            default: []
   concurrency:
     description: Requests at a time, between 1 and 32.
     type: int
@@ -234,6 +245,7 @@ ARGUMENTS: dict[str, Any] = {
     "wait": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 120},
     "force_conflicts": {"type": "bool", "default": False},
+    "keep_foreign": {"type": "bool", "default": False},
     "prune": {
         "type": "dict",
         "options": {
@@ -242,7 +254,12 @@ ARGUMENTS: dict[str, Any] = {
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": {"api_version": {"type": "str"}, "kind": {"type": "str", "required": True}, "namespace": {"type": "str"}},
+                "options": {
+                    "api_version": {"type": "str"},
+                    "kind": {"type": "str", "required": True},
+                    "namespace": {"type": "str"},
+                    "keep": {"type": "list", "elements": "str", "default": []},
+                },
             },
         },
     },
