@@ -121,9 +121,9 @@ options:
             description: PEM text. Prefer the other two; text passes through variables.
             type: dict
             suboptions:
-              certificate: {description: The chain with the leaf first., type: raw}
-              key: {description: The key., type: raw}
-              ca: {description: The CA certificates., type: raw}
+              certificate: {description: The chain with the leaf first., type: str}
+              key: {description: The key., type: str}
+              ca: {description: The CA certificates., type: str}
       expect:
         description: What material that comes I(from) somewhere, or is somebody else's, must be fit for.
         type: dict
@@ -266,14 +266,14 @@ results:
 from typing import Any
 
 from ..module_utils._ansible import run
-from ..module_utils._hidden import Hidden
+from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.privacy import unhide
 from ..module_utils._x509 import library_missing
 
 REFERENCE = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
-# the whole text is hidden: somebody may give certificate and key in one
-PEM = {name: {"type": Hidden, "no_log": True} for name in ("certificate", "key", "ca")}
+# hidden whole: somebody may give certificate and key in one
+PEM = {name: {"type": "str", "no_log": True} for name in ("certificate", "key", "ca")}
 FILES = {name: {"type": "path", "no_log": False} for name in ("certificate", "key", "ca")}
 ENTRIES = {name: {"type": "str", "no_log": False} for name in ("certificate", "key", "ca")}
 ISSUE = {
@@ -292,7 +292,7 @@ SECRET = {
     "from": {
         "type": "dict",
         "options": {
-            "secret": {"type": "dict", "options": {**REFERENCE, **ENTRIES}},
+            "secret": {"type": "dict", "no_log": False, "options": {**REFERENCE, **ENTRIES}},
             "files": {"type": "dict", "options": FILES},
             "pem": {"type": "dict", "options": PEM},
         },
@@ -319,6 +319,7 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
         raise library_missing(error) from None
 
     unhide(module.no_log_values, module.params)
+    hide_only(module.no_log_values, params["secrets"], frozenset({"pem"}))
     listed = entries(params["secrets"], params["state"])
     client = connect(params)
     delivery = Delivery(client, listed, check_mode=module.check_mode, lenient=params["check"] == "warn")
@@ -338,7 +339,7 @@ def main() -> None:
         work,
         argument_spec={
             **CONNECTION_ARGUMENTS,
-            "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": False},
+            "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "check": {"type": "str", "choices": ["strict", "warn"], "default": "strict"},
             "timeout": {"type": "int", "default": 120},

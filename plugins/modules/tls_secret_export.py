@@ -90,6 +90,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  _files:
+    description: Not for users. The action plugin tells the host's part here what the files shall be.
+    type: list
+    elements: dict
   timeout:
     description: Seconds for reading the Secrets; requests that may still succeed are repeated until then.
     type: int
@@ -167,7 +171,7 @@ from typing import Any
 from ..module_utils import _files
 from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
-from ..module_utils._hidden import Hidden
+from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS
 
 SELINUX = {name: {"type": "str"} for name in ("seuser", "serole", "setype", "selevel")}
@@ -192,21 +196,12 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "timeout": {"type": "int", "default": 120},
 }
-#: what the action plugin tells about each file
-FILE: dict[str, Any] = {
-    "path": {"type": "path", "required": True},
-    "secret": {"type": "bool", "default": True, "no_log": False},
-    "mode": {"type": "str"},
-    **{name: {"type": "str"} for name in ("owner", "group")},
-    **SELINUX,
-    "sha256": {"type": "str"},
-    "content": {"type": Hidden, "no_log": True},
-}
 
 
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Compare, ask for the contents that have to be written, write; ``files`` of the result says what about each path."""
     files = params["_files"]
+    hide_only(module.no_log_values, files, frozenset({"content"}))
     if files is None:
         raise EdgeError("this module works only through its action plugin", fix="Call it as edgemesh.nginx_istio.tls_secret_export")
     paths = [_files.checked_path(each["path"]) for each in files]
@@ -288,7 +283,8 @@ def _result(state: dict[str, dict[str, Any]], changed: list[str]) -> dict[str, A
 
 def main() -> None:
     """Run the module."""
-    run(work, argument_spec={**ARGUMENTS, "_files": {"type": "list", "elements": "dict", "options": FILE}})
+    # no_log keeps it out of the system log
+    run(work, argument_spec={**ARGUMENTS, "_files": {"type": "list", "elements": "dict", "no_log": True}})
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ class Delivery:
         why: list[str] = []
         annotations = dict(entry.annotations)
         if entry.issue and entry.issue.usage == "ca":
-            material = self._ca(entry, existing, why, make)
+            material = self._ca(entry, entry.issue, existing, why, make)
         elif entry.issue:
             material = self._leaf(entry, entry.issue, existing, why, make)
             annotations[ISSUER] = str(entry.issue.ca)
@@ -244,9 +244,7 @@ class Delivery:
         found = self._judge(replace(entry, issue=None), material)
         return Plan(entry, "unchanged", ["it is somebody else's, and used as it is"], existing, None, material, found)
 
-    def _ca(self, entry: Entry, existing: Optional[dict[str, Any]], why: list[str], make: bool) -> Optional[Material]:
-        issue = entry.issue
-        assert issue is not None
+    def _ca(self, entry: Entry, issue: Issue, existing: Optional[dict[str, Any]], why: list[str], make: bool) -> Optional[Material]:
         if existing is not None:
             material = from_secret(existing)
             self._check_ca(entry, issue, existing, material)
@@ -301,8 +299,7 @@ class Delivery:
                 )
 
     def _leaf(self, entry: Entry, issue: Issue, existing: Optional[dict[str, Any]], why: list[str], make: bool) -> Optional[Material]:
-        assert issue.ca is not None
-        ca = self._issuer(issue.ca)
+        ca = self._issuer(issue.ca) if issue.ca else None
         if existing is None:
             why.append("there is no such Secret yet")
         else:

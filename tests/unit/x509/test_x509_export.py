@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._hidden import Hidden
+from plugins.module_utils._hidden import hide_only
 from plugins.module_utils._x509 import export
-from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, root
+from tests.unit.x509.pki import DAY, NOW, intermediate, leaf, root
 
 CA = root()
 MID = intermediate(CA)
@@ -118,9 +118,8 @@ def test_modes_as_people_write_them(value: Any) -> None:
     assert export.octal(value, 0) == 0o640
 
 
-def test_hidden_text_does_not_represent_itself() -> None:
-    text = Hidden(Pair(END.cert, END.key).key_pem())
-    assert repr([{"content": text}]) == "[{'content': '(hidden)'}]"
-    assert str(text) == END.key_pem()
-    with pytest.raises(TypeError):
-        Hidden(["secret"])
+def test_only_secret_texts_stay_hidden() -> None:
+    option = [{"path": "/a", "content": "KEY", "n": 7, "flag": True, "pem": {"key": ["K2", None], "other": "K3"}}]
+    masked = {"/a", "KEY", "7", "K2", "K3", "elsewhere"}
+    hide_only(masked, option, frozenset({"content", "pem"}))
+    assert masked == {"KEY", "K2", "K3", "elsewhere"}
