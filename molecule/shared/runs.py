@@ -1,8 +1,8 @@
 """Compares runs that the recorder wrote down, and looks for key material in what they printed.
 
-    runs.py same PREDICTED REAL           tasks and objects that check mode foresaw are those that the real run changed
-    runs.py unchanged RUN                 nothing changed
-    runs.py leaks KUBECTL KUBECONFIG LOG  no key of any Secret of ours is in the log, in any encoding
+runs.py same PREDICTED REAL           tasks and objects that check mode foresaw are those that the real run changed
+runs.py unchanged RUN                 nothing changed
+runs.py leaks KUBECTL KUBECONFIG LOG  no key of any Secret of ours is in the log, in any encoding
 """
 
 from __future__ import annotations
@@ -60,10 +60,16 @@ def leaks(kubectl: str, kubeconfig: str, log: str) -> int:
     """1 if key material is in the log, or there is no key to look for."""
     command = [kubectl, "--kubeconfig", kubeconfig, "get", "secrets", "-A", "-l", OURS, "-o", "json"]
     secrets = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["items"]
-    keys = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each["data"]["tls.key"] for each in secrets if "tls.key" in each["data"]}
+    keys = {
+        f"{each['metadata']['namespace']}/{each['metadata']['name']}": each["data"]["tls.key"]
+        for each in secrets
+        if "tls.key" in each["data"]
+    }
     haystack = Path(log).read_text(encoding="utf-8")
     joined = re.sub(r"[\s\\]|\\n", "", haystack)
-    found = [name for name, value in keys.items() if any(piece in haystack or piece in joined for piece in needles(base64.b64decode(value)))]
+    found = [
+        name for name, value in keys.items() if any(piece in haystack or piece in joined for piece in needles(base64.b64decode(value)))
+    ]
     for name in found:
         print(f"the key of Secret {name} is in {log}")
     marks = haystack.count("PRIVATE KEY-----")

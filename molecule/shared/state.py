@@ -1,7 +1,7 @@
 """The object list of the cluster, and comparing two files of lines: what a scenario leaves behind.
 
-    state.py objects KUBECTL KUBECONFIG  > objects.txt
-    state.py compare BEFORE AFTER
+state.py objects KUBECTL KUBECONFIG  > objects.txt
+state.py compare BEFORE AFTER
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 
 # Kubernetes makes and removes these by itself, at its own time.
-PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "endpoints", "endpointslices.discovery.k8s.io", "componentstatuses"}
+PASSING = {
+    "events",
+    "events.events.k8s.io",
+    "leases.coordination.k8s.io",
+    "endpoints",
+    "endpointslices.discovery.k8s.io",
+    "componentstatuses",
+}
 
 
 def objects(kubectl: str, kubeconfig: str) -> list[str]:

@@ -28,7 +28,7 @@ class CallbackModule(CallbackBase):
 
     def _note(self, result: Any, item: str = "") -> None:
         outcome, path = result.result, os.environ.get("EDGEMESH_RECORD")
-        if not path or "results" in outcome and result.task.loop:
+        if not path or ("results" in outcome and result.task.loop):
             return
         objects = [
             f"{each.get('kind', 'Secret')} {each.get('namespace') or ''}/{each['name']} {DONE.get(each['action'], each['action'])}"
