@@ -55,15 +55,15 @@ def milliseconds(line: dict[str, Any]) -> float:
 
 
 def _session(hop: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> str:
-    """How the two ends of the hop speak: ``TLS 1.3``, ``mutual TLS 1.3``, ``mesh mTLS``; "" where nothing shows it."""
+    """How the two ends of the hop speak: ``TLS 1.3``, ``mTLS 1.3``, ``mesh mTLS``; "" where nothing shows it."""
     line = _first(lines, _SESSION.get(hop, ""))
     if line is None:
         return ""
     if hop == "mesh":
         return "mesh mTLS" if line["status"] == OK else ""
     tls = sessions[line["id"]]
-    asked = "mutual " if tls.get("certificate_requested") and line["status"] == OK else ""
-    return f"{asked}TLS {tls['version']}" if tls.get("version") else ""
+    kind = "mTLS" if tls.get("certificate_requested") and line["status"] == OK else "TLS"
+    return f"{kind} {tls['version']}" if tls.get("version") else ""
 
 
 def _telling(hop: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -49,11 +49,7 @@ def _header(model: dict[str, Any]) -> str:
     )
     if not model["routes"]:
         verdict = "There is no route to prove"
-    chips = [
-        f'<span class="chip {kind}">{summary[kind]} {_WORDS[kind]}</span>'
-        for kind in (OK, FAILED, NOT_TESTED)
-        if summary[kind] or kind != NOT_TESTED
-    ]
+    chips = [f'<span class="chip {kind if summary[kind] else ""}">{summary[kind]} {word}</span>' for kind, word in _WORDS.items()]
     chips += [_route_chip(route) for route in model["routes"]]
     mode = " · check mode: nothing was changed" if model["check_mode"] else ""
     took, collection = _seconds(model["started"], model["finished"]), model["collection"]

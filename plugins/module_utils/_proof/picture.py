@@ -54,7 +54,7 @@ def _pill(hop: Optional[dict[str, Any]]) -> str:
 
 
 def _wide(nodes: list[Node], between: list[Optional[dict[str, Any]]], whole: Optional[dict[str, Any]]) -> str:
-    width, node, gap = 1120, 178, 136
+    width, node, gap = 1120, 184, 128
     parts, deepest = [], 0.0
     for index, each in enumerate(nodes):
         x = index * (node + gap)
@@ -150,7 +150,7 @@ def _whole(x: float, y: float, width: float, hop: dict[str, Any]) -> tuple[str, 
     for index in range(0, len(hop["facts"]), columns):
         ends = []
         for column, fact in enumerate(hop["facts"][index : index + columns]):
-            drawn, end = _facts(x + (column * width / columns) + 4, y, int(width / columns / 7.4), [fact])
+            drawn, end = _facts(x + (column * width / columns) + 4, y, int(width / columns / 8), [fact])
             parts.append(drawn)
             ends.append(end)
         bottom = max(ends)

@@ -43,7 +43,7 @@ def test_it_is_plain_json_and_has_no_key_material(good: dict[str, Any]) -> None:
 def test_hops_are_in_the_order_of_the_path_and_say_how_their_ends_speak(good: dict[str, Any]) -> None:
     hops = [hop for hop in good["hops"] if hop["route"] == "pay"]
     assert [hop["hop"] for hop in hops] == ["front", "gateway", "mesh", "path"]
-    assert [hop["session"] for hop in hops] == ["TLS 1.3", "mutual TLS 1.3", "mesh mTLS", ""]
+    assert [hop["session"] for hop in hops] == ["TLS 1.3", "mTLS 1.3", "mesh mTLS", ""]
     assert all(fact["value"] and fact["at"] for hop in hops for fact in hop["facts"])
 
 

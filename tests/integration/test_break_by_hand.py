@@ -1,0 +1,268 @@
+"""Break one setting of a VM's nginx by hand, on the lab: exactly the predicted lines of the proof turn red, with the cause named.
+
+Each round breaks one setting for each VM and route, so that one run of the proof judges four of them; every VM and route
+has lines of its own. docs/proof.md has the same table, and tests/unit/proof holds the plan against it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from plugins.module_utils._x509.sign import new_ca, new_leaf
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+CONFIG = "/etc/nginx/edgemesh/current/routes.conf"
+FOREIGN_CA, FOREIGN_PAIR = "/etc/nginx/foreign-ca.crt", "/etc/nginx/foreign-client.pem"
+VM_A, VM_B = "vm-deb12", "vm-deb13"
+
+
+@dataclass(frozen=True)
+class Break:
+    """A change in the server block of ``host``: what is replaced by what, and what it must turn red.
+
+    ``red`` maps checks to their cause; path checks are expected from every client.
+    """
+
+    vm: str
+    route: str
+    pattern: str
+    replacement: str
+    red: dict[str, str]
+
+
+ROUNDS = {
+    "SNI, CA, client certificate, Host": [
+        Break(VM_A, "shop", r"proxy_ssl_server_name on;", "proxy_ssl_server_name off;", {"nginx.sni": "NO_SNI", "path.answer": "NO_SNI"}),
+        Break(
+            VM_A,
+            "pay",
+            r"proxy_ssl_trusted_certificate [^;]+;",
+            f"proxy_ssl_trusted_certificate {FOREIGN_CA};",
+            {"nginx.ca": "WRONG_TRUST_ANCHOR", "path.answer": "WRONG_TRUST_ANCHOR"},
+        ),
+        Break(
+            VM_B,
+            "pay",
+            r"proxy_ssl_certificate(_key)? [^;]+;",
+            "",
+            {"nginx.client_certificate": "CLIENT_CERT_MISSING", "path.answer": "CLIENT_CERT_MISSING"},
+        ),
+        Break(
+            VM_B,
+            "shop",
+            r"proxy_set_header Host [^;]+;",
+            "proxy_set_header Host nobody.example.com;",
+            {"nginx.host": "HOST_NOT_ROUTED", "path.answer": "HOST_NOT_ROUTED"},
+        ),
+    ],
+    "HTTP version, verification, foreign client certificate, X-Forwarded-For": [
+        Break(
+            VM_A,
+            "pay",
+            r"proxy_http_version 1.1;",
+            "proxy_http_version 1.0;",
+            {"nginx.http_version": "HTTP10_UPSTREAM", "path.answer": "HTTP10_UPSTREAM"},
+        ),
+        Break(VM_A, "shop", r"proxy_ssl_verify on;", "proxy_ssl_verify off;", {"nginx.ca": "UPSTREAM_NOT_VERIFIED"}),
+        Break(
+            VM_B,
+            "pay",
+            r"(proxy_ssl_certificate(?:_key)?) [^;]+;",
+            rf"\1 {FOREIGN_PAIR};",
+            {"nginx.client_certificate": "CLIENT_CERT_UNTRUSTED", "path.answer": "CLIENT_CERT_UNTRUSTED"},
+        ),
+        Break(
+            VM_B,
+            "shop",
+            r"proxy_set_header X-Forwarded-For [^;]+;",
+            "proxy_set_header X-Forwarded-For $http_x_forwarded_for;",
+            {
+                "path.client_address": "CLIENT_ADDRESS_LOST",
+                "path.forged_address": "FORGED_HEADER_PASSED",
+                "path.access_log": "ACCESS_LOG_DISAGREES",
+            },
+        ),
+    ],
+    "name": [
+        Break(
+            VM_A,
+            "shop",
+            r"proxy_ssl_name [^;]+;",
+            "proxy_ssl_name nobody.example.com;",
+            {"nginx.sni": "WRONG_SNI", "nginx.ca": "UPSTREAM_NAME_MISMATCH", "path.answer": "WRONG_SNI"},
+        ),
+    ],
+}
+
+
+class Lab:
+    """The lab with the demo's two routes on its VMs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.inventory = folder / "inventory.yml"
+        listed = subprocess.run([sys.executable, "-m", "lab", "inventory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        self.inventory.write_text(listed, encoding="utf-8")
+        groups = yaml.safe_load(listed)["all"]["children"]
+        self.vms: dict[str, dict[str, str]] = groups["edge_nginx"]["hosts"]
+        self.clients: list[str] = list(groups["clients"]["hosts"])
+
+    def play(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """A playbook of the collection with the demo's variables, as ``make demo`` runs it."""
+        image = '{"demo_app_image": "{{ lab_images.httpbin }}"}'
+        command = [
+            "ansible-playbook",
+            "-i",
+            str(self.inventory),
+            "-e",
+            "@demo/vars.yml",
+            "-e",
+            image,
+            *options,
+            f"edgemesh.nginx_istio.{name}",
+        ]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+
+    def prove(self, playbook: str = "verify") -> tuple[dict[str, Any], int]:
+        """The report, and the exit code of the run that made it."""
+        (self.folder / "proof.json").unlink(missing_ok=True)
+        done = self.play(playbook, "-e", f"verify_report_dir={self.folder}")
+        report = self.folder / "proof.json"
+        assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
+        return json.loads(report.read_text(encoding="utf-8")), done.returncode
+
+    def on(self, vm: str, command: str, text: str = "") -> str:
+        """A command on a VM, as root, by the way that Ansible takes."""
+        host = self.vms[vm]
+        ssh = ["ssh", "-i", host["ansible_ssh_private_key_file"], *shlex.split(host["ansible_ssh_common_args"])]
+        target = f"{host['ansible_user']}@{host['ansible_host']}"
+        done = subprocess.run([*ssh, target, f"sudo sh -c {shlex.quote(command)}"], input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def reload(self, vm: str) -> None:
+        """Reload nginx, and wait until the workers of before take no more connections."""
+        workers = "ps -o pid=,args= -C nginx | grep 'nginx: worker process$' | sort"
+        before = set(self.on(vm, workers).splitlines())
+        self.on(vm, "nginx -t -q && nginx -s reload")
+        for _attempt in range(50):
+            now = set(self.on(vm, workers).splitlines())
+            if now and not now & before:
+                return
+            time.sleep(0.2)
+        pytest.fail(f"nginx on {vm} keeps its old workers")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two routes on both VMs, and nothing of them left afterwards."""
+    made = Lab(tmp_path_factory.mktemp("proof"))
+    try:
+        report, code = made.prove("site")
+        assert code == 0, report["text"]
+        for vm in made.vms:
+            made.on(vm, f"cat > {FOREIGN_CA}", _certificates(new_ca("somebody else", 1)))
+            made.on(vm, f"umask 077; cat > {FOREIGN_PAIR}", _foreign_pair())
+        yield made
+    finally:
+        done = made.play("teardown")
+        for vm in made.vms:
+            made.on(vm, f"rm -f {FOREIGN_CA} {FOREIGN_PAIR}")
+        assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.fixture
+def by_hand(lab: Lab) -> Iterator[Any]:
+    """Makes changes, and takes them back."""
+    before = {vm: lab.on(vm, f"cat {CONFIG}") for vm in lab.vms}
+
+    def change(breaks: list[Break]) -> None:
+        for vm in {each.vm for each in breaks}:
+            text = before[vm]
+            for each in (each for each in breaks if each.vm == vm):
+                text = _changed(text, each)
+            lab.on(vm, f"cat > {CONFIG}", text)
+            lab.reload(vm)
+
+    yield change
+    for vm, text in before.items():
+        lab.on(vm, f"cat > {CONFIG}", text)
+        lab.reload(vm)
+
+
+def _certificates(material: Any) -> str:
+    return "".join(cert.public_bytes(Encoding.PEM).decode() for cert in material.certs)
+
+
+def _foreign_pair() -> str:
+    leaf = new_leaf(new_ca("somebody else", 1), ["edge.example.com"], "client", 1)
+    return _certificates(leaf) + leaf.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _changed(text: str, each: Break) -> str:
+    """The configuration with the change in the proxying server block of this route only."""
+    blocks = re.split(r"(?m)^(?=# [a-z]+\nserver \{)", text)
+    found = [number for number, block in enumerate(blocks) if block.startswith(f"# {each.route}\n")]
+    assert len(found) == 1, f"the server block of {each.route} is not where it was"
+    block, count = re.subn(each.pattern, each.replacement, blocks[found[0]])
+    assert count, f"{each.pattern} is not in the server block of {each.route}"
+    return "".join([*blocks[: found[0]], block, *blocks[found[0] + 1 :]])
+
+
+def _predicted(breaks: list[Break], clients: list[str], gateway: str) -> dict[str, str]:
+    """Ids of the lines that turn red, with their causes."""
+    found = {}
+    for each in breaks:
+        for check, code in each.red.items():
+            places = [f"{client}>{each.vm}" for client in clients] if check.startswith("path.") else [f"{each.vm}>{gateway}"]
+            found.update({f"{each.route}/{check}/{place}": code for place in places})
+    return found
+
+
+def _red(report: dict[str, Any]) -> dict[str, str]:
+    return {line["id"]: line["cause"]["code"] for line in report["proofs"] if line["status"] == "failed"}
+
+
+def test_the_healthy_demo_is_proven_without_a_gap(lab: Lab) -> None:
+    report, code = lab.prove()
+    assert (code, report["ok"], _red(report)) == (0, True, {})
+    assert [line["id"] for line in report["proofs"] if line["status"] != "ok"] == []
+    for route in report["routes"]:
+        assert route["claims"]["positive"] >= 5
+        assert route["claims"]["negative"] >= 6
+    assert all(line["observed"] and line["started"] for line in report["proofs"])
+
+
+@pytest.mark.parametrize("breaks", ROUNDS.values(), ids=ROUNDS)
+def test_exactly_the_predicted_lines_turn_red(lab: Lab, by_hand: Any, breaks: list[Break]) -> None:
+    by_hand(breaks)
+    report, code = lab.prove()
+    gateway = next(line["to"] for line in report["proofs"] if line["check"] == "gateway.tls")
+    predicted = _predicted(breaks, lab.clients, gateway)
+    assert code != 0
+    assert _red(report) == predicted
+    # what is not tested hangs on what is red
+    for line in report["proofs"]:
+        if line["status"] == "not_tested":
+            assert line["cause"]["root"] in predicted, line
+
+
+def test_taken_back_everything_is_green_again(lab: Lab) -> None:
+    report, code = lab.prove()
+    assert (code, report["ok"]) == (0, True)

@@ -1,0 +1,71 @@
+"""The filters: what playbooks call, with what Ansible hands over."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plugins.filter import proof
+from plugins.module_utils._x509.facts import facts
+from tests.unit.proof.world import GATEWAY, TLS_DIR, pem, pki, routes
+
+FOLDER = Path(proof.__file__).parent
+FILTERS = proof.FilterModule().filters()
+OPTIONS = {"vm": "vm-1", "address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
+
+
+@pytest.mark.parametrize("name", FILTERS.keys() - {"proof_plan"})
+def test_every_option_is_documented_and_no_other(name: str) -> None:
+    documented = yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]["options"]
+    parameters = inspect.signature(FILTERS[name]).parameters.values()
+    taken = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD} - {"routes", "model"}
+    assert set(documented) - {"_input"} == taken
+
+
+def test_the_plan_takes_every_documented_option() -> None:
+    documented = yaml.safe_load((FOLDER / "proof_plan.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]["options"]
+    source = inspect.getsource(proof.proof_plan)
+    assert all(f'given["{name}"]' in source or f'given.get("{name}")' in source for name in documented if name != "_input")
+
+
+def test_numbers_may_come_as_text() -> None:
+    plan = FILTERS["proof_plan"](routes(), **OPTIONS, repeat="3")
+    probe = next(each for each in plan["probes"]["client"] if "/path.repeat/" in each["name"])
+    assert probe["consecutive"] == 3
+
+
+def test_the_foreign_ca_is_made_anew_and_signed_nothing() -> None:
+    cas = set()
+    for _run in range(2):
+        plan = FILTERS["proof_plan"](routes(), **OPTIONS)
+        cas.add(next(each["tls"]["ca_pem"] for each in plan["probes"]["vm-1"] if "/gateway.foreign_ca/" in each["name"]))
+    assert len(cas) == 2
+    assert all(facts(each)["subject"] == "CN=edgemesh nobody" for each in cas)
+    assert "PRIVATE" not in json.dumps(plan)
+
+
+def test_what_lies_on_the_vm_decides_whom_clients_trust() -> None:
+    files = f"{TLS_DIR}/edgemesh/shop-public/tls.crt\n{pem(pki()['gateway'])}{TLS_DIR}/edgemesh/edge-ca/ca.crt\n{pem(pki()['ca'])}"
+    plan = FILTERS["proof_plan"](routes()[:1], **OPTIONS, files=files)
+    assert all("ca_pem" in each["tls"] for each in plan["probes"]["client"] if each.get("tls", {}).get("rules") == "nginx")
+
+
+def test_the_report_says_why_logs_could_not_be_read_and_which_version_made_it() -> None:
+    plan = FILTERS["proof_plan"](routes(), **OPTIONS)
+    seen = [{"vm": "vm-1", "proofs": plan["proofs"], "results": [], "trouble": {"client": "no route to host"}, "files": ""}]
+    model = FILTERS["proof_report"](routes(), seen, run="r1", log=[{"lines": [], "problems": ["forbidden"]}])
+    galaxy = yaml.safe_load((FOLDER.parents[1] / "galaxy.yml").read_text(encoding="utf-8"))
+    assert model["collection"] == {"name": "edgemesh.nginx_istio", "version": galaxy["version"]}
+    assert any("no route to host" in what for what in model["routes"][0]["missing"])
+    assert "<!doctype html>" in FILTERS["proof_html"](model)
+
+
+def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugins" / "filter").mkdir(parents=True)
+    (tmp_path / "MANIFEST.json").write_text('{"collection_info": {"version": "9.8.7"}}', encoding="utf-8")
+    monkeypatch.setattr(proof, "__file__", str(tmp_path / "plugins" / "filter" / "proof.py"))
+    assert proof._version() == "9.8.7"
