@@ -6,12 +6,13 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from plugins.module_utils._errors import EdgeError
 
 from . import api, cgroups, configuration, daemons, files, images, mounts, network, pki, settings
 from .pki import PKI
-from .processes import boot_id, marked, running, stop
+from .processes import Daemon, boot_id, marked, running, stop
 from .progress import Progress
 from .shell import run
 
@@ -75,7 +76,8 @@ def running_tasks() -> set[str]:
 def start_control_plane(progress: Progress) -> None:
     """Start etcd, the API server and the controllers, and wait until they answer."""
     with progress.step("start the control plane"):
-        start_etcd(progress)
+        # etcd doesn't wait for the disk.
+        start_over_if_spoilt(daemons.etcd(), daemons.ETCD_DATA, progress)
         server = daemons.kube_apiserver()
         server.start()
         server.wait()
@@ -86,45 +88,47 @@ def start_control_plane(progress: Progress) -> None:
             daemon.wait()
 
 
-def start_etcd(progress: Progress) -> None:
-    """Start etcd. It doesn't wait for the disk, so a machine that lost its power may leave it data that it can't read: begin anew."""
-    daemon = daemons.etcd()
-    restarted = BOOT.exists() and BOOT.read_text() != boot_id()
-    daemon.start()
-    try:
-        daemon.wait(30)
-    except EdgeError:
-        if not restarted:
-            raise
-        progress.line("The machine was restarted and etcd's data did not survive it: the cluster is made anew.")
-        stop("etcd")
-        shutil.rmtree(daemons.ETCD_DATA)
-        daemon.start()
-        daemon.wait(30)
-
-
 def start_runtime(progress: Progress) -> None:
     """Start containerd with all images.
 
-    Pods whose shims are all gone cannot be taken over. Then containerd's state is made anew from the image tars, which
-    takes seconds and cannot leave anything stale; otherwise it finds its pods again by itself.
+    Pods that lost all their shims can't be taken over: they are forgotten, and the kubelet makes them anew. As long as
+    there are shims, containerd finds its pods again by itself.
     """
     cgroups.make()
-    if running("containerd") is None and not any(name == "containerd" for name, _ in marked()):
+    orphaned = running("containerd") is None and not any(name == "containerd" for name, _ in marked())
+    if orphaned:
         remove_pods()
     daemon = daemons.containerd()
-    daemon.start()
-    daemon.wait()
+    start_over_if_spoilt(daemon, configuration.CONTAINERD_ROOT, progress)
+    if orphaned and (known := run([*daemons.CTR, "containers", "list", "-q"]).split()):
+        run([*daemons.CTR, "containers", "delete", *known])
+        stop(daemon.name)  # it remembers at its start what the kubelet is told
+        daemon.start()
+        daemon.wait()
     images.load(daemons.CTR, progress)
 
 
+def start_over_if_spoilt(daemon: Daemon, data: Path, progress: Progress) -> None:
+    """Start a daemon; anew without its data if a restart of the machine has spoilt them, which needn't have reached the disk."""
+    daemon.start()
+    try:
+        daemon.wait(20)
+    except EdgeError:
+        if not BOOT.exists() or BOOT.read_text() == boot_id():
+            raise
+        progress.line(f"The machine was restarted, and the data of {daemon.name} did not survive it: it begins anew.")
+        stop(daemon.name)
+        shutil.rmtree(data)
+        daemon.start()
+        daemon.wait(20)
+
+
 def remove_pods() -> None:
-    """End what pods have left and forget what containerd, CNI and kubelet know of them."""
+    """End what pods have left and what CNI and kubelet know of them."""
     stop("kubelet")
     cgroups.kill()
     stop("mounts")  # and with it every mount of the pods
-    pods = configuration.KUBELET_ROOT / "pods"
-    for folder in (configuration.CONTAINERD_ROOT, configuration.CONTAINERD_STATE, configuration.CNI_STATE, pods, mounts.PRIVATE):
+    for folder in (configuration.CONTAINERD_STATE, configuration.CNI_STATE, configuration.KUBELET_ROOT / "pods", mounts.PRIVATE):
         shutil.rmtree(folder, ignore_errors=True)
 
 

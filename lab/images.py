@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 
 from . import build, files, settings
 from .progress import Progress
+from .shell import run
 
 HUB = "localhost/edgemesh"
 RECIPE = "2"  # change it with anything below that changes what an image holds
@@ -223,7 +223,7 @@ def usr(path: Path) -> str:
 
 def linked(program: Path) -> list[str]:
     """The libraries that a program or library is linked with, and its loader."""
-    said = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    said = run(["ldd", program], check=False)
     return [word for line in said.splitlines() for word in line.split() if word.startswith("/")]
 
 
@@ -236,14 +236,14 @@ def note() -> None:
 
 def load(ctr: tuple[str, ...], progress: Progress) -> None:
     """Import the images that containerd doesn't have."""
-    present = set(subprocess.run([*ctr, "images", "list", "-q"], capture_output=True, text=True, check=True, timeout=30).stdout.split())
+    present = set(run([*ctr, "images", "list", "-q"]).split())
     wanted = [image for image in images().values() if image.reference not in present]
     if not wanted:
         return
     with progress.step("load images", len(wanted)) as step, ThreadPoolExecutor(2) as pool:
 
         def one(image: Image) -> None:
-            subprocess.run([*ctr, "images", "import", image.path], capture_output=True, check=True, timeout=120)
+            run([*ctr, "images", "import", image.path], timeout=300)
             step.advance(note=image.name)
 
         list(pool.map(one, wanted))

@@ -329,16 +329,25 @@ class TestRepair:
         assert sick() == {}
         assert name in api.kubectl("get", "configmaps", "-n", "default")
 
-    def test_unreadable_store_after_a_power_loss(self) -> None:
+    @pytest.mark.parametrize(
+        ("name", "data", "pattern"),
+        [
+            ("etcd", daemons.ETCD_DATA, "member/wal/*.wal"),
+            ("containerd", configuration.CONTAINERD_ROOT, "io.containerd.metadata.v1.bolt/meta.db"),
+        ],
+    )
+    def test_data_spoilt_by_a_power_loss(self, name: str, data: Path, pattern: str) -> None:
         succeed("up")
         kill_everything()
-        for segment in (daemons.ETCD_DATA / "member" / "wal").glob("*.wal"):
-            segment.write_bytes(b"\xff" * 4096)
+        spoilt = list(data.glob(pattern))
+        assert spoilt
+        for file in spoilt:
+            file.write_bytes(b"\xff" * 65536)
         done = lab("up")
         assert done.returncode != 0, "without a restart of the machine nothing may be thrown away"
-        assert "etcd" in done.stderr
+        assert name in done.stderr
         (settings.STATE / "boot").write_text("another")
-        succeed("up")
+        assert f"the data of {name} did not survive it" in lab("up").stderr
         assert sick() == {}
 
     def test_up_killed_at_any_moment(self, dice: random.Random) -> None:
