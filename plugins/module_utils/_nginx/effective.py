@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import syntax
+from . import host_table, syntax
 from .syntax import Directive
 from .variables import Variables
 
@@ -216,24 +216,10 @@ def _names(server: Directive) -> list[str]:
 
 
 def _by_name(servers: list[Directive], host: str) -> Directive | None:
-    """Exact name, longest ``*.name``, longest ``name.*``, first regular expression; None where only the default is left."""
-    leading: list[tuple[int, Directive]] = []
-    trailing: list[tuple[int, Directive]] = []
-    patterns: list[Directive] = []
-    for server in servers:
-        for name in (each.lower() if not each.startswith("~") else each for each in _names(server)):
-            if name == host or (name.startswith(".") and name[1:] == host):
-                return server
-            if name.startswith("~") and _search(name[1:], host):
-                patterns.append(server)
-            elif name.startswith((".", "*.")) and host.endswith(name.lstrip("*")):
-                leading.append((len(name.lstrip("*")), server))
-            elif name.endswith(".*") and host.startswith(name[:-1]):
-                trailing.append((len(name), server))
-    for group in (leading, trailing):
-        if group:
-            return max(group, key=lambda entry: entry[0])[1]
-    return patterns[0] if patterns else None
+    """The server that has this name; the first regular expression comes last. None where only the default is left."""
+    names = [(name, server) for server in servers for name in _names(server)]
+    found = host_table.find(((name, server) for name, server in names if not name.startswith("~")), host)
+    return found or next((server for name, server in names if name.startswith("~") and host_table.search(name[1:], host)), None)
 
 
 # --- which location --------------------------------------------------------------------------------------------------
@@ -281,7 +267,7 @@ def _rewritten(way: Effective, block: Directive, variables: Variables, sets: boo
         if directive.name == "rewrite" and len(directive.args) >= 2:
             pattern, replacement = directive.args[:2]
             path, separator, query = way.path.partition("?")
-            match = _search(pattern, path)
+            match = host_table.search(pattern, path)
             if not match:
                 continue
             variables.capture(match)
@@ -337,19 +323,11 @@ def _locate(block: Directive, uri: str, variables: Variables) -> list[Directive]
             return [longest, *nested]
     if not skip_patterns:
         for location, text, flags in patterns:
-            match = _search(text, uri, flags)
+            match = host_table.search(text, uri, flags)
             if match:
                 variables.capture(match)
                 return [location, *_locate(location, uri, variables)]
     return [longest, *nested] if longest is not None else []
-
-
-def _search(pattern: str, text: str, flags: int = 0) -> re.Match[str] | None:
-    """PCRE as far as Python's own expressions agree with it."""
-    try:
-        return re.search(re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", pattern), text, flags)
-    except re.error:
-        return None
 
 
 # --- how the next hop is spoken to -----------------------------------------------------------------------------------
@@ -357,12 +335,15 @@ def _search(pattern: str, text: str, flags: int = 0) -> re.Match[str] | None:
 
 def _proxy(config: Config, way: Effective, chain: list[Directive], passing: Directive, variables: Variables) -> None:
     target = variables.text(passing.args[0])
-    match = re.fullmatch(r"(https?)://(\[[^\]]+\]|[^/:]+|unix:[^:]+)(?::(\d+))?(:?/.*)?", target or "")
+    match = re.fullmatch(r"(https?)://(unix:[^:]+|\[[^\]]+\]|[^/:]+)(?::(\d+))?(:?/.*)?", target or "")
     if not match:
         way.notes.append(f"{_place(passing)}: where {passing.args[0]} leads depends on what only nginx knows")
         way.proxy = Proxy(scheme="https" if passing.args[0].startswith("https") else "http", target=passing.args[0])
         return
     scheme, name, port, uri = match[1], match[2], match[3], match[4]
+    socket = name.startswith("unix:")
+    if socket:
+        name, uri = "localhost", (uri or "").removeprefix(":")  # so nginx itself calls it
     default = 443 if scheme == "https" else 80
     number = int(port or default)
     proxy = Proxy(scheme=scheme, target=target or "", places={"proxy_pass": _place(passing)})
@@ -375,7 +356,7 @@ def _proxy(config: Config, way: Effective, chain: list[Directive], passing: Dire
         proxy.upstream = name
         proxy.addresses = _members(upstream, way)
         proxy.keepalive = bool(upstream.find("keepalive")) or new
-    elif name.startswith("unix:"):
+    elif socket:
         way.notes.append(f"{_place(passing)}: a unix socket is not probed")
     else:
         proxy.addresses = [(name.strip("[]"), number)]

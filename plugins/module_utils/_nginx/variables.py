@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from . import host_table
 from .syntax import Directive
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -65,36 +66,29 @@ class Variables:
         source = self.text(directive.args[0])
         if source is None:
             return None
-        hostnames = any(entry.name == "hostnames" for entry in directive.block or [])
-        default = ""
+        plain: list[tuple[str, str]] = []
         patterns: list[tuple[re.Match[str], str]] = []
+        default, hostnames = "", False
         for entry in directive.block or []:
             key, value = entry.name, entry.args[0] if entry.args else ""
             if key == "include":
                 return None
-            if key == "default" and entry.args:
+            if key == "hostnames" and not entry.args:
+                hostnames = True
+            elif key == "default" and entry.args:
                 default = value
             elif key.startswith("~"):
                 flags, pattern = (re.IGNORECASE, key[2:]) if key.startswith("~*") else (0, key[1:])
-                match = _search(pattern, source, flags)
+                match = host_table.search(pattern, source, flags)
                 if match:
                     patterns.append((match, value))
-            elif key.lstrip("\\").lower() == source.lower() or (hostnames and _host_matches(key, source)):
-                return self.text(value)
-        if patterns:
+            else:
+                plain.append((key.lstrip("\\"), value))
+        if hostnames:
+            found = host_table.find(plain, source.lower())
+        else:
+            found = next((value for key, value in plain if key.lower() == source.lower()), None)
+        if found is None and patterns:
             self.capture(patterns[0][0])
-            return self.text(patterns[0][1])
-        return self.text(default)
-
-
-def _search(pattern: str, text: str, flags: int) -> re.Match[str] | None:
-    try:
-        return re.search(re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", pattern), text, flags)
-    except re.error:
-        return None
-
-
-def _host_matches(pattern: str, host: str) -> bool:
-    if pattern.startswith((".", "*.")):
-        return host.endswith(pattern.lstrip("*")) or host == pattern.lstrip("*.")
-    return pattern.endswith(".*") and host.startswith(pattern[:-1])
+            found = patterns[0][1]
+        return self.text(default if found is None else found)
