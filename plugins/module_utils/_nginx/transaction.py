@@ -268,7 +268,8 @@ class Transaction:
         self.store.step("reloaded")
         why = why or self._await(generation, pid_file, running, logs)
         if why:
-            lines = _serious(logs)
+            # a manager that tests before it reloads keeps to itself what nginx said
+            lines = _serious(logs) or staging.test(self._nginx(), {}, self.timeout).complaints
             raise EdgeError(
                 f"nginx did not take {what}", where=generation or self.store.folder, why="; ".join([why.rstrip("."), *lines[:3]]),
                 fix="" if lines else "See nginx's error log", log=lines[:10],
@@ -294,7 +295,7 @@ class Transaction:
             same = 0 if why else same + 1 if now.workers == seen else 1
             seen = now.workers
             if same >= 4:
-                return ""
+                return _crashed(logs, before)
             if time.monotonic() > deadline or (why and _gave_up(logs)):
                 return why or "its workers keep being replaced"
             time.sleep(0.05)
@@ -415,6 +416,13 @@ def _serious(logs: dict[str, int]) -> list[str]:
         except OSError:
             continue
     return list(dict.fromkeys(lines))
+
+
+def _crashed(logs: dict[str, int], before: Processes) -> str:
+    """Which of the new workers ended by a signal; old ones may do what they like while they drain."""
+    ended = {int(pid) for line in _serious(logs) for pid in re.findall(r"worker process (\d+) exited on signal", line)}
+    new = ended - before.workers - before.draining
+    return f"{len(new)} of its new workers crashed" if new else ""
 
 
 def _gave_up(logs: dict[str, int]) -> bool:

@@ -1,0 +1,62 @@
+"""VMs with nginx 1.22 (Debian 12) and 1.26 (Debian 13), made for these tests and removed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from nginx_machine import USER_SITE, Machine
+
+from lab import vms
+from lab.settings import Host
+
+HOSTS = {
+    "bookworm": Host("vm-nginx12", "198.18.0.231", "2001:db8:18::231", "bookworm"),
+    "trixie": Host("vm-nginx13", "198.18.0.232", "2001:db8:18::232", "trixie"),
+}
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Quiet]:
+        del title
+        yield self
+
+    def note(self, text: str) -> None:
+        del text
+
+
+@pytest.fixture(scope="session", params=list(HOSTS))
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A fresh VM on which nginx was installed as a user would."""
+    host = HOSTS[request.param]
+    vms.down([host.name], purge=True)
+    vms.up(Quiet(), vms=[host], clients=())
+    try:
+        machine = Machine(host, Path(tmp_path_factory.mktemp("ssh")))
+        machine.sh("apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install nginx", timeout=600)
+        machine.upload("/etc/nginx/conf.d/user.conf", USER_SITE)
+        machine.sh("service nginx restart && cp -a /etc/nginx /root/nginx.orig")
+        machine.upload_driver()
+        yield machine
+    finally:
+        vms.down([host.name], purge=True)
+
+
+@pytest.fixture
+def vm(installed: Machine) -> Iterator[Machine]:
+    """The same VM with nginx as after its installation; whatever a test does, the user's own files stay as they are."""
+    installed.sh(
+        "service nginx stop; pkill -9 nginx; umount /etc/nginx/edgemesh 2>/dev/null; rm -rf /etc/nginx /run/nginx.pid /var/log/nginx/*; "
+        "cp -a /root/nginx.orig /etc/nginx; service nginx start"
+    )
+    before = installed.tree(ours=False)
+    yield installed
+    after = installed.tree(ours=False)
+    changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
+    # our own doing, which absent undoes: the include's folder, and the default site that was put aside
+    assert changed <= {"./sites-enabled/default"}, changed

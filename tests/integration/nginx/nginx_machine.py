@@ -1,0 +1,159 @@
+"""A throw-away VM of the lab with an nginx of its own, as the tests see it."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import shlex
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lab import identity, settings
+from lab.settings import Host
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+DRIVER = "/opt/edgemesh-test"
+NAME = "web.example.com"
+#: Beside the distribution's: what a user may have there already.
+USER_SITE = "server { listen 8088; server_name user.example.com; return 200 user; }\n"
+
+
+def site(text: str, listen: str = "8080", more: str = "") -> dict[str, str]:
+    """A configuration that answers with a text."""
+    return {"site.conf": f'server {{ listen {listen}; server_name {NAME}; {more} location / {{ return 200 "{text}"; }} }}\n'}
+
+
+class Machine:
+    """A VM reached over SSH as root."""
+
+    def __init__(self, host: Host, control: Path) -> None:
+        self.host = host
+        self._ssh = [
+            "ssh", *identity.SSH_OPTIONS.split(), "-o", "BatchMode=yes", "-o", "ControlMaster=auto", "-o", f"ControlPath={control}/%C",
+            "-o", "ControlPersist=120", "-i", str(settings.SSH_KEY), f"admin@{host.address}",
+        ]  # fmt: skip
+
+    def run(self, command: str, given: bytes | str = b"", timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
+        """A shell command as root, whatever its exit code."""
+        data = given.encode() if isinstance(given, str) else given
+        return subprocess.run(
+            [*self._ssh, f"sudo sh -c {shlex.quote(command)}"], input=data, capture_output=True, timeout=timeout, check=False
+        )
+
+    def sh(self, command: str, given: bytes | str = b"", timeout: float = 300) -> str:
+        """A shell command as root that must succeed; its output."""
+        done = self.run(command, given, timeout)
+        assert done.returncode == 0, f"{command}\n{done.stdout.decode()}{done.stderr.decode()}"
+        return done.stdout.decode().strip()
+
+    def upload(self, path: str, content: str | bytes) -> None:
+        self.sh(f"cat > {path}", content)
+
+    def upload_driver(self) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(Path(__file__).with_name("nginx_driver.py"), "nginx_driver.py")
+            for name in ("_errors.py", "_nginx"):
+                tar.add(CHECKOUT / "plugins/module_utils" / name, f"plugins/module_utils/{name}", filter=_no_bytecode)
+        self.sh(f"rm -rf {DRIVER} && mkdir -p {DRIVER} && tar -x -C {DRIVER}", packed.getvalue())
+
+    def apply(self, files: dict[str, str] | None = None, prefix: str = "", **request: Any) -> dict[str, Any]:
+        """One transaction; ``prefix`` is a command that runs it, such as setpriv. A killed one answers ``{"killed": true}``."""
+        request = {"files": files or {}, **request}
+        done = self.run(f"{prefix} python3 -B {DRIVER}/nginx_driver.py", json.dumps(request))
+        if done.returncode == 137:
+            return {"killed": True}
+        assert done.returncode == 0, done.stderr.decode()
+        return dict(json.loads(done.stdout))
+
+    def good(self, files: dict[str, str] | None = None, **request: Any) -> dict[str, Any]:
+        """One transaction that must succeed; its outcome."""
+        said = self.apply(files, **request)
+        assert "outcome" in said, said.get("sentence", said)
+        return dict(said["outcome"])
+
+    def refused(self, files: dict[str, str] | None = None, **request: Any) -> dict[str, Any]:
+        """One transaction that must fail; its error, with the whole sentence."""
+        said = self.apply(files, **request)
+        assert "error" in said, said
+        return {**said["error"], "sentence": said["sentence"]}
+
+    def get(self, port: int = 8080, host: str = NAME, path: str = "/") -> str:
+        """The answer's text, or "" when there is none."""
+        try:
+            connection = http.client.HTTPConnection(self.host.address, port, timeout=5)
+            connection.request("GET", path, headers={"Host": host})
+            return connection.getresponse().read().decode()
+        except (OSError, http.client.HTTPException):
+            return ""
+
+    def tree(self, *, ours: bool = True) -> dict[str, str]:
+        """Type, mode and content of everything under the configuration folder."""
+        skip = "" if ours else "-not -path './edgemesh*' -not -path ./conf.d/edgemesh.conf"
+        listed = self.sh(
+            f"cd /etc/nginx && find . {skip} -printf '%p|%y%m|%l\\n' | sort; find . {skip} -type f -exec sha256sum {{}} + | sort -k 2"
+        )
+        found: dict[str, str] = {}
+        for line in listed.splitlines():
+            if "|" in line:
+                path, *facts = line.split("|")
+                found[path] = "|".join(facts)
+            else:
+                digest, path = line.split(maxsplit=1)
+                found[path] += f"|{digest}"
+        return found
+
+    def stamps(self) -> str:
+        """Inode and times of everything under the configuration folder."""
+        return self.sh("cd /etc/nginx && find . -printf '%p %i %T@ %C@\\n' | sort")
+
+    def workers(self) -> set[str]:
+        return set(self.sh("pgrep -f '^nginx: worker process' || true").split())
+
+    def live_config_is_good(self) -> bool:
+        """Whether a reload by somebody else would work right now."""
+        return self.run("nginx -t").returncode == 0
+
+    @contextmanager
+    def load(self, port: int = 8088, host: str = "user.example.com", expected: tuple[str, ...] = ("user",)) -> Iterator[Load]:
+        """Requests on new connections, one after the other, until the block ends."""
+        running = Load(self, port, host, expected)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+class Load(threading.Thread):
+    """Counts answers, and those that are none of the expected ones."""
+
+    def __init__(self, machine: Machine, port: int, host: str, expected: tuple[str, ...]) -> None:
+        super().__init__(daemon=True)
+        self.machine, self.port, self.host, self.expected = machine, port, host, expected
+        self.answers = 0
+        self.failures: list[str] = []
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            text = self.machine.get(self.port, self.host)
+            self.answers += 1
+            if text not in self.expected:
+                self.failures.append(text)
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join(10)
+
+
+def _no_bytecode(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if "__pycache__" in info.name else info
