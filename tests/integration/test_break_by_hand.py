@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ class Lab:
         self.inventory.write_text(listed, encoding="utf-8")
         groups = yaml.safe_load(listed)["all"]["children"]
         self.vms: dict[str, dict[str, str]] = groups["edge_nginx"]["hosts"]
-        self.clients: list[str] = list(groups["clients"]["hosts"])
+        self.clients: dict[str, dict[str, str]] = groups["clients"]["hosts"]
 
     def play(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         """A playbook of the collection with the demo's variables, as ``make demo`` runs it."""
@@ -147,9 +147,9 @@ class Lab:
         assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
         return json.loads(report.read_text(encoding="utf-8")), done.returncode
 
-    def on(self, vm: str, command: str, text: str = "") -> str:
-        """A command on a VM, as root, by the way that Ansible takes."""
-        host = self.vms[vm]
+    def on(self, name: str, command: str, text: str = "") -> str:
+        """A command on a VM or a client, as root, by the way that Ansible takes."""
+        host = {**self.vms, **self.clients}[name]
         ssh = ["ssh", "-i", host["ansible_ssh_private_key_file"], *shlex.split(host["ansible_ssh_common_args"])]
         target = f"{host['ansible_user']}@{host['ansible_host']}"
         done = subprocess.run([*ssh, target, f"sudo sh -c {shlex.quote(command)}"], input=text, capture_output=True, text=True, check=False)
@@ -225,7 +225,7 @@ def _changed(text: str, each: Break) -> str:
     return "".join([*blocks[: found[0]], block, *blocks[found[0] + 1 :]])
 
 
-def _predicted(breaks: list[Break], clients: list[str], gateway: str) -> dict[str, str]:
+def _predicted(breaks: list[Break], clients: Iterable[str], gateway: str) -> dict[str, str]:
     """Ids of the lines that turn red, with their causes."""
     found = {}
     for each in breaks:
@@ -247,6 +247,21 @@ def test_the_healthy_demo_is_proven_without_a_gap(lab: Lab) -> None:
         assert route["claims"]["positive"] >= 5
         assert route["claims"]["negative"] >= 6
     assert all(line["observed"] and line["started"] for line in report["proofs"])
+
+
+def test_curl_from_each_client_gets_the_apps_answer_over_http2_with_tls_verified(lab: Lab) -> None:
+    """The same as path.http2 by other means: curl verifies by itself, against the CA that signed."""
+    authority = lab.on(VM_A, "cat /etc/edgemesh/tls/edgemesh/edge-ca/ca.crt")
+    for client in lab.clients:
+        for host in lab.vms.values():
+            for name in ("shop.example.com", "pay.example.com"):
+                shown = "%{http_version} %{ssl_verify_result} %{response_code}"
+                curl = f"curl -sS --http2 --cacert /dev/stdin --resolve {name}:443:{host['ansible_host']} -w '\n{shown}' https://{name}/headers"
+                *body, facts = lab.on(client, curl, authority).splitlines()
+                assert facts == "2 0 200"
+                received = json.loads("\n".join(body))["headers"]
+                assert received["Host"] == [name]
+                assert received["X-Forwarded-For"][0].split(",")[0] == lab.clients[client]["ansible_host"]
 
 
 @pytest.mark.parametrize("breaks", ROUNDS.values(), ids=ROUNDS)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 
 from plugins.filter import proof
+from plugins.module_utils._proof import entry
 from plugins.module_utils._x509.facts import facts
 from tests.unit.proof.world import GATEWAY, TLS_DIR, pem, pki, routes
 
@@ -18,18 +23,11 @@ FILTERS = proof.FilterModule().filters()
 OPTIONS = {"vm": "vm-1", "address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
 
 
-@pytest.mark.parametrize("name", FILTERS.keys() - {"proof_plan"})
-def test_every_option_is_documented_and_no_other(name: str) -> None:
+@pytest.mark.parametrize(("name", "function"), [("proof_plan", entry.planned), ("proof_report", entry.reported)])
+def test_every_documented_option_is_taken_and_no_other(name: str, function: Any) -> None:
     documented = yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]["options"]
-    parameters = inspect.signature(FILTERS[name]).parameters.values()
-    taken = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD} - {"routes", "model"}
-    assert set(documented) - {"_input"} == taken
-
-
-def test_the_plan_takes_every_documented_option() -> None:
-    documented = yaml.safe_load((FOLDER / "proof_plan.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]["options"]
-    source = inspect.getsource(proof.proof_plan)
-    assert all(f'given["{name}"]' in source or f'given.get("{name}")' in source for name in documented if name != "_input")
+    taken = set(re.findall(r'given(?:\.get\(|\[)"([a-z_]+)"', inspect.getsource(function)))
+    assert taken == documented.keys() - {"_input", "seen"}
 
 
 def test_numbers_may_come_as_text() -> None:
@@ -64,8 +62,13 @@ def test_the_report_says_why_logs_could_not_be_read_and_which_version_made_it() 
     assert "<!doctype html>" in FILTERS["proof_html"](model)
 
 
-def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "plugins" / "filter").mkdir(parents=True)
+def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Path) -> None:
     (tmp_path / "MANIFEST.json").write_text('{"collection_info": {"version": "9.8.7"}}', encoding="utf-8")
-    monkeypatch.setattr(proof, "__file__", str(tmp_path / "plugins" / "filter" / "proof.py"))
-    assert proof._version() == "9.8.7"
+    assert entry.version(tmp_path) == "9.8.7"
+
+
+def test_a_library_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plugins.module_utils._proof.entry", None)
+    monkeypatch.delattr("plugins.module_utils._proof.entry", raising=False)
+    with pytest.raises(AnsibleFilterError, match="lacks a Python library"):
+        FILTERS["proof_html"]({})
