@@ -168,7 +168,7 @@ def addresses() -> Iterator[EdgeError]:
                     yield EdgeError(
                         f"the lab's network {network} is in use",
                         why=f"a route to {there} on {route.get('dev', '?')}",
-                        fix="Remove it, or change lab/settings.py",
+                        fix="Remove it, or choose another in lab/settings.py while there is no lab",
                     )
 
 
