@@ -8,6 +8,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import connect
+from ..module_utils._kube.errors import ApiError
 from ..module_utils._x509 import library_missing
 from ..modules.tls_secret_export import ARGUMENTS
 from ..plugin_utils._action import EdgeAction
@@ -45,10 +46,10 @@ class ActionModule(EdgeAction):
         secrets: dict[Any, Any] = {}
         errors: list[EdgeError] = []
         for each in listed:
-            if each.ref not in secrets:
-                secrets[each.ref] = client.get("Secret", each.ref.name, each.ref.namespace)
-            secret = secrets[each.ref]
             try:
+                if each.ref not in secrets:
+                    secrets[each.ref] = client.get("Secret", each.ref.name, each.ref.namespace)
+                secret = secrets[each.ref]
                 if secret is not None:
                     for finding in export.fill(each, secret):
                         Display().warning(f"Secret {each.ref}: {finding.code}: {finding.sentence}")
@@ -60,6 +61,8 @@ class ActionModule(EdgeAction):
                         code="SECRET_MISSING",
                     )
             except EdgeError as error:
+                if isinstance(error, ApiError) and error.status != 403:
+                    raise  # it would be the same for all
                 errors.append(error)
         for warning in client.warnings:
             Display().warning(warning)

@@ -122,7 +122,8 @@ class Delivery:
         self._now = now or clock.now()
         self._read_file = read_file or _read_file
         self._seen: dict[Reference, Optional[dict[str, Any]]] = {}
-        self._to_come: set[Reference] = set()
+        #: Secrets of this task as they will be, for those that are made from them; None where only the run knows their content
+        self._foreseen: dict[Reference, Optional[dict[str, Any]]] = {}
         self.warnings: list[str] = []
 
     def present(self) -> list[Plan]:
@@ -146,14 +147,16 @@ class Delivery:
             try:
                 each = plan(entry)
             except EdgeError as error:
+                if isinstance(error, ApiError) and error.status != 403:
+                    raise  # it would be the same for all
                 errors.append((entry, error))
             else:
                 plans.append(each)
-                if each.changes and each.action != "deleted" and each.material is None:
-                    self._to_come.add(entry.ref)
+                if each.changes and each.action != "deleted":
+                    self._foreseen[entry.ref] = each.manifest if each.material is not None else None
         if errors:
             raise _together(errors, len(self._entries))
-        self._to_come.clear()
+        self._foreseen.clear()
         return self._as_listed(plans)
 
     def _write_all(self, plan: Callable[[Entry], Plan]) -> list[Plan]:
@@ -348,9 +351,9 @@ class Delivery:
 
         :raises EdgeError: CA_SECRET_MISSING, CA_KEY_MISSING, and what reading it raises.
         """
-        secret = self._read(ref)
+        secret = self._needed(ref)
         if secret is None:
-            if ref in self._to_come or self._check_mode:
+            if ref in self._foreseen or self._check_mode:
                 return None
             raise EdgeError(
                 "the CA's Secret does not exist",
@@ -374,9 +377,9 @@ class Delivery:
     def _given(self, entry: Entry) -> tuple[Optional[Material], str]:
         """Material from a Secret, files or PEM text, and the source's version; None where it will be there only after the run."""
         if entry.secret and entry.source:
-            secret = self._read(entry.source)
+            secret = self._needed(entry.source)
             if secret is None:
-                if entry.source in self._to_come or self._check_mode:
+                if entry.source in self._foreseen or self._check_mode:
                     return None, ""
                 raise EdgeError(
                     "the Secret to copy from does not exist",
@@ -386,7 +389,8 @@ class Delivery:
                 )
             mapping = {role: entry.secret.get(role) for role in ("certificate", "key", "ca")}
             material = from_secret(secret, mapping)
-            return self._as_ca(entry, material), str(secret["metadata"].get("resourceVersion") or "")
+            version = "" if entry.source in self._foreseen else secret["metadata"].get("resourceVersion")
+            return self._as_ca(entry, material), str(version or "")
         if entry.files:
             try:
                 texts = {role: self._read_file(path) for role, path in entry.files.items() if path}
@@ -409,9 +413,9 @@ class Delivery:
     def _with_ca(self, entry: Entry, material: Material) -> Material:
         if entry.ca is None:
             return material
-        secret = self._read(entry.ca)
+        secret = self._needed(entry.ca)
         if secret is None:
-            if entry.ca in self._to_come or self._check_mode:
+            if entry.ca in self._foreseen or self._check_mode:
                 return material
             raise EdgeError("the CA's Secret does not exist", where=f"Secret {entry.ca}", code="CA_SECRET_MISSING")
         return Material(material.certs, material.key, from_secret(secret).trust)
@@ -445,6 +449,10 @@ class Delivery:
                 self.warnings.append(f"Secret {plan.entry.ref}: {each.code}: {each.sentence}")
 
     # -- the API ---------------------------------------------------------------------------------------------------------
+
+    def _needed(self, ref: Reference) -> Optional[dict[str, Any]]:
+        """A Secret that another is made from, as it will be then."""
+        return self._foreseen[ref] if ref in self._foreseen else self._read(ref)
 
     def _read(self, ref: Reference) -> Optional[dict[str, Any]]:
         if ref not in self._seen:

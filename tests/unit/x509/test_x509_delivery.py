@@ -309,6 +309,32 @@ def test_from_files_pem_and_another_secret_with_names_of_its_own(tmp_path: Path)
     assert (error.code, "c.pem, k.pem, r.pem" in error.sentence) == ("SECRET_KEY_MISSING", True)
 
 
+def test_a_ca_from_files_issues_in_the_same_task(tmp_path: Path) -> None:
+    cluster, ca = Cluster(), root()
+    brought = {**CA_REF, "for": "ca", "from": {"files": files(tmp_path, certificate=ca.pem, key=ca.key_pem())}}
+    wanted = [SERVER, CACERT, brought]
+    assert actions(run(cluster, wanted, check=True)) == ["created"] * 3
+    assert actions(run(cluster, wanted)) == ["created"] * 3
+    assert actions(run(cluster, wanted)) == ["unchanged"] * 3
+    other = root("Other")
+    files(tmp_path, certificate=other.pem, key=other.key_pem())
+    assert actions(run(cluster, wanted, check=True)) == ["changed"] * 3
+    assert actions(run(cluster, wanted)) == ["changed"] * 3
+    assert secret(cluster, "mesh", "shop-cacert").ca == [other.cert]
+    assert facts.issued_by(secret(cluster, "mesh", "shop").leaf, other.cert)
+    assert actions(run(cluster, wanted)) == ["unchanged"] * 3
+
+
+def test_a_copy_of_what_is_renewed_is_foreseen() -> None:
+    cluster = Cluster()
+    copied = {"namespace": "b", "name": "copy", "from": {"secret": {"namespace": "mesh", "name": "shop"}}}
+    run(cluster, [copied, SERVER, CA])
+    late = NOW + 61 * DAY
+    assert actions(run(cluster, [copied, SERVER, CA], now=late, check=True)) == ["changed", "changed", "unchanged"]
+    assert actions(run(cluster, [copied, SERVER, CA], now=late)) == ["changed", "changed", "unchanged"]
+    assert secret(cluster, "b", "copy").leaf == secret(cluster, "mesh", "shop").leaf
+
+
 def test_a_chain_in_wrong_order_is_put_right(tmp_path: Path) -> None:
     ca, cluster = root(), Cluster()
     mid = intermediate(ca)
