@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .._x509 import pem
-from .._x509.facts import facts
 from .material import public_files
 from .report import certificate
 
@@ -79,6 +77,9 @@ def certificates(routes: list[dict[str, Any]], machines: dict[str, dict[str, str
 
 
 def _facts(text: str) -> list[dict[str, Any]]:
+    from .._x509 import pem  # needs cryptography, which only the controller has to have
+    from .._x509.facts import facts
+
     try:
         return [facts(each) for each in pem.load(text)] if text else []
     except pem.PemError:

@@ -68,7 +68,6 @@ def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Pat
 
 
 def test_a_library_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "plugins.module_utils._proof.entry", None)
-    monkeypatch.delattr("plugins.module_utils._proof.entry", raising=False)
-    with pytest.raises(AnsibleFilterError, match="lacks a Python library"):
-        FILTERS["proof_html"]({})
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.serialization", None)
+    with pytest.raises(AnsibleFilterError, match="lacks cryptography"):
+        FILTERS["proof_plan"](routes(), **OPTIONS)
