@@ -1,3 +1,6 @@
+#!/usr/bin/python
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Probe paths from the host where they matter; see DOCUMENTATION."""
 
 from __future__ import annotations
@@ -313,7 +316,8 @@ results:
       description: What was expected, short.
       type: str
     sent:
-      description: What was sent that decides the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host), C(path).
+      description:
+        - What was sent that decides the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host) and C(path).
       type: dict
     started:
       description: When the probe began (ISO 8601, UTC).

@@ -93,7 +93,7 @@ class Effective:
         if way["listen"] is not None:
             way["listen"] = Listen(**way["listen"])
         if way["proxy"] is not None:
-            way["proxy"] = Proxy(**{**way["proxy"], "addresses": [(address, port) for address, port in way["proxy"]["addresses"]]})
+            way["proxy"] = Proxy(**{**way["proxy"], "addresses": [tuple(each) for each in way["proxy"]["addresses"]]})
         way["shared"] = [Shared(each["upstream"], tuple(each["places"]), tuple(each["differ"])) for each in way["shared"]]
         return cls(**way)
 

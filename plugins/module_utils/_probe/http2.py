@@ -40,7 +40,8 @@ def exchange(path: Path, foreign: str | None, seconds: float) -> HttpSeen | Fail
     kept = (int(foreign.rpartition("/")[2]),) if foreign else ()
     limit = _HEADERS_LIMIT + BODY_LIMIT
     # options come by standard input: a header may hold what the list of processes must not show
-    with subprocess.Popen(
+    # run_command would hold whatever the other side sends; here reading ends at the limit
+    with subprocess.Popen(  # pylint: disable=ansible-bad-function
         [curl, "--disable", "--config", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=kept
     ) as process:
         watchdog = threading.Timer(seconds + 2, process.kill)
