@@ -45,6 +45,7 @@ class Client:
     :ivar deadline: all calls share it.
     :ivar warnings: the API's warnings, each once, in order; for ``module.warn``.
     :ivar field_manager: who applies.
+    :ivar needs: RBAC verbs that the task needs on its kinds in the end: the Role that a refusal offers has them all at once.
     """
 
     def __init__(self, transport: Transport, deadline: Deadline, *, renew: Optional[Callable[[Transport], Transport]] = None) -> None:
@@ -52,6 +53,7 @@ class Client:
         self._renew = renew
         self.deadline = deadline
         self.field_manager = FIELD_MANAGER
+        self.needs: tuple[str, ...] = ()
         self.warnings: list[str] = []
         self._lock = threading.Lock()
         self._learnt: dict[tuple[str, str], Resource] = {}
@@ -364,6 +366,7 @@ class Client:
             namespace=namespace,
             hidden=_hidden(resource, manifest),
             precondition="resourceVersion" in metadata,
+            create=method == "POST",
         )
 
     def _as_sent(self, manifest: Manifest, error: ApiError) -> dict[str, Any]:
@@ -421,8 +424,8 @@ class Client:
                     raise _last(error, attempts, self.deadline, transport) from None
                 ambiguous = ambiguous or error.ambiguous
 
-    def _error(self, answer: Answer, **context: Any) -> ApiError:
-        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), **context)
+    def _error(self, answer: Answer, *, verbs: tuple[str, ...] = (), **context: Any) -> ApiError:
+        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), verbs=(*verbs, *self.needs), **context)
 
     def _note_warnings(self, answer: Answer) -> None:
         for header in answer.headers.getlist("Warning"):

@@ -25,8 +25,6 @@ from .deadline import Deadline
 from .text import clean
 from .transport import Transport
 
-#: Parallel requests to the API server, unless a module has its own option.
-CONCURRENCY = 6
 #: Seconds for a task, unless a module has its own option.
 TIMEOUT = 120
 
@@ -58,6 +56,8 @@ CONNECTION_ARGUMENTS: dict[str, Any] = {
     "impersonate_user": {"type": "str"},
     "impersonate_groups": {"type": "list", "elements": "str"},
 }
+
+_LOADING = threading.Lock()
 
 
 def connect(params: dict[str, Any], *, deadline: Optional[Deadline] = None) -> Client:
@@ -112,13 +112,15 @@ class Credentials:
 
     def _load(self) -> Transport:
         kubernetes = _library()
-        folder = tempfile.mkdtemp(prefix="edgemesh-")
-        try:
-            configuration = _configuration(kubernetes, self._options, folder)
-            context = _tls(configuration, self._options) if configuration.host.startswith("https") else None
-        finally:
-            # The package writes embedded certificates and keys to files, because Python's ssl reads nothing else.
-            shutil.rmtree(folder, ignore_errors=True)
+        # The package writes embedded certificates and keys to files, because Python's ssl reads nothing else, and would use a
+        # file again for the same content: not while another thread removes it.
+        with _LOADING:
+            folder = tempfile.mkdtemp(prefix="edgemesh-")
+            try:
+                configuration = _configuration(kubernetes, self._options, folder)
+                context = _tls(configuration, self._options) if configuration.host.startswith("https") else None
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
         return Transport(configuration.host, _pool(kubernetes, configuration, context), self._headers(configuration))
 
     def _headers(self, configuration: Any) -> Any:

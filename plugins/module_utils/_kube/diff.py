@@ -8,9 +8,9 @@ import hashlib
 import re
 from typing import Any, Optional
 
+from .loose import mapping
 from .manifests import Manifest, is_secret
 from .ownership import applied_fields, merged, project
-from .ready import mapping
 from .text import clean
 
 HIDDEN = "(hidden)"

@@ -7,6 +7,7 @@ import re
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .loose import mapping, mappings
 from .resources import Resource
 from .text import clean
 
@@ -62,21 +63,23 @@ def from_answer(
     namespace: Optional[str] = None,
     hidden: tuple[str, ...] = (),
     precondition: bool = False,
+    create: bool = False,
 ) -> ApiError:
     """The error for an answer with ``status`` ≥300.
 
     :param verbs: RBAC verbs that the operation needs, for the Role that is offered on 403.
     :param hidden: values that must not be quoted from the answer (a Secret's).
     :param precondition: the request named a resourceVersion; a conflict about it is the caller's to handle.
+    :param create: the request was to make what must not exist.
     """
     body = _status_object(data)
-    message = body.get("message") or (clean(data.decode("utf-8", "replace"), 200) if data else "")
+    message = str(body.get("message") or clean(data.decode("utf-8", "replace"), 200))
     for value in hidden:
         message = message.replace(value, "(hidden)")
     message = clean(re.sub(r"got &value\..*", "got something else", message) if hidden else message)
     reason = str(body.get("reason") or "")
-    details: dict[str, Any] = body["details"] if isinstance(body.get("details"), dict) else {}
-    causes = [cause for cause in details.get("causes") or [] if isinstance(cause, dict)]
+    details = mapping(body.get("details"))
+    causes = mappings(details.get("causes"))
     common: dict[str, Any] = {"status": status, "where": where, "reason": reason}
 
     if status < 400:
@@ -109,7 +112,7 @@ def from_answer(
         managers = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
         if managers:
             return _field_conflict(managers, common)
-        if reason == "AlreadyExists" and "create" in verbs and "patch" not in verbs:
+        if reason == "AlreadyExists" and create:
             return ApiError("the object exists already", code="ALREADY_EXISTS", why=message, **common)
         return ApiError(
             "the object was changed by someone else meanwhile", code="MODIFIED", why=message, transient=not precondition, **common

@@ -7,8 +7,9 @@ from typing import Any, Optional
 
 from .._errors import EdgeError
 from .errors import ApiError
+from .loose import mapping
 from .manifests import Key, Manifest, key_of
-from .ready import GATEWAY, mapping
+from .ready import GATEWAY
 from .resources import Resource
 from .text import clean
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .._errors import EdgeError
-from .ready import Never, mapping, mappings, number
+from .loose import mapping, mappings, number
+from .ready import Never
 from .text import clean
 
 #: Stands for what only a real run can make.

@@ -10,9 +10,9 @@ from .client import Client
 from .diff import difference, removal
 from .item import Item
 from .labels import MANAGED_BY
+from .loose import mapping
 from .manifests import parse, prepare
 from .read import read
-from .ready import mapping
 from .remove import find_unlisted, remove
 from .settle import settle
 
@@ -44,8 +44,10 @@ class Objects:
 
         :raises EdgeError: when anything failed; :meth:`result` tells about each object.
         """
-        client.field_manager = self._manager
         present = self._params["state"] == "present"
+        client.field_manager = self._manager
+        removes = self._prune or not present
+        client.needs = ("get", "list", "watch", *(("create", "patch") if present else ()), *(("delete",) if removes else ()))
         read(client, self._items, contents=present and (self._check or self._diff), workers=self._workers)
         if self._params.get("keep_foreign"):
             for item in self._items:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .ready import mapping, mappings
+from .loose import mapping, mappings
 
 Fields = dict[str, Any]
 
 
-def applied_fields(live: dict[str, Any], manager: str) -> Fields:
-    """The fields that ``manager`` has applied to ``live``, as the API writes them (FieldsV1); empty when it has none."""
+def applied_entry(live: dict[str, Any], manager: str) -> dict[str, Any]:
+    """What the API notes of ``manager``'s applying: fields, and when it last changed one; empty when it never applied."""
     for entry in mappings(mapping(live.get("metadata")).get("managedFields")):
         if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
-            return mapping(entry.get("fieldsV1"))
+            return entry
     return {}
+
+
+def applied_fields(live: dict[str, Any], manager: str) -> Fields:
+    """The fields that ``manager`` has applied to ``live``, as the API writes them (FieldsV1); empty when it has none."""
+    return mapping(applied_entry(live, manager).get("fieldsV1"))
 
 
 def merged(left: Fields, right: Fields) -> Fields:

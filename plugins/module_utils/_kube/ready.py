@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .loose import mapping, mappings, number
 from .resources import group_of
 from .text import clean
 
@@ -29,24 +30,6 @@ def why_not(live: dict[str, Any]) -> str:
     group, kind = group_of(str(live.get("apiVersion"))), str(live.get("kind"))
     rule = _RULES.get((group, kind), _accepted if group in _ACCEPTED else _conditions)
     return rule(live)
-
-
-# -- small readers: a status is other people's data, and may lack or mistype anything ------------------------------------
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """``value`` if it is a mapping, otherwise an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def mappings(value: Any) -> list[dict[str, Any]]:
-    """The mappings in ``value`` if it is a list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def number(value: Any, default: int = 0) -> int:
-    """``value`` if it is an integer."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def _status(live: dict[str, Any]) -> dict[str, Any]:

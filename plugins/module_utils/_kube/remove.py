@@ -11,8 +11,8 @@ from .client import Client
 from .errors import ApiError
 from .item import FOUNDATION, REST, SUPPORT, Item, grouped
 from .labels import MANAGED_BY, selector
+from .loose import mapping, mappings
 from .manifests import Key
-from .ready import mapping, mappings
 from .resources import Resource
 from .text import clean
 from .wait import Objects, follow

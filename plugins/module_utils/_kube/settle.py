@@ -9,7 +9,8 @@ from . import parallel
 from .client import Client
 from .errors import ApiError
 from .item import Item, grouped
-from .ready import Never, mapping, mappings, pod, why_not
+from .loose import mapping, mappings
+from .ready import Never, pod, why_not
 from .resources import Resource
 from .text import clean
 from .wait import Objects, follow
