@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 from .._errors import EdgeError
+from . import commands
 from .syntax import Directive, parse
 
 #: What packages themselves put into a document root, and what ACME clients leave there.
@@ -56,7 +57,7 @@ def _changed(real: str, md5: str) -> str:
 
 def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=False).stdout
+        return commands.run(command, timeout=30).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
 

@@ -9,9 +9,8 @@ import subprocess
 from dataclasses import dataclass, field
 
 from .._errors import EdgeError
+from . import commands
 
-#: Where distributions and vendors put the program; a task's PATH often lacks the sbin folders.
-_SBIN = "/usr/sbin:/usr/local/sbin:/sbin:/usr/local/nginx/sbin:/opt/nginx/sbin"
 _SECRET_LINE = re.compile(r"^.*PRIVATE KEY.*$", re.MULTILINE)
 
 
@@ -55,11 +54,11 @@ def discover(binary: str = "nginx", main: str = "") -> Installation | None:
     :param main: the main configuration file, where it is not the one that nginx was built with.
     :raises EdgeError: when the program is there but does not behave as nginx.
     """
-    found = shutil.which(binary, path=os.environ.get("PATH", "") + os.pathsep + _SBIN)
+    found = shutil.which(binary, path=commands.PATH)
     if found is None:
         return None
     try:
-        done = subprocess.run([found, "-V"], capture_output=True, text=True, errors="replace", timeout=20, check=False)
+        done = commands.run([found, "-V"], timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EdgeError("it can't be run", where=found, why=type(error).__name__) from None
     # nginx writes this to stderr
@@ -68,7 +67,7 @@ def discover(binary: str = "nginx", main: str = "") -> Installation | None:
         raise EdgeError("it doesn't answer `-V` as nginx does", where=found, fix="Set binary to the nginx program")
     line = re.search(r"^configure arguments: ?(.*)$", done.stderr, re.MULTILINE)
     arguments = tuple(re.findall(r"--(?:[^\s'\"]|'[^']*'|\"[^\"]*\")+", line[1] if line else ""))
-    built = {name: value.strip("'\"") for name, _, value in (argument[2:].partition("=") for argument in arguments)}
+    built = {name: value.strip("'\"") for name, _equals, value in (argument[2:].partition("=") for argument in arguments)}
     prefix = built.get("prefix") or "/usr/local/nginx"
 
     def path(argument: str, default: str) -> str:

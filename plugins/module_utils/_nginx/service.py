@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 
 from .._errors import EdgeError
+from . import commands
 from .installation import Installation, Processes
 
 METHODS = ("auto", "systemd", "sysvinit", "signal")
@@ -58,7 +59,7 @@ def service(nginx: Installation, running: Processes, method: str = "auto", name:
         if _systemd_owns(name, nginx, running):
             method = "systemd"
         elif not os.path.isdir("/run/systemd/system") and nginx.default_main and os.path.exists(f"/etc/init.d/{name}"):
-            method = "sysvinit" if shutil.which("service", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") else "signal"
+            method = "sysvinit" if shutil.which("service", path=commands.PATH) else "signal"
         else:
             method = "signal"
     return Service(method, name, nginx)
@@ -67,9 +68,7 @@ def service(nginx: Installation, running: Processes, method: str = "auto", name:
 def _systemd_owns(name: str, nginx: Installation, running: Processes) -> bool:
     if not os.path.isdir("/run/systemd/system"):
         return False
-    shown = subprocess.run(
-        ["systemctl", "show", name, "--property=LoadState", "--property=MainPID"], capture_output=True, text=True, timeout=20, check=False
-    )
+    shown = commands.run(["systemctl", "show", name, "--property=LoadState", "--property=MainPID"], timeout=20)
     facts = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
     if running.master:
         return facts.get("MainPID") == str(running.master)
@@ -77,18 +76,8 @@ def _systemd_owns(name: str, nginx: Installation, running: Processes) -> bool:
 
 
 def _command(command: list[str]) -> None:
-    environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"}
     try:
-        # output goes to no pipe: a daemon that inherits one keeps it open, and the reader waits for ever
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=90,
-            check=False,
-            env=environment,
-        )
+        done = commands.run(command, timeout=90, discard=True)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EdgeError("it can't be run", where=" ".join(command), why=type(error).__name__) from None
     if done.returncode:

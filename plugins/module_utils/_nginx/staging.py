@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Optional, Union
 
 from .._errors import EdgeError
+from . import commands
 from .installation import Installation, Verdict, verdict
 from .syntax import Directive, matching, parse
 
@@ -49,10 +50,7 @@ def test(nginx: Installation, plan: Plan, timeout: float) -> Verdict:
 
 def _run(command: list[str], timeout: float, how: str, before: Callable[[], None] | None = None) -> Verdict:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, stdin=subprocess.DEVNULL,
-            preexec_fn=before,
-        )  # fmt: skip
+        done = commands.run(command, timeout, before)
     except subprocess.TimeoutExpired:
         raise EdgeError(
             f"nginx gave no verdict within {timeout:g} s", where=command[0], why="it may be resolving a name in the configuration",
@@ -98,7 +96,7 @@ def _in_namespace(nginx: Installation, plan: Plan, timeout: float) -> Verdict | 
 def _mirror(folder: str, shadow: str, plan: dict[str, str | Link | None], bind: Callable[[str, str], None]) -> None:
     """Build in ``shadow`` what ``folder`` will be: planned entries as planned, all others as they are, by bind mounts."""
     names = {entry.name: entry for entry in os.scandir(folder)} if os.path.isdir(folder) else {}
-    planned = {os.path.relpath(path, folder).split("/")[0] for path in plan if _inside(path, folder)}
+    planned = {os.path.relpath(path, folder).split("/", maxsplit=1)[0] for path in plan if _inside(path, folder)}
     for name in {*names, *planned}:
         path, target = os.path.join(folder, name), os.path.join(shadow, name)
         if path in plan:
@@ -177,7 +175,7 @@ def _write_elsewhere(root: str, plan: Plan, folder: str) -> dict[str, str]:
 
 
 def _own_folder(root: str, path: str) -> str:
-    return os.path.relpath(path, root).split("/")[0]
+    return os.path.relpath(path, root).split("/", maxsplit=1)[0]
 
 
 def _redirect(text: str, root: str, plan: Plan, moved: Mapping[str, str]) -> str:

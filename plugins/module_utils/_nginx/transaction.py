@@ -382,7 +382,7 @@ def _top_level(verdict: Verdict, name: str) -> list[str]:
 
 def answer(listen: str, timeout: float = 1) -> str | None:
     """What the confirmation server at ``address:port`` says, None when nobody answers there."""
-    host, _, port = listen.rpartition(":")
+    host, _colon, port = listen.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=timeout) as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -394,7 +394,7 @@ def answer(listen: str, timeout: float = 1) -> str | None:
                 received += part
     except (OSError, ValueError):
         return None
-    head, _, body = received.partition(b"\r\n\r\n")
+    head, _gap, body = received.partition(b"\r\n\r\n")
     return body.decode("ascii", "replace").strip()[:80] if re.match(rb"HTTP/1\.[01] 200 ", head) else None
 
 

@@ -1,0 +1,31 @@
+"""Runs nginx and the programs around it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+
+#: Where distributions and vendors put such programs; a task's PATH often lacks the sbin folders.
+PATH = os.pathsep.join(
+    [os.environ.get("PATH", "/usr/bin:/bin"), "/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin"]
+)
+
+
+def run(
+    command: Sequence[str], timeout: float, before: Callable[[], None] | None = None, discard: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a program and return what it said, whatever its exit code.
+
+    :param timeout: seconds.
+    :param before: called in the child before the program starts.
+    :param discard: drop its output. A daemon that it leaves behind would keep a pipe open, and the reader would wait for ever.
+    :raises OSError: it can't be started.
+    :raises subprocess.SubprocessError: ``before`` failed, or (TimeoutExpired) it did not end in time.
+    """
+    sink = subprocess.DEVNULL if discard else subprocess.PIPE
+    # AnsibleModule.run_command knows no timeout, and nothing here knows a module
+    return subprocess.run(  # pylint: disable=ansible-bad-function
+        list(command), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, text=True, errors="replace", timeout=timeout, check=False,
+        preexec_fn=before, env={**os.environ, "PATH": PATH},
+    )  # fmt: skip
