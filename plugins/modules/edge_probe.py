@@ -317,7 +317,7 @@ results:
       type: str
     sent:
       description:
-        - What was sent that decides the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host) and C(path).
+        - What was sent that decides the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host), C(path).
       type: dict
     started:
       description: When the probe began (ISO 8601, UTC).

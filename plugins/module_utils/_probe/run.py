@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import tls
+from .classify import of_failure
 from .expect import meets
 from .observation import Observation
 from .spec import Path
@@ -49,7 +50,7 @@ def _series(path: Path, timeout: float, wait: float, until: float, foreign: str 
             return streak or [Observation(not_tested={"dns": "the deadline for all probes had passed"}, attempts=0)]
         seen = Attempt(path, min(timeout, left), foreign).run()
         streak.append(seen)
-        if meets(seen, path.expect):
+        if meets(seen, path.expect) and (time.monotonic() >= patience or _refused_as_expected(path, seen)):
             if len(streak) >= path.consecutive:
                 return _distinct(streak)
         elif time.monotonic() >= patience:
@@ -57,6 +58,13 @@ def _series(path: Path, timeout: float, wait: float, until: float, foreign: str 
         else:
             streak = []
             time.sleep(max(0.0, min(_PAUSE, patience - time.monotonic())))
+
+
+def _refused_as_expected(path: Path, seen: Observation) -> bool:
+    """While there is time to wait, a refusal for another reason than the expected one is waited out: it may be a gateway not ready yet."""
+    if not path.expect.refused or not path.expect.codes or seen.failure is None:
+        return True
+    return of_failure(path, seen, seen.failure).code in path.expect.codes
 
 
 def _distinct(streak: list[Observation]) -> list[Observation]:

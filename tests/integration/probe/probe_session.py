@@ -13,13 +13,13 @@ from plugins.module_utils._probe.observation import Observation
 from plugins.module_utils._probe.verdict import Diagnosis, diagnose
 
 
-def probe(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def probe(options: list[dict[str, Any]], wait: float = 0) -> list[dict[str, Any]]:
     """edge_probe's results."""
     foreign = foreign_certificate()
 
     def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
         paths = session.typed(entries)
-        seen = run.probe(paths, timeout=5, deadline=20, foreign=foreign)
+        seen = run.probe(paths, timeout=5, deadline=20 + wait, wait=wait, foreign=foreign)
         return [[Observation.from_dict(each) for each in of_path] for of_path in seen], run.read_ca_files(paths)
 
     return session.results(options, observe, "here")

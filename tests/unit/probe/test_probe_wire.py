@@ -402,6 +402,18 @@ def test_wait_starts_again_until_it_holds(serve: Any) -> None:
     assert [(seen.http.status, seen.attempts) for seen in found if seen.http] == [(200, 2)]
 
 
+def test_wait_is_not_content_with_another_refusal_than_the_expected_one(serve: Any, pki: Path) -> None:
+    count = iter(range(100))
+    ready = answering(server_context(pki, ask=ssl.CERT_REQUIRED))
+
+    def later(connection: socket.socket) -> None:
+        ready(connection) if next(count) >= 3 else reset(connection)
+
+    expected = {"refused": True, "codes": ["CLIENT_CERT_MISSING"]}
+    (found,) = series([{"port": serve(later), "tls": {"sni": "a.example"}, "expect": expected}], wait=10)
+    assert [failure(seen)[1:] for seen in found] == [("alert", 116)]
+
+
 def test_what_the_deadline_cuts_off_is_not_tested(serve: Any) -> None:
     port = serve(lambda connection: time.sleep(1))
     found = series([{"port": port, "http": {"host": "a"}} for _ in range(3)], timeout=0.6, deadline=0.7, concurrency=1)
