@@ -71,7 +71,14 @@ def daemon_processes() -> dict[str, processes.Process | None]:
     return {name: processes.running(name) for name in (*daemons.NAMES, "mounts")}
 
 
+@pytest.fixture(scope="class")
+def brought_up() -> None:
+    """Other tests may have taken Istio away, as the role does; what `up` says is up is what is tested."""
+    succeed("up")
+
+
 @pytest.mark.lab
+@pytest.mark.usefixtures("brought_up")
 class TestUp:
     def test_all_is_well(self) -> None:
         done = lab("status", "--json")
