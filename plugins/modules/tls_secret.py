@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # Copyright: edgemesh maintainers
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Kubernetes Secrets with certificates and keys, issued by a private CA or brought from elsewhere."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # Copyright: edgemesh maintainers
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The part of tls_secret_export that works on the host; Secrets are read by the action plugin of the same name."""
 
 from __future__ import annotations
@@ -237,17 +237,25 @@ def _write(module: Any, files: list[dict[str, Any]]) -> None:
             private = any(each["secret"] for each in inside)
             group = next((each["group"] for each in inside if each["group"]), None)
             mode = (0o750 if group else 0o700) if private else 0o755
-            made += _files.make_folders(folder, mode, -1, grp.getgrnam(group).gr_gid if group and private else -1)
+            made += _files.make_folders(folder, mode, -1, _group(group) if group and private else -1)
         _files.write_all(
             {path: each["content"].encode("ascii") for path, each in known.items()},
             lambda fresh, path: _finish(module, known[path], fresh, path),
         )
-    except KeyError:
-        raise EdgeError("a group of the files does not exist on this host", fix="Create it first", code="GROUP_MISSING") from None
-    except BaseException:
+    except BaseException as error:
         for folder in reversed(made):
             _files.remove_folder(folder)
+        if isinstance(error, OSError):
+            where, why = str(error.filename or ""), str(error.strerror)
+            raise EdgeError("the files can't be written, so all are as they were", where=where, why=why, code="WRITE_FAILED") from None
         raise
+
+
+def _group(name: str) -> int:
+    try:
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise EdgeError(f"there is no group {name} on this host", fix="Create it first", code="GROUP_MISSING") from None
 
 
 def _attributes(module: Any, file: dict[str, Any], path: str, fresh: str = "") -> bool:

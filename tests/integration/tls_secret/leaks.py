@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import os
 import socket
 import threading
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 WINDOW = 40
 
@@ -18,6 +22,18 @@ def windows(text: str) -> set[str]:
 
 
 def forms(key: str) -> set[str]:
+    """Every form of the key but for what all keys of its kind have in common: the boundaries and the algorithm in front."""
+    return _forms(key) - _common(len(key))
+
+
+@functools.cache
+def _common(length: int) -> set[str]:
+    make = (lambda: rsa.generate_private_key(65537, 2048)) if length > 1000 else (lambda: ec.generate_private_key(ec.SECP256R1()))
+    one, two = (make().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() for _turn in range(2))
+    return _forms(one) & _forms(two)
+
+
+def _forms(key: str) -> set[str]:
     """Pieces of 40 characters of a PEM key: by line, joined, base64 in all three alignments, URL-safe, hex."""
     lines = [line for line in key.strip().splitlines() if "-----" not in line]
     joined = "".join(lines)

@@ -189,7 +189,7 @@ def test_the_shipped_roles_are_enough_and_needed(client: Client, namespace: str,
         if name == "tls_secret_export":
             for kind in ("RoleBinding", "Role"):
                 client.delete(kind, "edgemesh-tls-secret", namespace)
-        for manifest in yaml.safe_load_all((ROOT / f"docs/rbac/{name}.yaml").read_text()):
+        for manifest in yaml.safe_load((ROOT / f"docs/rbac/{name}.yaml").read_text())["items"]:
             manifest["metadata"]["namespace"] = namespace
             for subject in manifest.get("subjects", []):
                 subject["namespace"] = namespace
