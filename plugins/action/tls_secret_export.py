@@ -30,11 +30,11 @@ class ActionModule(EdgeAction):
             raise library_missing(error) from None
         listed = export.exports(params["exports"])
         if params["state"] == "present":
+            self._refuse_leaky_become()
             self._fill(listed, params, export)
         answer = self._ask(params, [export.instruction(each, file, False) for each in listed for file in each.files], task_vars)
         needed = set(answer.get("needed") or [])
         if needed:
-            self._refuse_leaky_become()
             files = [export.instruction(each, file, file.path in needed) for each in listed for file in each.files]
             answer = self._ask(params, files, task_vars)
             if answer.get("needed"):

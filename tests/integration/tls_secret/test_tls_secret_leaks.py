@@ -168,7 +168,7 @@ def test_by_ssh(pipelining: str, client: Client, namespace: str, play: Player, v
         if each.get("delegate_to"):
             each["become"] = False
     extra = prepare(play, pairs)
-    options = ("-vvvv", "-e", extra, "-e", "{localhost_is: here}")
+    options = ("-vvvv", "-e", extra)
     with CommandLines() as commands:
         run = play(tasks[:-2], *options, hosts=host, inventory=inventory, as_json=False, ANSIBLE_PIPELINING=pipelining)
         keys = [*(pair.key_pem() for pair in pairs.values()), *keys_of(client, namespace)]
