@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from nginx_machine import USER_SITE, Machine
@@ -31,13 +30,13 @@ class Quiet:
 
 
 @pytest.fixture(scope="session", params=list(HOSTS))
-def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def installed(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A fresh VM on which nginx was installed as a user would."""
     host = HOSTS[request.param]
     vms.down([host.name], purge=True)
     vms.up(Quiet(), vms=[host], clients=())
     try:
-        machine = Machine(host, Path(tmp_path_factory.mktemp("ssh")))
+        machine = Machine(host)
         machine.sh("apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install nginx", timeout=600)
         machine.upload("/etc/nginx/conf.d/user.conf", USER_SITE)
         machine.sh("service nginx restart && cp -a /etc/nginx /root/nginx.orig")

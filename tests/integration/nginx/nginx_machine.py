@@ -8,6 +8,7 @@ import json
 import shlex
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -33,8 +34,10 @@ def site(text: str, listen: str = "8080", more: str = "") -> dict[str, str]:
 class Machine:
     """A VM reached over SSH as root."""
 
-    def __init__(self, host: Host, control: Path) -> None:
+    def __init__(self, host: Host) -> None:
         self.host = host
+        # a socket's path must be short, which pytest's folders are not
+        control = tempfile.mkdtemp(prefix="ssh-")
         self._ssh = [
             "ssh", *identity.SSH_OPTIONS.split(), "-o", "BatchMode=yes", "-o", "ControlMaster=auto", "-o", f"ControlPath={control}/%C",
             "-o", "ControlPersist=120", "-i", str(settings.SSH_KEY), f"admin@{host.address}",
