@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,14 @@ from probe_pki import CLIENT, Pair, issue
 from probe_rig import Nginx, free_port
 from probe_session import diagnose_nginx, probe
 
-from lab import settings
+from lab import settings, vms
+from lab.settings import Host
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
 
 pytestmark = [pytest.mark.lab]
 
+ROOT = Path(__file__).parents[3]
 NAMESPACE = "edgemesh-ladder"
 GATEWAY = (settings.NODE_IP, settings.NODE_PORTS["https"])
 SIMPLE, MUTUAL, OTHER, MISSING = (f"{name}.ladder.example" for name in ("simple", "mutual", "other", "missing"))
@@ -207,3 +211,86 @@ def test_diagnosis_through_a_real_nginx(ladder: Ladder, tmp_path: Path, title: s
         found = diagnose_nginx(nginx.dump(), host)
     assert (found.cause.code if found.cause else "", [each.code for each in found.then]) == (code, then), found
     assert found.healthy == (not code)
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[Quiet]:
+        del title
+        yield self
+
+    def note(self, text: str) -> None:
+        del text
+
+
+VM = Host("vm-ladder", "198.18.0.242", "2001:db8:18::242", "bookworm")
+SEED = """server {{
+  listen          80;
+  server_name     {host};
+
+  location / {{
+    proxy_pass      https://{address}:{port};
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def vm(tmp_path: Path) -> Iterator[Path]:
+    """An inventory with a throw-away Debian 12 VM that has Debian's nginx."""
+    vms.up(Quiet(), vms=(VM,), clients=())
+    try:
+        inventory = tmp_path / "inventory.json"
+        inventory.write_text(
+            json.dumps({"all": {"children": {"edge_nginx": {"hosts": _hosts(vms.inventory_hosts(vms=(VM,), clients=()))}}}})
+        )
+        ansible(inventory, "ansible.builtin.shell", "apt-get -qq update && apt-get -qq install -y nginx >/dev/null && service nginx start")
+        yield inventory
+    finally:
+        vms.down([VM.name], purge=True)
+
+
+def _hosts(listed: Any) -> dict[str, Any]:
+    """Whatever depth the lab's inventory has: the variables of the VM."""
+    if VM.name in listed:
+        return {VM.name: listed[VM.name]}
+    return next(found for value in listed.values() if isinstance(value, dict) and (found := _hosts(value)))
+
+
+def ansible(inventory: Path, module: str, arguments: str) -> None:
+    done = subprocess.run(
+        ["ansible", "-i", str(inventory), "all", "-b", "-m", module, "-a", arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_diagnose_on_a_vm_follows_the_seed_to_its_end(ladder: Ladder, vm: Path, tmp_path: Path) -> None:
+    """The seed's own file on Debian's nginx 1.22, over SSH with become: each code as the file is mended, then nothing."""
+    site = SEED.format(host=SIMPLE, address=GATEWAY[0], port=GATEWAY[1])
+    mended = {
+        "NO_SNI": "",
+        "HTTP10_UPSTREAM": "proxy_ssl_name $host; proxy_set_header Host $host; proxy_ssl_server_name on;",
+        "": "proxy_ssl_name $host; proxy_set_header Host $host; proxy_ssl_server_name on; proxy_http_version 1.1;",
+    }
+    report = tmp_path / "diagnosis.json"
+    variables = {"diagnose_host": SIMPLE, "diagnose_report": str(report), "edge_kubeconfig": str(settings.KUBECONFIG)}
+    for code, more in mended.items():
+        local = tmp_path / "site"
+        local.write_text(site.replace("proxy_pass", f"{more} proxy_pass"))
+        ansible(vm, "ansible.builtin.copy", f"src={local} dest=/etc/nginx/sites-enabled/default")
+        ansible(vm, "ansible.builtin.command", "nginx -s reload")
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(vm), "playbooks/diagnose.yml", "-e", json.dumps(variables)],
+            capture_output=True, text=True, cwd=ROOT, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        found = json.loads(report.read_text())
+        assert (found["cause"] or {"code": ""})["code"] == code, found
+        assert {each["vantage"] for each in found["evidence"]} == {VM.name}
