@@ -30,7 +30,7 @@ def planned(routes: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, An
     """
     material = given.get("material") or MATERIAL
     found = files.read(given.get("files") or "")
-    nginx, unknown = configured.upstreams(routes, given.get("nginx") or "")
+    nginx, unknown = configured.upstreams(routes, "\n".join(given.get("nginx") or []))
     machine = Machine(
         name=given["vm"],
         address=given["address"],

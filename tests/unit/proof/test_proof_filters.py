@@ -16,6 +16,7 @@ from ansible.errors import AnsibleFilterError
 from plugins.filter import proof
 from plugins.module_utils._proof import entry
 from plugins.module_utils._x509.facts import facts
+from tests.unit.proof.test_proof_files import DUMP
 from tests.unit.proof.world import GATEWAY, TLS_DIR, pem, pki, routes
 
 FOLDER = Path(proof.__file__).parent
@@ -44,6 +45,12 @@ def test_the_foreign_ca_is_made_anew_and_signed_nothing() -> None:
     assert len(cas) == 2
     assert all(facts(each)["subject"] == "CN=edgemesh nobody" for each in cas)
     assert "PRIVATE" not in json.dumps(plan)
+
+
+def test_the_lines_that_nginx_printed_are_read() -> None:
+    lines = ["nginx version: nginx/1.22.1", *DUMP.splitlines()[1:]]
+    plan = FILTERS["proof_plan"](routes()[:1], **OPTIONS, nginx=lines)
+    assert {proof["wanted"]["value"] for proof in plan["proofs"] if proof["check"] == "nginx.sni"} == {"shop.example.com"}
 
 
 def test_what_lies_on_the_vm_decides_whom_clients_trust() -> None:
