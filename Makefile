@@ -57,7 +57,7 @@ unit: $(VENV)/ready
 # Code that runs on targets needs the standard library alone.
 .PHONY: unit-target
 unit-target: $(TARGET_VENV)/ready
-	$(TARGET_VENV)/bin/python -m pytest -q -p no:cacheprovider tests/unit/nginx tests/unit/probe -m "not controller"
+	$(TARGET_VENV)/bin/python -m pytest -q -p no:cacheprovider tests/unit/nginx tests/unit/probe tests/unit/x509/test_x509_files.py
 
 .PHONY: sanity
 sanity: $(VENV)/ready
@@ -66,7 +66,7 @@ sanity: $(VENV)/ready
 .PHONY: bench
 bench: $(VENV)/ready ## Side-by-side measurements on the lab
 	python -m lab up
-	python -m pytest -q -s tests/bench
+	KUBECONFIG=$${KUBECONFIG:-/var/lib/edgemesh-lab/kubeconfig} python -m tests.bench.bench_k8s_objects
 
 .PHONY: lab
 lab: $(VENV)/ready ## A real Kubernetes, Istio and VMs on this machine (as root)

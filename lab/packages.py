@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import rootfs
@@ -20,21 +21,21 @@ PACKAGES = (
     "util-linux",
     *rootfs.HOST_PACKAGES,
 )
-SERVICES = ("containerd", "etcd")
+SERVICES = ("containerd", "etcd", "nginx")
 POLICY = Path("/usr/sbin/policy-rc.d")
 REFUSE = "#!/bin/sh\n# Put here by the lab while it installs packages: their services stay off.\nexit 101\n"
 
 
-def missing() -> list[str]:
-    """What isn't installed."""
+def missing(packages: Iterable[str] = PACKAGES) -> list[str]:
+    """Which of these aren't installed."""
     listed = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
     installed = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
-    return sorted(set(PACKAGES) - installed)
+    return sorted(set(packages) - installed)
 
 
-def ensure(progress: Progress) -> None:
+def ensure(progress: Progress, packages: Iterable[str] = PACKAGES) -> None:
     """Install what is missing; the machine's own services stay as they are."""
-    wanted = missing()
+    wanted = missing(packages)
     if not wanted:
         return
     with progress.step(f"install {' '.join(wanted)}"):

@@ -2,6 +2,8 @@
 set -euo pipefail
 lab=/var/lib/edgemesh-lab/kubeconfig
 if [ "${KUBECONFIG:-$lab}" = "$lab" ]; then
+  # Programs that tests compare with: a real nginx, curl with HTTP/2. None is left running.
+  python -c 'from lab import packages, progress; packages.ensure(progress.Progress(), ["curl", "nginx-light", "openssl"])'
   python -m lab up
   export KUBECONFIG=$lab
   own=
