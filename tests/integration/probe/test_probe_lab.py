@@ -243,20 +243,12 @@ def vm(tmp_path: Path) -> Iterator[Path]:
     vms.up(Quiet(), vms=(VM,), clients=())
     try:
         inventory = tmp_path / "inventory.json"
-        inventory.write_text(
-            json.dumps({"all": {"children": {"edge_nginx": {"hosts": _hosts(vms.inventory_hosts(vms=(VM,), clients=()))}}}})
-        )
-        ansible(inventory, "ansible.builtin.shell", "apt-get -qq update && apt-get -qq install -y nginx >/dev/null && service nginx start")
+        inventory.write_text(json.dumps({"all": {"children": vms.inventory_hosts(vms=(VM,), clients=())}}))
+        install = "apt-get -qq update && apt-get -qq install -y nginx >/dev/null && service nginx start"
+        ansible(inventory, "ansible.builtin.shell", install)
         yield inventory
     finally:
         vms.down([VM.name], purge=True)
-
-
-def _hosts(listed: Any) -> dict[str, Any]:
-    """Whatever depth the lab's inventory has: the variables of the VM."""
-    if VM.name in listed:
-        return {VM.name: listed[VM.name]}
-    return next(found for value in listed.values() if isinstance(value, dict) and (found := _hosts(value)))
 
 
 def ansible(inventory: Path, module: str, arguments: str) -> None:
