@@ -22,7 +22,9 @@ def pod_problems(pods: Any, events: Any = ()) -> list[str]:
         reason = ready.pod(pod)
         if reason:
             warning = warnings.get(("Pod", name), "")
-            sentences.append(f"Pod {namespace}/{name} is not ready: {reason}{f'; last warning: {warning}' if warning else ''}.")
+            sentences.append(
+                f"Pod {namespace}/{name} is not ready: {reason}{f'; last warning: {warning}' if warning else ''}".rstrip(".") + "."
+            )
     unmade = [f"{kind} {name}: {text}." for (kind, name), text in warnings.items() if text.startswith("FailedCreate:")]
     return sentences + unmade
 

@@ -1,0 +1,166 @@
+"""Roles private_ca and gateway_routes at a gateway of their own: on the wire, attached, pruned, with foreign things left alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.playbooks import CHECKOUT, KUBECTL, LAB, kubectl, play
+
+pytestmark = pytest.mark.lab
+NODE = "198.18.0.1"
+MARK = uuid.uuid4().hex[:6]
+SPACE = f"edgemesh-test-gw-{MARK}"
+APP = f"edgemesh-test-app-{MARK}"
+HELM = [str(LAB / "bin" / "helm"), "--kubeconfig", str(LAB / "kubeconfig"), "--namespace", SPACE]
+DOMAIN = f"{MARK}.example.com"
+
+ROLES = """
+- hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/edgemesh.nginx_istio.k8s: &cluster
+      kubeconfig: "{{ lab_kubeconfig }}"
+    group/kubernetes.core.k8s: *cluster
+  tasks:
+    - name: An app
+      ansible.builtin.include_role: {name: edgemesh.nginx_istio.demo_app}
+    - name: Trust
+      ansible.builtin.include_role: {name: edgemesh.nginx_istio.private_ca}
+    - name: Wire
+      ansible.builtin.include_role: {name: edgemesh.nginx_istio.gateway_routes}
+    - name: Tell
+      ansible.builtin.debug: {var: gateway_routes_upstreams}
+"""
+
+
+def route(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "host": f"{name}.{DOMAIN}",
+        "listen": {"tls": False},
+        "paths": [{"service": {"namespace": APP, "name": "web", "port": 8000}}],
+        **more,
+    }
+
+
+SIMPLE = route("simple")
+MUTUAL = route("mutual", upstream_tls={"mode": "mutual", "client_certificate": "edge-client", "client_names": ["edge.example.com"]})
+PASS = route("pass", upstream_tls={"mode": "passthrough"})
+
+
+@pytest.fixture(scope="module")
+def playbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A gateway of its own, on NodePorts that Kubernetes chooses."""
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "roles.yml").write_text(ROLES)
+    values = yaml.safe_load((CHECKOUT / "lab" / "values" / "gateway.yaml").read_text())
+    for port in values["service"]["ports"]:
+        del port["nodePort"]
+    (folder / "values.json").write_text(json.dumps(values))
+    install = ["upgrade", "--install", "gw", str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
+    subprocess.run([*HELM, *install, "--values", str(folder / "values.json")], check=True, capture_output=True, timeout=180)
+    yield folder / "roles.yml"
+    subprocess.run([*HELM, "uninstall", "gw", "--wait"], check=False, capture_output=True, timeout=120)
+    kubectl("delete", "namespace", SPACE, APP, "--ignore-not-found", "--wait=false")
+
+
+def apply(playbook: Path, *routes: dict[str, Any], **more: Any) -> str:
+    values = {
+        "edge_namespace": SPACE,
+        "edge_routes": list(routes),
+        "edge_gateways": {"main": {"namespace": SPACE, "service": "gw", **more.pop("gateway", {})}},
+        "demo_app_namespace": APP,
+        "demo_app_image": json.loads((LAB / "images.json").read_text())["httpbin"],
+        **more,
+    }
+    done = play(str(playbook), values)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    return done.stdout
+
+
+def ours(kind: str) -> set[str]:
+    names = kubectl("get", kind, "--namespace", SPACE, "--selector", "app.kubernetes.io/component=gateway-routes", "--output", "name")
+    return {name.rpartition("/")[2] for name in names.split()}
+
+
+def ask(folder: Path, name: str, *more: str) -> str:
+    """HTTP status of a request for a route's host at the gateway's NodePort, or what curl says; the name is verified."""
+    secret = json.loads(kubectl("get", "secret", "edge-ca", "--namespace", SPACE, "--output", "json"))
+    (folder / "ca.crt").write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
+    ports = json.loads(kubectl("get", "service", "gw", "--namespace", SPACE, "--output", "json"))["spec"]["ports"]
+    (port,) = [each["nodePort"] for each in ports if each["name"] == "https"]
+    retry = ["--retry", "15", "--retry-all-errors", "--retry-delay", "1", "--max-time", "30"]
+    place = ["--cacert", str(folder / "ca.crt"), "--resolve", f"{name}.{DOMAIN}:{port}:{NODE}"]
+    shown = ["--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code}"]
+    words = ["curl", *retry, *place, *shown, *more, f"https://{name}.{DOMAIN}:{port}/status/418"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout if done.returncode == 0 else done.stderr
+
+
+def test_routes_on_the_wire(playbook: Path, tmp_path: Path) -> None:
+    output = apply(playbook, SIMPLE, MUTUAL, PASS)
+    assert f"{NODE}:" in output
+    assert ours("gateways.networking.istio.io") == {"edge-simple", "edge-mutual", "edge-pass"}
+    assert ours("secrets") == {"edge-simple", "edge-mutual", "edge-mutual-cacert"}
+    gateway = json.loads(kubectl("get", "gateways.networking.istio.io", "edge-mutual", "--namespace", SPACE, "--output", "json"))["spec"]
+    service = json.loads(kubectl("get", "service", "gw", "--namespace", SPACE, "--output", "json"))["spec"]
+    assert gateway["selector"] == service["selector"]
+    assert gateway["servers"][0]["tls"] == {
+        "mode": "MUTUAL",
+        "credentialName": "edge-mutual",
+        "caCertCredentialName": "edge-mutual-cacert",
+        "minProtocolVersion": "TLSV1_2",
+        "subjectAltNames": ["edge.example.com"],
+    }
+    assert ask(tmp_path, "simple") == "418"
+    client = json.loads(kubectl("get", "secret", "edge-client", "--namespace", SPACE, "--output", "json"))["data"]
+    for part in ("tls.crt", "tls.key"):
+        (tmp_path / part).write_bytes(base64.b64decode(client[part]))
+    shown = ("--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key"))
+    assert ask(tmp_path, "mutual", *shown) == "418"
+    assert "418" not in ask(tmp_path, "mutual", "--retry", "0")
+    # of the same CA, but not by the pinned name
+    server = json.loads(kubectl("get", "secret", "edge-simple", "--namespace", SPACE, "--output", "json"))["data"]
+    for part in ("tls.crt", "tls.key"):
+        (tmp_path / part).write_bytes(base64.b64decode(server[part]))
+    assert "418" not in ask(tmp_path, "mutual", "--retry", "0", *shown)
+
+
+def test_prune_takes_ours_and_only_ours(playbook: Path) -> None:
+    subprocess.run(
+        [*KUBECTL, "--namespace", SPACE, "create", "secret", "generic", "edge-of-somebody-else", "--from-literal=a=b"], check=True
+    )
+    foreign = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "edge-foreign", "namespace": SPACE},
+               "spec": {"selector": {"istio": "gw"}, "servers": [{"port": {"number": 443, "name": "tls", "protocol": "TLS"},
+                        "hosts": [f"*.attached.{DOMAIN}"], "tls": {"mode": "PASSTHROUGH"}}]}}  # fmt: skip
+    subprocess.run([*KUBECTL, "apply", "--filename", "-"], input=json.dumps(foreign), text=True, check=True)
+    apply(playbook, SIMPLE)
+    assert ours("gateways.networking.istio.io") == ours("virtualservices.networking.istio.io") == ours("secrets") == {"edge-simple"}
+    kubectl("get", "secret", "edge-of-somebody-else", "--namespace", SPACE)
+    kubectl("get", "secret", "edge-ca", "--namespace", SPACE)
+    kubectl("get", "gateways.networking.istio.io", "edge-foreign", "--namespace", SPACE)
+    assert "changed=0" in apply(playbook, SIMPLE)
+
+
+def test_attach_to_a_gateway_that_exists(playbook: Path) -> None:
+    live = json.loads(kubectl("get", "gateways.networking.istio.io", "edge-foreign", "--namespace", SPACE, "--output", "json"))
+    attached = {**PASS, "host": f"pass.attached.{DOMAIN}"}
+    apply(playbook, attached, gateway={"istio_gateway": f"{SPACE}/edge-foreign"})
+    assert ours("gateways.networking.istio.io") == ours("secrets") == set()
+    service = json.loads(kubectl("get", "virtualservices.networking.istio.io", "edge-pass", "--namespace", SPACE, "--output", "json"))[
+        "spec"
+    ]
+    assert service["gateways"] == [f"{SPACE}/edge-foreign"]
+    after = json.loads(kubectl("get", "gateways.networking.istio.io", "edge-foreign", "--namespace", SPACE, "--output", "json"))
+    assert after["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
+    with pytest.raises(AssertionError, match="doesn't serve"):
+        apply(playbook, PASS, gateway={"istio_gateway": f"{SPACE}/edge-foreign"})
