@@ -436,8 +436,8 @@ class Client:
 def _last(error: ApiError, attempts: int, deadline: Deadline, transport: Transport) -> ApiError:
     """The error to give up with: it says how often this was tried, or since when the token is too old."""
     more = ""
-    if error.transient and attempts > 1:
-        more = f"tried {attempts} times in {deadline.spent:.0f} s"
+    if error.transient:
+        more = f"tried {attempts} {'time' if attempts == 1 else 'times'} in {deadline.spent:.0f} s"
     elif error.status == 401:
         more = transport.token_expiry()
     error.why = "; ".join(part for part in (error.why, more) if part)

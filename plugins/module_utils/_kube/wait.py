@@ -70,7 +70,7 @@ def follow(
     :param names: which objects; None = all. :param labels: label selector that they must match.
     :returns: empty when ``done`` was; at the deadline what was wrong with the API lately, or "" when nothing was: ask ``done``'s
         own records what it lacked.
-    :raises ApiError: for what waiting can't mend.
+    :raises ApiError: for what waiting can't mend, and when there was no answer at all.
     """
     watch = _Watch(client, resource, namespace, names, labels, metadata_only)
     backoff = Backoff(client.deadline)
@@ -99,6 +99,8 @@ def _last_look(watch: _Watch, done: Callable[[Objects], bool]) -> str:
     try:
         return "" if done(watch.list()) else watch.trouble
     except ApiError as error:
+        if not watch.seen:
+            raise
         return error.sentence
 
 
@@ -127,6 +129,8 @@ class _Watch:
         self._may_list = True
         self._faults = 0
         self.may_watch = True
+        #: the objects have been seen at least once
+        self.seen = False
         #: the last watch ended at once, with nothing in it
         self.barren = False
         #: the last fault, in words
@@ -144,10 +148,12 @@ class _Watch:
                 self._poll(error, "list")
             else:
                 self._objects = {item["metadata"]["name"]: item for item in items if self._wanted(item["metadata"]["name"])}
+                self.seen = True
                 return self._objects
         get = self._client.get
         found = {name: get(self._resource.kind, name, self._namespace, self._resource.api_version) for name in self._names or ()}
         self._objects = {name: item for name, item in found.items() if item is not None}
+        self.seen = True
         return self._objects
 
     def events(self) -> Iterator[Objects]:

@@ -187,6 +187,11 @@ def test_at_the_deadline_it_says_what_was_missing_and_what_was_wrong() -> None:
     assert "503" in caught.value.why
 
 
+def test_a_cluster_that_never_answered_is_not_taken_for_an_empty_one() -> None:
+    with serving(refuses(503, "ServiceUnavailable", "no")) as api, pytest.raises(ApiError, match="answered 503: no; tried"):
+        look(api.client(0.5))
+
+
 def test_what_will_never_be_is_not_waited_for() -> None:
     with serving(lists(NOT_YET)) as api, pytest.raises(EdgeError, match=r"waiting is of no use: it failed"):
         wait_for(api.client(30), "ConfigMap", "a", "n", lambda _live: Never("it failed"))
