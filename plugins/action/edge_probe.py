@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils._errors import EdgeError
-from ..module_utils._probe import spec
+from ..module_utils._probe import foreign, session, spec
 from ..module_utils._probe.observation import Observation
-from ..module_utils._x509 import library_missing
+from ..module_utils._x509 import library
 from ..plugin_utils._action import EdgeAction
 
 
@@ -18,10 +18,7 @@ class ActionModule(EdgeAction):
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Probe from the task's host, judge here."""
-        try:
-            from ..module_utils._probe import foreign, session
-        except ImportError as error:
-            raise library_missing(error) from None
+        library.require()
         python = ""
         if any(_foreign(entry) for entry in params["paths"]):
             params["foreign_certificate"] = foreign.foreign_certificate()

@@ -9,7 +9,7 @@ from ansible.utils.display import Display
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import connect
 from ..module_utils._kube.errors import ApiError
-from ..module_utils._x509 import library_missing
+from ..module_utils._x509 import export, library
 from ..modules.tls_secret_export import ARGUMENTS
 from ..plugin_utils._action import EdgeAction
 
@@ -24,14 +24,11 @@ class ActionModule(EdgeAction):
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Read, compare on the host, write there, and describe."""
-        try:
-            from ..module_utils._x509 import export
-        except ImportError as error:
-            raise library_missing(error) from None
+        library.require()
         listed = export.exports(params["exports"])
         if params["state"] == "present":
             self._refuse_leaky_become()
-            self._fill(listed, params, export)
+            self._fill(listed, params)
         answer = self._ask(params, [export.instruction(each, file, False) for each in listed for file in each.files], task_vars)
         needed = set(answer.get("needed") or [])
         if needed:
@@ -41,7 +38,7 @@ class ActionModule(EdgeAction):
                 raise EdgeError("files changed on the host while they were compared", fix="Run the task again", code="RACE")
         return self._result(listed, {each["path"]: each for each in answer["files"]}, params["state"] == "present")
 
-    def _fill(self, listed: list[Any], params: dict[str, Any], export: Any) -> None:
+    def _fill(self, listed: list[Any], params: dict[str, Any]) -> None:
         client = connect(params)
         secrets: dict[Any, Any] = {}
         errors: list[EdgeError] = []

@@ -10,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ..module_utils._proof import entry
+from ..module_utils._x509 import library
 
 
 def proof_files(routes: Any, material: Any = "/etc/edgemesh/tls") -> list[str]:
@@ -37,13 +38,10 @@ def proof_html(model: Any) -> str:
 
 def _do(name: str, *arguments: Any) -> Any:
     try:
+        library.require()
         return getattr(entry, name)(*map(plain, arguments))
     except EdgeError as error:
         raise AnsibleFilterError(error.sentence) from None
-    except ImportError as error:
-        raise AnsibleFilterError(
-            f"the controller's Python lacks {error.name}, which proofs need. Install cryptography and pyOpenSSL."
-        ) from None
 
 
 class FilterModule:

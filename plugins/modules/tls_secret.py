@@ -269,7 +269,9 @@ from ..module_utils._ansible import run
 from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.privacy import unhide
-from ..module_utils._x509 import library_missing
+from ..module_utils._x509 import library
+from ..module_utils._x509.delivery import Delivery
+from ..module_utils._x509.entries import entries
 
 REFERENCE = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 # hidden whole: somebody may give certificate and key in one
@@ -312,12 +314,7 @@ SECRET = {
 
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Plan, write, and report facts."""
-    try:  # late, so that a missing library is reported in words
-        from ..module_utils._x509.delivery import Delivery
-        from ..module_utils._x509.entries import entries
-    except ImportError as error:
-        raise library_missing(error) from None
-
+    library.require()
     unhide(module.no_log_values, module.params)
     hide_only(module.no_log_values, params["secrets"], frozenset({"pem"}))
     listed = entries(params["secrets"], params["state"])

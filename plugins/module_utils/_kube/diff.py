@@ -90,7 +90,7 @@ def _public(value: Any) -> Any:
 def _facts(der: bytes) -> str:
     facts = f"certificate SHA-256 {hashlib.sha256(der).hexdigest()}"
     try:
-        from cryptography import x509
+        from .._x509.library import x509
 
         certificate = x509.load_der_x509_certificate(der)
         return f"{facts}, {clean(certificate.subject.rfc4514_string(), 200)}, until {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"

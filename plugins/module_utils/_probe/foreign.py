@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from .._x509.library import ExtendedKeyUsageOID, NameOID, ec, hashes, serialization, x509
 
 
 def foreign_certificate() -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-
 from .._x509.facts import name_text as text_of
+from .._x509.library import x509
 
 _STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1E: "utf-16-be"}
 

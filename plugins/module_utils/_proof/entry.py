@@ -90,8 +90,7 @@ def drawn(model: dict[str, Any]) -> str:
 
 def _foreign_ca() -> str:
     """A CA certificate that signed nothing; its key is gone."""
-    from cryptography.hazmat.primitives.serialization import Encoding  # which only the controller has to have
-
+    from .._x509.library import Encoding
     from .._x509.sign import new_ca
 
     return str(new_ca("edgemesh nobody", 1).certs[0].public_bytes(Encoding.PEM).decode())

@@ -26,8 +26,8 @@ REQUIRED: Any = object()
 def of(kind: Kind, default: Any = REQUIRED) -> Any:
     """A dataclass field of this kind; without a default it must be given."""
     if isinstance(default, (list, dict)):
-        return dataclasses.field(default_factory=default.copy, metadata={"kind": kind})
-    return dataclasses.field(default=default, metadata={"kind": kind})
+        return dataclasses.field(default_factory=default.copy, metadata={"kind": kind})  # pylint: disable=invalid-field-call
+    return dataclasses.field(default=default, metadata={"kind": kind})  # pylint: disable=invalid-field-call
 
 
 def given(value: Any) -> bool:

@@ -10,18 +10,3 @@ Pure functions over PEM text, DER bytes and `cryptography`'s objects; runs on th
 Wherever a certificate is taken, PEM text, DER bytes or a `cryptography` certificate will do; wherever several are taken,
 PEM text with several blocks or a list of the three. No exception and no finding ever carries a byte of what was parsed.
 """
-
-from __future__ import annotations
-
-from .._errors import EdgeError
-
-
-def library_missing(error: ImportError) -> EdgeError:
-    """What to say when a library that this package builds on is not there."""
-    name = {"OpenSSL": "pyOpenSSL"}.get(error.name or "", error.name or "cryptography").split(".")[0]
-    return EdgeError(
-        f"the Python library {name} is missing",
-        where="the Python that runs this task's work, usually the controller's",
-        fix=f"Install it there: pip install {name}",
-        code="LIBRARY_MISSING",
-    )

@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Optional
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from . import clock, facts, library_missing, names, pem
+from . import clock, facts, names, pem
+from .library import Encoding, library_missing, x509
 
 SERVER, CLIENT = "server", "client"
 NGINX, ENVOY = "nginx", "envoy"
@@ -152,7 +150,7 @@ def _build(
     try:
         from OpenSSL import crypto  # late: not needed by those who only want facts
     except ImportError as error:
-        raise library_missing(error) from None
+        raise library_missing(error.name or "OpenSSL") from None
 
     def native(cert: x509.Certificate) -> crypto.X509:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, cert.public_bytes(Encoding.DER))

@@ -7,12 +7,8 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, Optional, TypeVar, Union
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from . import clock, pem
+from .library import Encoding, ExtendedKeyUsageOID, NameOID, PublicFormat, ec, ed448, ed25519, rsa, x509
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 

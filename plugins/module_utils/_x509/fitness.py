@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
-from cryptography import x509
-
 from . import chain, clock, facts, names
+from .library import x509
 from .material import Material
 
 ERROR, WARNING = "error", "warning"

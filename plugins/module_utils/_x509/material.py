@@ -7,11 +7,9 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
 from .._errors import EdgeError
 from . import chain, facts, pem
+from .library import serialization, x509
 
 #: the entries of a Secret in the order in which Istio and NGINX IC look for them
 CERTIFICATE_KEYS = ("tls.crt", "cert")

@@ -9,9 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from cryptography import x509
-
 from . import facts
+from .library import x509
 
 _LABEL_TEXT = re.compile(r"[0-9A-Za-z-]*")
 _LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"

@@ -7,13 +7,9 @@ import re
 from datetime import datetime, timedelta
 from typing import Optional
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from .._errors import EdgeError
 from . import clock, facts
+from .library import ExtendedKeyUsageOID, NameOID, ec, ed448, ed25519, hashes, rsa, x509
 from .material import Material
 from .pem import PrivateKey
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 from plugins.filter import proof
 from plugins.module_utils._proof import entry
+from plugins.module_utils._x509 import library
 from plugins.module_utils._x509.facts import facts
 from tests.unit.proof.test_proof_files import DUMP
 from tests.unit.proof.world import GATEWAY, TLS_DIR, pem, pki, routes
@@ -75,6 +75,6 @@ def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Pat
 
 
 def test_a_library_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.serialization", None)
-    with pytest.raises(AnsibleFilterError, match="lacks cryptography"):
+    monkeypatch.setattr(library, "_missing", "cryptography")
+    with pytest.raises(AnsibleFilterError, match="cryptography is missing"):
         FILTERS["proof_plan"](routes(), **OPTIONS)
