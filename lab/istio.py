@@ -56,7 +56,7 @@ def releases() -> list[Release]:
     if network.has_ipv6():
         istiod |= {"env.ISTIO_DUAL_STACK": "true", "ipFamilyPolicy": "PreferDualStack"}
         gateway |= {"service.ipFamilyPolicy": "PreferDualStack"}
-    return [Release("base", "base"), Release("istiod", "istiod", istiod), Release("istio-ingressgateway", "gateway", gateway)]
+    return [Release("istio-base", "base"), Release("istiod", "istiod", istiod), Release("istio-ingressgateway", "gateway", gateway)]
 
 
 def up(progress: Progress, node: Callable[[], None]) -> None:
