@@ -119,7 +119,9 @@ options:
     type: list
     elements: str
 requirements:
-  - kubernetes >= 24.2.0 (Python library; it loads configuration and credentials)
+  - kubernetes >= 24.2.0 (Python library; it loads configuration and credentials, but for the plainest kubeconfigs)
+  - urllib3
+  - PyYAML
 notes:
   - Options and variables are named as in P(kubernetes.core.k8s#module), and can be set for all modules at once with
     C(module_defaults) and C(group/edgemesh.nginx_istio.k8s).

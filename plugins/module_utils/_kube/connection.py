@@ -1,27 +1,20 @@
-"""Ways into a cluster: kubernetes.core's option names and K8S_AUTH_* variables, read by the ``kubernetes`` package.
-
-The package loads configuration and credentials (kubeconfig files and dictionaries, contexts, exec plugins, OIDC, token
-files, in-cluster, proxies) and is imported only here, only when a connection is made.
-"""
+"""Ways into a cluster: kubernetes.core's option names and K8S_AUTH_* variables."""
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shutil
 import socket
 import ssl
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from . import packaged, simple
 from .client import Client
 from .deadline import Deadline
+from .kubeconfig import kubeconfig_content, kubeconfig_path
 from .text import clean
 from .transport import Transport
 
@@ -111,17 +104,16 @@ class Credentials:
             return self.transport
 
     def _load(self) -> Transport:
-        kubernetes = _library()
         # The package writes embedded certificates and keys to files, because Python's ssl reads nothing else, and would use a
         # file again for the same content: not while another thread removes it.
         with _LOADING:
             folder = tempfile.mkdtemp(prefix="edgemesh-")
             try:
-                configuration = _configuration(kubernetes, self._options, folder)
+                configuration = _configuration(self._options, folder)
                 context = _tls(configuration, self._options) if configuration.host.startswith("https") else None
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        return Transport(configuration.host, _pool(kubernetes, configuration, context), self._headers(configuration))
+        return Transport(configuration.host, _pool(configuration, context), self._headers(configuration))
 
     def _headers(self, configuration: Any) -> Any:
         fixed: list[tuple[str, str]] = []
@@ -145,27 +137,11 @@ class Credentials:
         return headers
 
 
-def _library() -> Any:
-    try:
-        import kubernetes.client.rest
-        import kubernetes.config
-    except ImportError as error:
-        raise EdgeError(
-            f"the Python library {(error.name or 'kubernetes').partition('.')[0]} is missing",
-            where=f"{sys.executable} on {socket.gethostname()}",
-            fix="Install it there (pip install kubernetes), or run the task where it is (delegate_to localhost, ansible_playbook_python)",
-            code="LIBRARY_MISSING",
-        ) from None
-    return kubernetes
-
-
-def _configuration(kubernetes: Any, options: dict[str, Any], folder: str) -> Any:
-    configuration = kubernetes.client.Configuration()
-    own_credentials = "host" in options and (
+def _configuration(options: dict[str, Any], folder: str) -> Any:
+    complete = "host" in options and (
         "api_key" in options or {"username", "password"} <= options.keys() or {"client_cert", "client_key"} <= options.keys()
     )
-    if not own_credentials:
-        _load_configuration(kubernetes, options, configuration, folder)
+    configuration: Any = _simple(options, folder, complete=complete) or packaged.load(options, folder, complete=complete)
     names = {
         "host": "host",
         "username": "username",
@@ -190,117 +166,16 @@ def _configuration(kubernetes: Any, options: dict[str, Any], folder: str) -> Any
     return configuration
 
 
-def _load_configuration(kubernetes: Any, options: dict[str, Any], configuration: Any, folder: str) -> None:
-    config = kubernetes.config
-    if "kubeconfig" not in options and "context" not in options:
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-            return
-        except config.ConfigException:
-            pass  # not in a pod
-    source = options.get("kubeconfig")
-    common = {
-        "context": options.get("context"),
-        "client_configuration": configuration,
-        "persist_config": options.get("persist_config", False),
-        "temp_file_path": folder,
-    }
-    path = "" if source is not None and not _is_path(source) else source or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    content = None if path else config_dict(source)
-    where = f"kubeconfig {clean(path, 300)} on {socket.gethostname()}" if path else "kubeconfig"
-    with _complaints() as complaints:
-        try:
-            if path:
-                config.load_kube_config(config_file=path, **common)
-            else:
-                config.load_kube_config_from_dict(content, **common)
-        except Exception as error:
-            raise _config_error(error, path, where, options) from None
-    if complaints:
-        # The package logs a failing exec plugin and goes on as nobody, which ends as a puzzling 401 or 403.
-        raise EdgeError(
-            "the credentials of the kubeconfig can't be had",
-            where=where,
-            why=complaints[-1],
-            fix="Log in again, or mend its exec plugin",
-            code="CREDENTIALS",
-        )
-
-
-def config_dict(source: Any) -> Any:
-    """A kubeconfig given as a dictionary, or as its text."""
-    if not is_text(source):
-        return source
-    import yaml
-
-    try:
-        return yaml.safe_load(source)
-    except yaml.YAMLError as error:
-        raise _not_yaml(error, "kubeconfig") from None
-
-
-def is_text(source: Any) -> bool:
-    """Whether this is a kubeconfig itself, rather than its path or a dictionary."""
-    return isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{"))
-
-
-def _is_path(source: Any) -> bool:
-    return isinstance(source, str) and not is_text(source)
-
-
-def _not_yaml(error: Any, where: str) -> EdgeError:
-    # The parser's own message quotes the line, which may hold a token.
-    mark = getattr(error, "problem_mark", None)
-    return EdgeError(
-        "this is not YAML", where=where, why=f"line {mark.line + 1}, column {mark.column + 1}" if mark else "", code="NO_CONFIGURATION"
-    )
-
-
-def _config_error(error: Exception, path: str, where: str, options: dict[str, Any]) -> EdgeError:
-    if type(error).__module__.startswith("yaml"):
-        return _not_yaml(error, where)
-    if path and not any(os.path.exists(os.path.expanduser(each)) for each in path.split(os.pathsep) if each):
-        return EdgeError(
-            "there is no kubeconfig",
-            where=where,
-            why="" if "kubeconfig" in options else "no connection option, no K8S_AUTH_* variable, not in a pod",
-            fix="Give kubeconfig (path or dictionary), or host and api_key, or set K8S_AUTH_*; paths count on the host that runs the task",
-            code="NO_CONFIGURATION",
-        )
-    if isinstance(error, OSError):
-        return EdgeError(
-            "the kubeconfig can't be read", where=where, why=f"{error.filename or ''}: {error.strerror}", code="NO_CONFIGURATION"
-        )
-    # The package's messages name where in the file, and quote the whole entry with its token for that.
-    text = str(error)
-    if missing := re.search(r"Expected object with name (\S+) in", text):
-        return EdgeError(
-            f"it has no entry named {clean(missing[1], 200)}",
-            where=where,
-            fix="Correct the context or the kubeconfig",
-            code="NO_CONFIGURATION",
-        )
-    if missing := re.search(r"Expected key (\S+) in", text):
-        return EdgeError(f"it lacks {clean(missing[1], 200)}", where=where, fix="Correct the kubeconfig", code="NO_CONFIGURATION")
-    why = clean(text.partition("{")[0], 300) if type(error).__name__ == "ConfigException" else type(error).__name__
-    return EdgeError("the kubeconfig can't be used", where=where, why=why, code="NO_CONFIGURATION")
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What the package logs as an error meanwhile."""
-    found: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(clean(record.getMessage(), 300))
-
-    handler = Collect(level=logging.ERROR)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield found
-    finally:
-        logging.getLogger().removeHandler(handler)
+def _simple(options: dict[str, Any], folder: str, *, complete: bool) -> Optional[simple.Configuration]:
+    """Without the package, if it is that simple."""
+    if not simple.may_be(options):
+        return None
+    if complete:
+        return simple.Configuration()
+    path = kubeconfig_path(options)
+    if path:
+        return simple.from_file(path, options.get("context"), folder)
+    return simple.from_content(kubeconfig_content(options["kubeconfig"]), options.get("context"), folder)
 
 
 def _tls(configuration: Any, options: dict[str, Any]) -> ssl.SSLContext:
@@ -328,7 +203,7 @@ def _file_error(what: str, path: Any, error: Exception) -> EdgeError:
     return EdgeError(f"{what} can't be used", where=clean(path, 300), why=clean(why, 200), code="CREDENTIALS")
 
 
-def _pool(kubernetes: Any, configuration: Any, context: Optional[ssl.SSLContext]) -> Any:
+def _pool(configuration: Any, context: Optional[ssl.SSLContext]) -> Any:
     import urllib3
 
     # A watch for each kind comes on top of the parallel requests.
@@ -349,7 +224,7 @@ def _pool(kubernetes: Any, configuration: Any, context: Optional[ssl.SSLContext]
     options["socket_options"] = [*urllib3.connection.HTTPConnection.default_socket_options, *keepalive]
     proxy = configuration.proxy
     no_proxy = getattr(configuration, "no_proxy", None) or ""
-    if proxy and not kubernetes.client.rest.should_bypass_proxies(configuration.host, no_proxy=no_proxy):
+    if proxy and not packaged.library().client.rest.should_bypass_proxies(configuration.host, no_proxy=no_proxy):
         if proxy.partition("://")[0].lower().startswith("socks"):
             from urllib3.contrib.socks import SOCKSProxyManager
 

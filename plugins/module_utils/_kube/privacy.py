@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._errors import EdgeError
-from .connection import config_dict, is_text
 from .diff import HIDDEN
+from .kubeconfig import is_text, kubeconfig_content
 
 _CREDENTIALS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret", "value"})
 
@@ -27,7 +27,7 @@ def unhide(no_log_values: set[str], shown: dict[str, Any]) -> None:
     if config is not None:
         no_log_values.difference_update(_strings(config))
         try:
-            no_log_values.update(_credentials(config_dict(config)))
+            no_log_values.update(_credentials(kubeconfig_content(config)))
         except EdgeError:
             shown["kubeconfig"] = HIDDEN  # broken text, secrets and all
         else:

@@ -19,6 +19,7 @@ import yaml
 from kube_rig import config_map, connect, objects, who
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._kube import simple
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.errors import ApiError
 
@@ -66,6 +67,13 @@ def _no_other_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(params=["plain ones by ourselves", "all by the package"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads kubeconfigs."""
+    if request.param == "all by the package":
+        monkeypatch.setattr(simple, "may_be", lambda _options: False)
+
+
 @pytest.fixture
 def admin(kubeconfig: Path, tmp_path: Path) -> Admin:
     found = Admin(kubeconfig, tmp_path)
@@ -88,6 +96,7 @@ def robot(namespace: str) -> str:
     return f"system:serviceaccount:{namespace}:robot"
 
 
+@pytest.mark.usefixtures("reader")
 def test_client_certificates(kubeconfig: Path, admin: Admin) -> None:
     name = who(connect({"kubeconfig": str(kubeconfig)}))
     files = {"host": admin.server, "ca_cert": admin.ca, "client_cert": admin.certificate, "client_key": admin.key}
@@ -96,6 +105,7 @@ def test_client_certificates(kubeconfig: Path, admin: Admin) -> None:
         assert who(connect(options)) == name
 
 
+@pytest.mark.usefixtures("reader")
 def test_a_token_by_option_dictionary_file_and_variable(
     admin: Admin, token: str, robot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +127,7 @@ def test_a_token_by_option_dictionary_file_and_variable(
     assert who(connect({})) == robot
 
 
+@pytest.mark.usefixtures("reader")
 def test_a_rotated_token_file_is_read_again(admin: Admin, token: str, robot: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("not.a.token")

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,20 @@ import yaml
 from kube_api import Api, says, serving, thing
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._kube import simple
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import CONNECTION_ARGUMENTS, connect, given
 from plugins.module_utils._kube.privacy import unhide
 
 CANARY = "canary-9e41"
 OK = says(thing())
+
+
+@pytest.fixture(autouse=True, params=["plain ones by ourselves", "all by the package"])
+def _reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubeconfigs mean the same whoever reads them."""
+    if request.param == "all by the package":
+        monkeypatch.setattr(simple, "may_be", lambda _options: False)
 
 
 @pytest.fixture(autouse=True)
@@ -277,6 +286,49 @@ def test_no_key_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(EdgeError):
         connect({"kubeconfig": config("https://127.0.0.1:1", {"client-certificate-data": junk, "client-key-data": junk})})
     assert [path for path in tmp_path.rglob("*") if not stat.S_ISDIR(path.stat().st_mode)] == []
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "plain"),
+    [
+        ({"token": "t"}, {}, True),
+        ({}, {"insecure-skip-tls-verify": True, "tls-server-name": "x", "extensions": []}, True),
+        ({"exec": {}}, {}, False),
+        ({"auth-provider": {}}, {}, False),
+        ({"username": "u", "password": "p"}, {}, False),
+        ({"token": 5}, {}, False),
+        ({"tokenFile": "/nonexistent"}, {}, False),
+        ({"client-certificate": "/nonexistent"}, {}, False),
+        ({"client-certificate-data": "a"}, {}, False),
+        ({"token": "t"}, {"proxy-url": "http://p.example"}, False),
+        ({"token": "t"}, {"insecure-skip-tls-verify": "yes"}, False),
+    ],
+)
+def test_only_plain_kubeconfigs_are_read_without_the_package(user: Any, cluster: Any, plain: bool, tmp_path: Path) -> None:
+    content = config("https://c.example", user, **cluster)
+    assert (simple.from_content(content, None, str(tmp_path)) is not None) is plain
+    assert simple.from_content(config("c.example", user, **cluster), None, str(tmp_path)) is None
+    twice = {**content, "users": content["users"] * 2}
+    for broken in (twice, {**content, "contexts": []}, {**content, "current-context": None}, {}, None, "x"):
+        assert simple.from_content(broken, None, str(tmp_path)) is None
+
+
+def test_a_plain_kubeconfig_does_not_import_the_package(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(config("https://c.example", {"token": "t"})))
+    code = f"""
+import sys
+from plugins.module_utils._kube.connection import connect
+connect({{"kubeconfig": {str(file)!r}}})
+assert "kubernetes" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_a_proxy_of_the_environment_is_the_packages_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not simple.may_be({"kubeconfig": "x", "proxy": "http://p.example"})
+    monkeypatch.setenv("HTTPS_PROXY", "http://p.example")
+    assert not simple.may_be({"kubeconfig": "x"})
 
 
 def test_a_missing_library_is_named_with_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
