@@ -19,13 +19,16 @@ OURS = "app.kubernetes.io/managed-by=edgemesh"
 
 
 def changes(path: str) -> set[str]:
-    """Each changed task by host and item, and each changed object of it."""
+    """Each changed task by host and item, and each changed object of it. What is in a namespace that goes, goes with it and isn't counted."""
+    entries = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    gone = tuple(
+        f" {match[1]}/" for entry in entries for each in entry["objects"] if (match := re.fullmatch("Namespace /(.+) deleted", each))
+    )
     found = set()
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in entries:
         if entry["changed"]:
             place = f"{entry['host']}: {entry['task']}" + (f" ({entry['item']})" if entry["item"] else "")
-            found.update([place, *(f"{place}: {each}" for each in entry["objects"])])
+            found.update([place, *(f"{place}: {each}" for each in entry["objects"] if not any(namespace in each for namespace in gone))])
     return found
 
 
