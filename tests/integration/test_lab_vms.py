@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SPARE = Host("vm-spare", "198.18.0.240", "2001:db8:18::240", "trixie")
 SPARE12 = Host("vm-spare12", "198.18.0.241", "2001:db8:18::241", "bookworm")
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
-KILLS = 40 if SOAK else 10
+KILLS = 40 if SOAK else 4
 # A program of its own, so that it can be killed; says a line when it has loaded its modules.
 UP = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from tests.integration.test_lab_vms import *; print(flush=True); up(SPARE)"
 

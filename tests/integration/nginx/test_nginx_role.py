@@ -203,7 +203,8 @@ class Rig:
         return done.stdout if done.returncode == 0 else f"curl {done.returncode}: {done.stderr}"
 
 
-@pytest.fixture(params=HOSTS, ids=lambda host: host.release)
+# Debian 13 stands in the demo and in Molecule; in the long form here too.
+@pytest.fixture(params=HOSTS if os.environ.get("EDGEMESH_SOAK") else HOSTS[:1], ids=lambda host: host.release)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     host: Host = request.param
     vms.down([host.name], purge=True)
