@@ -14,6 +14,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip what the machine lacks, naming it; order the tests that take the lab down last."""
     own_cluster = os.environ.get("KUBECONFIG", "") not in ("", str(LAB_KUBECONFIG))
     for item in items:
+        if item.get_closest_marker("soak") and not os.environ.get("EDGEMESH_SOAK"):
+            item.add_marker(pytest.mark.skip(reason="needs the full length and a quiet machine: make soak"))
         needs_lab = item.get_closest_marker("lab") or item.get_closest_marker("lab_lifecycle")
         if needs_lab and own_cluster:
             item.add_marker(pytest.mark.skip(reason="needs the lab, but KUBECONFIG names a cluster of your own"))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.bench.bench_k8s_objects import OURS, THEIRS, measure
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 
 def test_a_hundred_objects_take_at_most_seven_tenths_of_kubernetes_cores_time(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
