@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._errors import EdgeError
 from . import host_table, syntax
 from .syntax import Directive
 from .variables import Variables
@@ -133,6 +134,7 @@ def read(dump: str) -> Config:
     :raises EdgeError: where it can't be read.
     """
     tree = syntax.effective(dump)
+    _refuse_incomplete(tree)
     files = list(syntax.split_dump(dump))
     version = re.search(r"^nginx version: [^/\n]+/([0-9.]+)", dump, re.MULTILINE)
     return Config(
@@ -141,6 +143,31 @@ def read(dump: str) -> Config:
         files=files,
         http=[directive for directive in tree if directive.name == "http"],
     )
+
+
+# How many words nginx insists on, for directives without a block that are read here.
+_LEAST_WORDS = {
+    "listen": 1,
+    "map": 2,
+    "proxy_pass": 1,
+    "proxy_set_header": 2,
+    "return": 1,
+    "rewrite": 2,
+    "server": 1,
+    "set": 2,
+    "try_files": 2,
+}
+
+
+def _refuse_incomplete(block: list[syntax.Directive]) -> None:
+    """`nginx -T` prints only what nginx has accepted, so text with such a directive is not its output."""
+    for directive in block:
+        if directive.block is None and len(directive.args) < _LEAST_WORDS.get(directive.name, 0):
+            raise EdgeError(
+                f"{directive.name} has too few words", where=_place(directive), why="nginx would not have accepted it",
+                fix="Give the output of nginx -T as it is",
+            )  # fmt: skip
+        _refuse_incomplete(directive.block or [])
 
 
 def effective(config: Config, host: str, path: str = "/", port: int | None = None) -> Effective:
