@@ -145,7 +145,7 @@ def read(dump: str) -> Config:
     )
 
 
-# How many words nginx insists on, for directives without a block that are read here.
+# How many words nginx insists on, where they are read here; server is also the name of a block.
 _LEAST_WORDS = {
     "listen": 1,
     "map": 2,
@@ -162,7 +162,7 @@ _LEAST_WORDS = {
 def _refuse_incomplete(block: list[syntax.Directive]) -> None:
     """`nginx -T` prints only what nginx has accepted, so text with such a directive is not its output."""
     for directive in block:
-        if directive.block is None and len(directive.args) < _LEAST_WORDS.get(directive.name, 0):
+        if (directive.block is None or directive.name != "server") and len(directive.args) < _LEAST_WORDS.get(directive.name, 0):
             raise EdgeError(
                 f"{directive.name} has too few words", where=_place(directive), why="nginx would not have accepted it",
                 fix="Give the output of nginx -T as it is",
