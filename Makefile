@@ -16,6 +16,7 @@ OLD_VENV := $(EDGEMESH_CACHE)/venv/core-2.19-$(call key,requirements.txt tests/r
 TARGET_VENV := $(EDGEMESH_CACHE)/venv/target-3.9
 # Ansible finds the checkout as a collection through a symlink; ansible-test insists on a real folder (see tests/tools/sanity.sh).
 COLLECTIONS := $(EDGEMESH_CACHE)/collections/$(call key,<(pwd))
+LINK := $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export PATH := $(VENV)/bin:$(PATH)
@@ -25,7 +26,7 @@ help: ## What there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
 
 .PHONY: demo
-demo: $(VENV)/ready ## Everything from nothing to a proof report, on the local lab
+demo: $(VENV)/ready $(LINK) ## Everything from nothing to a proof report, on the local lab
 	bash demo/run.sh
 
 .PHONY: test
@@ -33,14 +34,14 @@ test: check $(OLD_VENV)/ready ## All tests, load and fault parts in short form; 
 	OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh
 
 .PHONY: soak
-soak: $(VENV)/ready $(OLD_VENV)/ready ## The same at full length
+soak: $(VENV)/ready $(LINK) $(OLD_VENV)/ready ## The same at full length
 	EDGEMESH_SOAK=1 OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh
 
 .PHONY: check
 check: lint unit sanity ## Lint, types, documentation, sanity, unit tests: no cluster
 
 .PHONY: lint
-lint: $(VENV)/ready
+lint: $(VENV)/ready $(LINK)
 	ruff check .
 	ruff format --check .
 	mypy
@@ -50,7 +51,7 @@ lint: $(VENV)/ready
 	antsibull-changelog lint
 
 .PHONY: unit
-unit: $(VENV)/ready
+unit: $(VENV)/ready $(LINK)
 	pytest -q tests/unit
 	@if [ -n "$(TARGET_PYTHON)" ]; then $(MAKE) -s unit-target; else echo "skipped: code for targets under Python 3.9: no Python 3.9 found"; fi
 
@@ -60,24 +61,24 @@ unit-target: $(TARGET_VENV)/ready
 	$(TARGET_VENV)/bin/python -m pytest -q -p no:cacheprovider tests/unit/nginx tests/unit/probe tests/unit/x509/test_x509_files.py
 
 .PHONY: sanity
-sanity: $(VENV)/ready
+sanity: $(VENV)/ready $(LINK)
 	bash tests/tools/sanity.sh
 
 .PHONY: bench
-bench: $(VENV)/ready ## Side-by-side measurements on the lab
+bench: $(VENV)/ready $(LINK) ## Side-by-side measurements on the lab
 	python -m lab up
 	KUBECONFIG=$${KUBECONFIG:-/var/lib/edgemesh-lab/kubeconfig} python -m tests.bench.bench_k8s_objects
 
 .PHONY: lab
-lab: $(VENV)/ready ## A real Kubernetes, Istio and VMs on this machine (as root)
+lab: $(VENV)/ready $(LINK) ## A real Kubernetes, Istio and VMs on this machine (as root)
 	python -m lab up
 
 .PHONY: lab-down
-lab-down: $(VENV)/ready ## Remove all that the lab made
+lab-down: $(VENV)/ready $(LINK) ## Remove all that the lab made
 	python -m lab down
 
 .PHONY: build
-build: $(VENV)/ready ## The collection's artifact
+build: $(VENV)/ready $(LINK) ## The collection's artifact
 	ansible-galaxy collection build --force
 
 .PHONY: clean
@@ -88,8 +89,11 @@ clean: ## Caches inside the checkout
 $(VENV)/ready:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer not found. Install it: apt-get install python3 python3-venv" >&2; exit 1; fi
 	bash tests/tools/venv.sh "$(PYTHON)" "$(@D)" -r tests/requirements.txt
-	mkdir -p $(COLLECTIONS)/ansible_collections/edgemesh
-	ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio
+
+# Of this checkout, while the environments belong to all checkouts.
+$(LINK):
+	mkdir -p $(@D)
+	ln -sfn $(CURDIR) $@
 
 $(OLD_VENV)/ready:
 	bash tests/tools/venv.sh "$(OLD_PYTHON)" "$(@D)" -r requirements.txt ansible 'ansible-core~=2.19.0' rich
