@@ -38,7 +38,8 @@ soak: $(VENV)/ready $(LINK) $(OLD_VENV)/ready ## The same at full length
 	EDGEMESH_SOAK=1 OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh
 
 .PHONY: check
-check: lint unit sanity ## Lint, types, documentation, sanity, unit tests: no cluster
+check: $(VENV)/ready $(LINK) ## Lint, types, documentation, sanity, unit tests: no cluster
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint unit sanity
 
 .PHONY: lint
 lint: $(VENV)/ready $(LINK)

@@ -89,11 +89,12 @@ def show_inventory(_: argparse.Namespace) -> int:
 
 
 def build_only(_: argparse.Namespace) -> int:
-    """Make programs and images."""
+    """Make programs, images and the VMs' roots."""
     preflight.before_packages()
     with Progress() as progress, lock.held("build", progress.line):
         packages.ensure(progress)
         make(progress)
+        vms.build(progress)
     return 0
 
 
@@ -133,7 +134,7 @@ def arguments() -> argparse.ArgumentParser:
     commands.choices["status"].add_argument("--json", action="store_true", help="for programs")
     command("down", down, "remove all that `up` made, but the cache")
     command("inventory", show_inventory, "print an Ansible inventory")
-    command("build", build_only, "only build programs and images into the cache")
+    command("build", build_only, "only build programs, images and root file systems into the cache")
     command("reset", reset, "give VMs fresh root file systems").add_argument("names", nargs="+", metavar="VM")
     return parser
 

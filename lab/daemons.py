@@ -88,52 +88,44 @@ def kube_apiserver() -> Daemon:
     )
 
 
-def kube_controller_manager() -> Daemon:
-    """The controllers, and the signer of certificate requests."""
-    config = f"{PKI}/kube-controller-manager.kubeconfig"
+def controller(name: str, *more: str) -> Daemon:
+    """A daemon that does its work through the API server and serves only its health."""
+    config = f"{PKI}/{name}.kubeconfig"
     return Daemon(
-        "kube-controller-manager",
+        name,
         (
-            str(build.path("kube-controller-manager")),
+            str(build.path(name)),
             f"--kubeconfig={config}",
             f"--authentication-kubeconfig={config}",
             f"--authorization-kubeconfig={config}",
             f"--bind-address={settings.NODE_IP}",
             f"--tls-cert-file={PKI}/node.crt",
             f"--tls-private-key-file={PKI}/node.key",
-            f"--client-ca-file={PKI}/ca.crt",
-            f"--root-ca-file={PKI}/ca.crt",
-            f"--service-account-private-key-file={PKI}/service-account.key",
-            f"--cluster-signing-cert-file={PKI}/ca.crt",
-            f"--cluster-signing-key-file={PKI}/ca.key",
-            "--use-service-account-credentials",
             "--leader-elect=false",
             "--profiling=false",
+            *more,
         ),
-        configuration=(PKI / "kube-controller-manager.crt",),
-        ready=READY["kube-controller-manager"],
+        configuration=(PKI / f"{name}.crt",),
+        ready=READY[name],
+    )
+
+
+def kube_controller_manager() -> Daemon:
+    """The controllers, and the signer of certificate requests."""
+    return controller(
+        "kube-controller-manager",
+        f"--client-ca-file={PKI}/ca.crt",
+        f"--root-ca-file={PKI}/ca.crt",
+        f"--service-account-private-key-file={PKI}/service-account.key",
+        f"--cluster-signing-cert-file={PKI}/ca.crt",
+        f"--cluster-signing-key-file={PKI}/ca.key",
+        "--use-service-account-credentials",
     )
 
 
 def kube_scheduler() -> Daemon:
     """The scheduler."""
-    config = f"{PKI}/kube-scheduler.kubeconfig"
-    return Daemon(
-        "kube-scheduler",
-        (
-            str(build.path("kube-scheduler")),
-            f"--kubeconfig={config}",
-            f"--authentication-kubeconfig={config}",
-            f"--authorization-kubeconfig={config}",
-            f"--bind-address={settings.NODE_IP}",
-            f"--tls-cert-file={PKI}/node.crt",
-            f"--tls-private-key-file={PKI}/node.key",
-            "--leader-elect=false",
-            "--profiling=false",
-        ),
-        configuration=(PKI / "kube-scheduler.crt",),
-        ready=READY["kube-scheduler"],
-    )
+    return controller("kube-scheduler")
 
 
 def containerd() -> Daemon:

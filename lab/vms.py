@@ -73,6 +73,17 @@ class Vm:
         }
 
 
+def all_of(vms: Iterable[Host], clients: Iterable[Host]) -> list[Vm]:
+    """These hosts, clients with the programs of a client."""
+    return [*(Vm(host) for host in vms), *(Vm(host, CLIENT_PACKAGES) for host in clients)]
+
+
+def build(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host] = CLIENTS) -> None:
+    """Make the root file systems that these hosts need, and keep them in the cache."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(lambda root: root.ensure(progress), {vm.root for vm in all_of(vms, clients)}))
+
+
 def up(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host] = CLIENTS) -> None:
     """Bring hosts up, and mend what is broken about them; the lab's other hosts are left as they are.
 
@@ -80,11 +91,11 @@ def up(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host] = 
 
     :raises EdgeError: the bridge, a program or a package is missing, or a VM does not come up.
     """
-    wanted = [*(Vm(host) for host in vms), *(Vm(host, CLIENT_PACKAGES) for host in clients)]
+    wanted = all_of(vms, clients)
     if not (netns.LINKS / settings.BRIDGE).exists():
         raise EdgeError(f"there is no bridge {settings.BRIDGE}", why="VMs are attached to it", fix="python -m lab up")
     with locked(LOCK), ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(lambda root: root.ensure(progress), {vm.root for vm in wanted}))
+        build(progress, vms, clients)
         for key in (settings.SSH_KEY, *(identity.HOST_KEYS / vm.name for vm in wanted)):
             identity.make_key(key)
         inits = namespaces.inits(FOLDER)

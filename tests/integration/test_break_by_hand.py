@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from plugins.module_utils._x509.sign import new_ca, new_leaf
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.vms]
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "/etc/nginx/edgemesh/current/routes.conf"

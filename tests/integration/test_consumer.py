@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.playbooks import CHECKOUT, INVENTORY, LAB, ROUTE, variables
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.vms]
 VM = "vm-deb13"
 
 CONSUMER = """

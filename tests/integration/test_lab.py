@@ -78,6 +78,7 @@ def brought_up() -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.vms
 @pytest.mark.usefixtures("brought_up")
 class TestUp:
     def test_all_is_well(self) -> None:

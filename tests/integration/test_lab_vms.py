@@ -22,7 +22,7 @@ from lab.processes import Process
 from lab.settings import Host
 from lab.shell import run
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.vms]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Thrown away by the tests; the lab's own VMs stay as users left them.

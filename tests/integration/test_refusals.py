@@ -12,7 +12,7 @@ import yaml
 
 from tests.integration.playbooks import LAB, ROUTE, play, tree, variables, versions
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.vms]
 VM = "vm-deb13"
 NAMESPACES = ("edgemesh", "istio-system", "shop")
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.tls_secret.conftest import Player
 
-pytestmark = [pytest.mark.cluster, pytest.mark.lab]
+pytestmark = [pytest.mark.cluster, pytest.mark.lab, pytest.mark.vms]
 MODULE = "edgemesh.nginx_istio.tls_secret"
 EXPORT = "edgemesh.nginx_istio.tls_secret_export"
 

@@ -158,6 +158,7 @@ def test_locally(as_json: bool, client: Client, namespace: str, folder: Path, pl
 
 
 @pytest.mark.lab
+@pytest.mark.vms
 @pytest.mark.parametrize("pipelining", ["true", "false"])
 def test_by_ssh(pipelining: str, client: Client, namespace: str, play: Player, vm: tuple[str, str]) -> None:
     inventory, host = vm
