@@ -109,6 +109,10 @@ class TestDaemon:
         daemon.start()
         stray = processes.running(name)
         assert stray is not None
+        # The kernel shows a process's environment a moment after it shows the process.
+        deadline = time.monotonic() + 10
+        while name not in [owner for owner, _ in processes.marked()]:
+            assert time.monotonic() < deadline
         (processes.PIDS / f"{name}.json").unlink()
         assert daemon.start() is True
         assert not stray.alive()
@@ -149,7 +153,7 @@ class TestDaemon:
         assert "goodbye" in daemon.tail()
 
     def test_end_while_waiting_is_told_with_the_end_of_its_log(self, name: str) -> None:
-        daemon = Daemon(name, ("/bin/sh", "-c", "echo no such thing; exit 3"), ready=lambda: "not yet")
+        daemon = Daemon(name, ("/bin/sh", "-c", "sleep 1; echo no such thing; exit 3"), ready=lambda: "not yet")
         daemon.start()
         with pytest.raises(EdgeError, match="no such thing"):
             daemon.wait(5)
