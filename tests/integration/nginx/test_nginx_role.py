@@ -236,7 +236,7 @@ def test_from_an_empty_host_and_back(rig: Rig) -> None:
     assert "Welcome to nginx" in rig.curl(f"http://{PLAIN}/")
     assert rig.machine.run("test -e /etc/nginx/edgemesh").returncode == 1
     gone = rig.changed(rig.play(nginx_offload_state="absent", nginx_offload_remove_package=True))
-    assert gone == ["Remove nginx with apt"]
+    assert gone == ["Remove the package with apt", "Remove the package's welcome page"]
     assert rig.machine.run("test -e /etc/nginx -o -e /usr/sbin/nginx").returncode == 1
 
 
