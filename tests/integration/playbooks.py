@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any, Optional
+
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LAB = Path("/var/lib/edgemesh-lab")
@@ -73,24 +76,22 @@ def versions(*namespaces: str) -> dict[str, str]:
     return found
 
 
-def on_vm(vm: str, command: str) -> str:
-    """What a command prints on a VM, as root."""
-    words = [
-        "ansible",
-        vm,
-        "--inventory",
-        str(INVENTORY),
-        "--become",
-        "--module-name",
-        "ansible.builtin.shell",
-        "--args",
-        command,
-        "--one-line",
-    ]
-    answer = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=True).stdout
-    return answer.split("(stdout)", 1)[-1]
+def hosts(group: str) -> dict[str, dict[str, str]]:
+    """The lab's hosts of a group, with what Ansible needs to reach them."""
+    found: dict[str, dict[str, str]] = yaml.safe_load(INVENTORY.read_text())["all"]["children"][group]["hosts"]
+    return found
+
+
+def on_host(name: str, command: str, given: str = "") -> str:
+    """What a command prints on a VM or a client, as root, by the way that Ansible takes."""
+    host = {**hosts("edge_nginx"), **hosts("clients")}[name]
+    ssh = ["ssh", "-i", host["ansible_ssh_private_key_file"], *shlex.split(host["ansible_ssh_common_args"])]
+    words = [*ssh, f"{host['ansible_user']}@{host['ansible_host']}", f"sudo sh -c {shlex.quote(command)}"]
+    done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
 
 
 def tree(vm: str) -> str:
     """Checksums of nginx's configuration and of the certificates that it uses."""
-    return on_vm(vm, "find /etc/nginx /etc/edgemesh -type f -exec sha256sum {} + | sort -k2")
+    return on_host(vm, "find /etc/nginx /etc/edgemesh -type f -exec sha256sum {} + | sort -k2")

@@ -15,7 +15,7 @@ import yaml
 
 from tests.integration.playbooks import CHECKOUT, KUBECTL, LAB, kubectl, play
 
-pytestmark = [pytest.mark.lab, pytest.mark.vms]
+pytestmark = pytest.mark.lab
 NODE = "198.18.0.1"
 MARK = uuid.uuid4().hex[:6]
 SPACE = f"edgemesh-test-gw-{MARK}"
