@@ -341,7 +341,9 @@ class TestRepair:
         ("name", "data", "pattern"),
         [
             ("etcd", daemons.ETCD_DATA, "member/wal/*.wal"),
-            ("containerd", configuration.CONTAINERD_ROOT, "io.containerd.metadata.v1.bolt/meta.db"),
+            pytest.param(
+                "containerd", configuration.CONTAINERD_ROOT, "io.containerd.metadata.v1.bolt/meta.db", marks=pytest.mark.soak, id="containerd"
+            ),
         ],
     )
     def test_data_spoilt_by_a_power_loss(self, name: str, data: Path, pattern: str) -> None:
@@ -358,8 +360,9 @@ class TestRepair:
         assert f"the data of {name} did not survive it" in lab("up").stderr
         assert sick() == {}
 
+    @pytest.mark.soak
     def test_up_killed_at_any_moment(self, dice: random.Random) -> None:
-        for _ in range(8 if SOAK else 2):
+        for _ in range(8):
             succeed("down")
             moment = dice.uniform(0.3, 25)
             started = subprocess.Popen([sys.executable, "-m", "lab", "up"], stderr=subprocess.DEVNULL, start_new_session=True)

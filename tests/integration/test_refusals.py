@@ -107,7 +107,11 @@ def refused(values: dict[str, Any], sentence: str) -> None:
     assert state() == before
 
 
-@pytest.mark.parametrize("case", REFUSED)
+# One of each kind in every run, the variations in the long form.
+ALWAYS = ("host name with a semicolon", "listener's port", "misspelt key", "missing Secret", "Service without that port")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.soak] * (case not in ALWAYS)) for case in REFUSED])
 def test_refused(case: str) -> None:
     refused(*REFUSED[case])
 
