@@ -341,9 +341,7 @@ class TestRepair:
         ("name", "data", "pattern"),
         [
             ("etcd", daemons.ETCD_DATA, "member/wal/*.wal"),
-            pytest.param(
-                "containerd", configuration.CONTAINERD_ROOT, "io.containerd.metadata.v1.bolt/meta.db", marks=pytest.mark.soak, id="containerd"
-            ),
+            pytest.param("containerd", configuration.CONTAINERD_ROOT, "io.containerd.metadata.v1.bolt/meta.db", marks=pytest.mark.soak),
         ],
     )
     def test_data_spoilt_by_a_power_loss(self, name: str, data: Path, pattern: str) -> None:
