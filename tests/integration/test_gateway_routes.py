@@ -15,7 +15,7 @@ import yaml
 
 from tests.integration.playbooks import CHECKOUT, KUBECTL, LAB, kubectl, play
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 NODE = "198.18.0.1"
 MARK = uuid.uuid4().hex[:6]
 SPACE = f"edgemesh-test-gw-{MARK}"
@@ -67,7 +67,8 @@ def playbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del port["nodePort"]
     (folder / "values.json").write_text(json.dumps(values))
     install = ["upgrade", "--install", "gw", str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
-    subprocess.run([*HELM, *install, "--values", str(folder / "values.json")], check=True, capture_output=True, timeout=180)
+    done = subprocess.run([*HELM, *install, "--values", str(folder / "values.json")], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr + kubectl("get", "pods,events", "--namespace", SPACE)
     yield folder / "roles.yml"
     subprocess.run([*HELM, "uninstall", "gw", "--wait"], check=False, capture_output=True, timeout=120)
     kubectl("delete", "namespace", SPACE, APP, "--ignore-not-found", "--wait=false")

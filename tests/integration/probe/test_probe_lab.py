@@ -21,7 +21,7 @@ from lab.settings import Host
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
 
-pytestmark = [pytest.mark.lab]
+pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = "edgemesh-ladder"
