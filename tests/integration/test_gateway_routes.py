@@ -67,7 +67,8 @@ def playbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del port["nodePort"]
     (folder / "values.json").write_text(json.dumps(values))
     install = ["upgrade", "--install", "gw", str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
-    done = subprocess.run([*HELM, *install, "--values", str(folder / "values.json")], capture_output=True, text=True, timeout=180, check=False)
+    command = [*HELM, *install, "--values", str(folder / "values.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr + kubectl("get", "pods,events", "--namespace", SPACE)
     yield folder / "roles.yml"
     subprocess.run([*HELM, "uninstall", "gw", "--wait"], check=False, capture_output=True, timeout=120)
