@@ -270,14 +270,13 @@ from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.privacy import unhide
 from ..module_utils._x509 import library
+from ..module_utils._x509.arguments import REFERENCE, SOURCE
 from ..module_utils._x509.delivery import Delivery
 from ..module_utils._x509.entries import entries
 
-REFERENCE = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 # hidden whole: somebody may give certificate and key in one
 PEM = {name: {"type": "str", "no_log": True} for name in ("certificate", "key", "ca")}
 FILES = {name: {"type": "path", "no_log": False} for name in ("certificate", "key", "ca")}
-ENTRIES = {name: {"type": "str", "no_log": False} for name in ("certificate", "key", "ca")}
 ISSUE = {
     "usage": {"type": "str", "choices": ["server", "client", "ca"]},
     "ca": {"type": "dict", "options": REFERENCE},
@@ -294,7 +293,7 @@ SECRET = {
     "from": {
         "type": "dict",
         "options": {
-            "secret": {"type": "dict", "no_log": False, "options": {**REFERENCE, **ENTRIES}},
+            "secret": {"type": "dict", "no_log": False, "options": SOURCE},
             "files": {"type": "dict", "options": FILES},
             "pem": {"type": "dict", "options": PEM},
         },

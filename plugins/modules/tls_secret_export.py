@@ -173,16 +173,11 @@ from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
 from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS
+from ..module_utils._x509.arguments import SOURCE
 
 SELINUX = {name: {"type": "str"} for name in ("seuser", "serole", "setype", "selevel")}
-ENTRIES = {name: {"type": "str", "no_log": False} for name in ("certificate", "key", "ca")}
 EXPORT = {
-    "secret": {
-        "type": "dict",
-        "required": True,
-        "no_log": False,
-        "options": {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}, **ENTRIES},
-    },
+    "secret": {"type": "dict", "required": True, "no_log": False, "options": SOURCE},
     "cert": {"type": "path", "aliases": ["fullchain"]},
     **{name: {"type": "path", "no_log": False} for name in ("leaf", "chain", "ca", "key")},
     **{name: {"type": "str"} for name in ("owner", "group")},

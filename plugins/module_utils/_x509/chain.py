@@ -28,7 +28,7 @@ NGINX, ENVOY = "nginx", "envoy"
 _OPENSSL_CODES = {
     2: "ROOT_MISSING", 20: "ISSUER_MISSING", 21: "ISSUER_MISSING", 27: "ISSUER_MISSING",
     18: "SELF_SIGNED", 19: "ROOT_NOT_TRUSTED",
-    7: "SIGNATURE_WRONG", 4: "SIGNATURE_WRONG", 6: "CERT_UNREADABLE",
+    7: "SIGNATURE_WRONG", 4: "SIGNATURE_WRONG", 1: "CERT_UNREADABLE", 6: "CERT_UNREADABLE",
     9: "CERT_NOT_YET_VALID", 10: "CERT_EXPIRED", 13: "CERT_DATES_BAD", 14: "CERT_DATES_BAD",
     24: "CA_FLAG_MISSING", 37: "CA_FLAG_MISSING", 79: "CA_FLAG_MISSING", 32: "CA_FLAG_MISSING",
     25: "PATH_LENGTH_EXCEEDED", 22: "CHAIN_TOO_LONG", 26: "PURPOSE_WRONG", 34: "CRITICAL_EXTENSION", 41: "CERT_UNREADABLE",
@@ -39,7 +39,7 @@ _EKU = {SERVER: "serverAuth", CLIENT: "clientAuth"}
 #: old "server gated crypto" usages, which OpenSSL takes for serverAuth
 _SGC = {"1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1"}
 _KEY_USAGE = {SERVER: {"digitalSignature", "keyEncipherment", "keyAgreement"}, CLIENT: {"digitalSignature", "keyAgreement"}}
-_NETSCAPE_TYPE = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
+_NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
 _NETSCAPE_BIT = {CLIENT: 0x80, SERVER: 0x40}
 _PARTIAL_CHAIN = 0x80000
 #: OpenSSL security level -> bits of security; RSA size and EC size that reach them
@@ -166,7 +166,10 @@ def _build(
         path = [pem.certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in context.get_verified_chain()]
     except crypto.X509StoreContextError as error:
         number, depth = int(error.errors[0]), int(error.errors[1])
-        culprit = pem.certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, error.certificate))
+        try:
+            culprit = pem.certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, error.certificate))
+        except (crypto.Error, pem.PemError):  # it is so broken that it can't be written
+            culprit = presented[min(depth, len(presented) - 1)]
         code = _OPENSSL_CODES.get(number, "CHAIN_REFUSED")
         return [], Verdict(False, code, _sentence(code, culprit, str(error.errors[2]), presented, trusted), number, depth)
     except (crypto.Error, pem.PemError):
@@ -204,11 +207,17 @@ def purpose_problem(cert: x509.Certificate, purpose: str, depth: int = 0, rules:
     """
     wanted = _EKU[purpose]
     known = facts.facts(cert)
+    broken = sorted({"BasicConstraints", "KeyUsage", "ExtendedKeyUsage"} & set(known["unreadable"]))
+    if broken:
+        return "CERT_UNREADABLE", f"the extensions of {_title(cert)} can't be read ({', '.join(broken)})."
     extended = known["extended_key_usage"]
     if extended is not None and wanted not in extended and not (purpose == SERVER and _SGC & set(extended)):
         role = f"can't issue {purpose} certificates" if depth else f"can't be used as a {purpose} certificate"
         use = ", ".join(extended) or "nothing"
-        return f"EKU_NO_{wanted.upper()}", f"{_title(cert)} {role}: its extended key usage is {use}, without {wanted}."
+        sentence = f"{_title(cert)} {role}: its extended key usage is {use}, without {wanted}."
+        if purpose == CLIENT and not depth and facts.publicly_trusted(cert):
+            return "PUBLIC_CERT_AS_CLIENT", f"{sentence} It comes from a public CA, and these issue no client certificates any more."
+        return f"EKU_NO_{wanted.upper()}", sentence
     if depth:
         return None
     usage = known["key_usage"]
@@ -229,11 +238,7 @@ def _check_purpose(path: list[x509.Certificate], purpose: str, rules: str) -> Op
 
 def _netscape_allows(cert: x509.Certificate, purpose: str) -> bool:
     """nsCertType, as easy-rsa 2 wrote it; OpenSSL honours it, BoringSSL doesn't."""
-    try:
-        value = cert.extensions.get_extension_for_oid(_NETSCAPE_TYPE).value
-    except (x509.ExtensionNotFound, ValueError):
-        return True
-    raw = getattr(value, "value", b"")  # BIT STRING: 03 02 <unused bits> <bits>
+    raw = facts.extension_bytes(cert, _NETSCAPE_TYPE)  # BIT STRING: 03 02 <unused bits> <bits>
     return len(raw) < 4 or bool(raw[3] & _NETSCAPE_BIT[purpose])
 
 

@@ -26,6 +26,9 @@ KEY_USAGES = {
     "data_encipherment": "dataEncipherment", "key_agreement": "keyAgreement", "key_cert_sign": "keyCertSign", "crl_sign": "cRLSign",
 }  # fmt: skip
 
+#: policies under which public CAs issue for servers, and the timestamps of their logs
+_FORUM, _SCTS = "2.23.140.1.", "1.3.6.1.4.1.11129.2.4.2"
+
 
 def facts(certificate: Union[str, bytes, x509.Certificate]) -> dict[str, Any]:
     """A certificate (PEM, DER or object; of PEM with several blocks the first) as JSON types.
@@ -89,6 +92,20 @@ def extension(cert: x509.Certificate, kind: type[ExtensionT]) -> Optional[Extens
         return None
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise ValueError("unreadable extension") from None
+
+
+def extension_bytes(cert: x509.Certificate, oid: str) -> bytes:
+    """The value of an extension that ``cryptography`` has no class for; b"" where it is absent or can't be read."""
+    found = _or(lambda: cert.extensions.get_extension_for_oid(x509.ObjectIdentifier(oid)).value, None)
+    return bytes(getattr(found, "value", b""))
+
+
+def publicly_trusted(cert: x509.Certificate) -> bool:
+    """Whether a publicly trusted CA issued it: its policy is one of the CA/Browser Forum's, or it went through Certificate Transparency."""
+    policies = _or(lambda: extension(cert, x509.CertificatePolicies), None) or []
+    if any(each.policy_identifier.dotted_string.startswith(_FORUM) for each in policies):
+        return True
+    return _or(lambda: cert.extensions.get_extension_for_oid(x509.ObjectIdentifier(_SCTS)), None) is not None
 
 
 def key_facts(key: Any) -> dict[str, Any]:

@@ -20,7 +20,6 @@ ERROR, WARNING = "error", "warning"
 SERVER, CLIENT, CA = "server", "client", "ca"
 #: warn when less than this, and less than a third of the validity, is left
 SOON = timedelta(days=7)
-_SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ def _presented(material: Material, use: str, asked: Sequence[str], now: datetime
     if any(each.code == "LEAF_NOT_FIRST" for each in found):
         return found
     found += _use(leaf, known, use)
+    if any(each.code == "CERT_UNREADABLE" for each in found):
+        return found
     found += _key(known, reader)
     found += _names(leaf, known, use, asked, reader)
     break_ = chain.order(material.certs)
@@ -115,24 +116,9 @@ def _use(leaf: x509.Certificate, known: dict[str, Any], use: str) -> list[Findin
     if problem is None:
         return []
     code, sentence = problem
-    if use == CLIENT and code == "EKU_NO_CLIENTAUTH" and _public(leaf):
-        return [
-            Finding(
-                "PUBLIC_CERT_AS_CLIENT",
-                ERROR,
-                f"{sentence} It comes from a public CA, and these issue no client certificates any more.",
-                "Use a client certificate from a private CA",
-            )
-        ]
-    return [Finding(code, ERROR, sentence, f"Issue it with extended key usage {'clientAuth' if use == CLIENT else 'serverAuth'}")]
-
-
-def _public(cert: x509.Certificate) -> bool:
-    """Certificates with transparency timestamps come from publicly trusted CAs."""
-    try:
-        return cert.extensions.get_extension_for_oid(_SCTS) is not None
-    except (x509.ExtensionNotFound, ValueError):
-        return False
+    wanted = "clientAuth" if use == CLIENT else "serverAuth"
+    fix = "Use a client certificate from a private CA" if code == "PUBLIC_CERT_AS_CLIENT" else f"Issue it with extended key usage {wanted}"
+    return [Finding(code, ERROR, sentence, fix)]
 
 
 def _key(known: dict[str, Any], reader: str) -> list[Finding]:

@@ -88,10 +88,13 @@ def to_data(shape: Shape, material: Material, include_ca: bool = False) -> dict[
 def decoded(secret: dict[str, Any]) -> dict[str, bytes]:
     """The entries of a Secret as the API gives it.
 
-    :raises EdgeError: SECRET_BASE64, naming the entry.
+    :raises EdgeError: SECRET_BASE64, naming the entry; SECRET_UNREADABLE where it has no entries but something else.
     """
     result = {}
-    for name, value in (secret.get("data") or {}).items():
+    data = secret.get("data") or {}
+    if not isinstance(data, dict):
+        raise EdgeError("its data is no map of entries", where=title(secret), code="SECRET_UNREADABLE")
+    for name, value in data.items():
         try:
             result[str(name)] = base64.b64decode(value or "", validate=True)
         except (binascii.Error, ValueError, TypeError):
@@ -101,7 +104,8 @@ def decoded(secret: dict[str, Any]) -> dict[str, bytes]:
 
 def title(secret: dict[str, Any]) -> str:
     """How errors name a Secret: ``Secret shop/web``."""
-    metadata = secret.get("metadata") or {}
+    given = secret.get("metadata")
+    metadata = given if isinstance(given, dict) else {}
     return f"Secret {metadata.get('namespace')}/{metadata.get('name')}"
 
 

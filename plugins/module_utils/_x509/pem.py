@@ -1,8 +1,10 @@
 """PEM, read block by block, as strictly as OpenSSL, BoringSSL and Go together, with faults that name the block.
 
-Fault codes: PEM_EMPTY, PEM_BOM, PEM_NOT_TEXT, PEM_DER, PEM_DOUBLE_BASE64, PEM_ESCAPED_NEWLINES, PEM_NO_BLOCK, PEM_INDENTED,
-PEM_JOINED, PEM_UNTERMINATED, PEM_LABEL_MISMATCH, PEM_STRAY_END, PEM_HEADERS, PEM_BASE64, PEM_KEY_AMONG_CERTIFICATES,
-PEM_NOT_A_CERTIFICATE, CERT_UNREADABLE, KEY_MISSING, KEY_ENCRYPTED, KEY_UNREADABLE, KEY_SEVERAL, KEY_TYPE.
+Fault codes of the text as a whole: PEM_EMPTY, PEM_TOO_LONG, PEM_NOT_TEXT, PEM_UTF16, PEM_DER, PEM_BOM, PEM_DOUBLE_BASE64,
+PEM_ESCAPED_NEWLINES, PEM_CARRIAGE_RETURN, PEM_NO_BLOCK. Of one block: PEM_BOM, PEM_ONE_LINE, PEM_JOINED, PEM_INDENTED,
+PEM_BOUNDARY_DAMAGED, PEM_UNTERMINATED, PEM_LABEL_MISMATCH, PEM_STRAY_END, PEM_HEADERS, PEM_BLANK_LINE, PEM_BASE64,
+PEM_KEY_AMONG_CERTIFICATES, PEM_NOT_A_CERTIFICATE, CERT_UNREADABLE, KEY_ENCRYPTED, KEY_LABEL_WRONG, KEY_UNREADABLE, KEY_TYPE,
+KEY_SEVERAL; and KEY_MISSING.
 """
 
 from __future__ import annotations
@@ -22,11 +24,17 @@ PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed2551
 Certificates = Union[str, bytes, x509.Certificate, Sequence[Union[str, bytes, x509.Certificate]]]
 
 CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
-KEY_LABELS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY")
+#: label -> the form of key that it announces, and the ASN.1 tag by which that form goes on after its version
+KEY_FORMS = {"PRIVATE KEY": ("PKCS#8", 0x30), "RSA PRIVATE KEY": ("PKCS#1", 0x02), "EC PRIVATE KEY": ("SEC1", 0x04)}
 #: a file larger than this is not a chain or a key; the API server's limit for a whole Secret is 1 MiB
 MAX_BYTES = 1 << 20
+BOM = "\ufeff"
+_NO_BOM = "Save the file as UTF-8 without BOM"
 
 _BOUNDARY = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{1,60})-----")
+#: what was a boundary before somebody lost dashes, changed case, or pasted it through a word processor
+_DAMAGED = re.compile(r"(?i)[-\u2010-\u2015\u2212]{2}.{0,3}\b(BEGIN|END)\b.{0,40}\b(CERTIFICATE|PRIVATE KEY)\b")
+_BLANKS = str.maketrans("", "", " \t")
 
 
 class PemError(EdgeError):
@@ -66,40 +74,23 @@ def blocks(data: str | bytes, where: str = "") -> list[Block]:
     :param where: how errors name the source, e.g. ``Secret shop/web, key tls.crt``.
     :raises PemError: at the first fault; nothing is skipped silently.
     """
-    lines = _text(data, where).split("\n")
     found: list[Block] = []
     label, body, number = "", [], 0
-    for line in (each.rstrip() for each in lines):
-        marks = _BOUNDARY.findall(line)
-        if not marks:
+    for line in (each.rstrip(" \t") for each in _text(data, where).split("\n")):
+        mark = _boundary(line, where, number if label and "-----BEGIN" not in line else number + 1)
+        if mark is None:
             if label:
                 body.append(line)
-            continue
-        if len(marks) > 1:
-            raise PemError(
-                "two PEM boundaries share a line",
-                where=where,
-                block=number + 1,
-                code="PEM_JOINED",
-                fix="Put a newline between the files when joining them",
-            )
-        if _BOUNDARY.fullmatch(line) is None:
-            if _BOUNDARY.fullmatch(line.strip()):
+            elif _DAMAGED.search(line):
                 raise PemError(
-                    "a PEM boundary is indented, so programs skip the block",
+                    "a line was a PEM boundary once, but is damaged, so programs skip the block",
                     where=where,
                     block=number + 1,
-                    code="PEM_INDENTED",
-                    fix="Remove the spaces in front of its lines",
+                    code="PEM_BOUNDARY_DAMAGED",
+                    fix="Copy the file again, as it is",
                 )
-            raise PemError(
-                "other text shares the line of a PEM boundary",
-                where=where,
-                block=number + 1,
-                code="PEM_JOINED",
-                fix="Put the boundary on a line of its own",
-            )
-        kind, name = marks[0]
+            continue
+        kind, name = mark
         if kind == "BEGIN":
             if label:
                 raise PemError(f"{label} has no END line", where=where, block=number, code="PEM_UNTERMINATED")
@@ -116,6 +107,31 @@ def blocks(data: str | bytes, where: str = "") -> list[Block]:
     if not found:
         raise PemError("the text holds no PEM block", where=where, code="PEM_NO_BLOCK")
     return found
+
+
+def _boundary(line: str, where: str, block: int) -> tuple[str, str] | None:
+    """``("BEGIN" or "END", label)``; None for any other line."""
+    marks = _BOUNDARY.findall(line)
+    if not marks:
+        return None
+    if _BOUNDARY.fullmatch(line):
+        kind, name = marks[0]
+        return kind, name
+    if len(marks) > 1 and marks[0][0] == "BEGIN" and marks[1] == ("END", marks[0][1]):
+        what, code, fix = "a whole PEM block stands on one line", "PEM_ONE_LINE", "Keep its newlines (in YAML: | and not >)"
+    elif len(marks) > 1:
+        what, code, fix = "two PEM boundaries share a line", "PEM_JOINED", "Put a newline between the files when joining them"
+    elif line.startswith(BOM):
+        what, code, fix = "a byte order mark stands in front of the block, so programs skip it", "PEM_BOM", _NO_BOM
+    elif _BOUNDARY.fullmatch(line.strip()):
+        what, code, fix = (
+            "a PEM boundary is indented, so programs skip the block",
+            "PEM_INDENTED",
+            "Remove the spaces in front of its lines",
+        )
+    else:
+        what, code, fix = "other text shares the line of a PEM boundary", "PEM_JOINED", "Put the boundary on a line of its own"
+    raise PemError(what, where=where, block=block, code=code, fix=fix)
 
 
 def certificates(data: str | bytes, where: str = "") -> list[x509.Certificate]:
@@ -147,7 +163,10 @@ def certificate(der: bytes, where: str = "", block: int = 0) -> x509.Certificate
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # serial 0 and other oddities are findings of ours, not Python warnings
-            return x509.load_der_x509_certificate(der)
+            cert = x509.load_der_x509_certificate(der)
+            # read late, and all else relies on them
+            _ = (cert.version, cert.subject, cert.issuer, cert.not_valid_before_utc, cert.not_valid_after_utc)
+            return cert
     except Exception:  # whose text may quote what was read
         raise PemError("the certificate can't be read", where=where, block=block, code="CERT_UNREADABLE") from None
 
@@ -156,7 +175,7 @@ def load(source: Certificates, where: str = "") -> list[x509.Certificate]:
     """Certificates from whatever form they come in: PEM text or bytes, DER bytes, objects, or a list of these."""
     if isinstance(source, x509.Certificate):
         return [source]
-    if isinstance(source, bytes) and source[:1] == b"\x30":
+    if isinstance(source, bytes) and _is_der(source):
         return [certificate(source, where)]
     if isinstance(source, (str, bytes)):
         return certificates(source, where)
@@ -175,15 +194,19 @@ def private_key(data: str | bytes, where: str = "") -> PrivateKey:
         raise PemError("there are several private keys", where=where, block=keys[1].number, code="KEY_SEVERAL")
     block = keys[0]
     if block.label == "ENCRYPTED PRIVATE KEY":
+        raise _encrypted(where, block.number)
+    if block.label not in KEY_FORMS:
+        raise PemError(f"{block.label} is not supported", where=where, block=block.number, code="KEY_TYPE")
+    label, tag = KEY_FORMS[block.label][0], _tags(block.der)[1]
+    held = next((form for form, own in KEY_FORMS.values() if own == tag), label)
+    if held != label:
         raise PemError(
-            "the private key is encrypted, which nginx, Istio and Kubernetes can't use",
+            f"{block.label} announces {label}, but holds {held}, so programs can't read it",
             where=where,
             block=block.number,
-            code="KEY_ENCRYPTED",
-            fix="Decrypt it first (openssl pkey -in <file> -out <file>)",
+            code="KEY_LABEL_WRONG",
+            fix="Write it anew (openssl pkey -in <file> -out <file>)",
         )
-    if block.label not in KEY_LABELS:
-        raise PemError(f"{block.label} is not supported", where=where, block=block.number, code="KEY_TYPE")
     try:
         key = serialization.load_der_private_key(block.der, password=None)
     except Exception:  # whose text may quote what was read
@@ -199,53 +222,96 @@ def dump(certs: Sequence[x509.Certificate]) -> str:
 
 
 def _text(data: str | bytes, where: str) -> str:
+    """``data`` as lines that end with a newline alone."""
     if len(data) > MAX_BYTES:
-        raise PemError(f"the text is longer than {MAX_BYTES} bytes", where=where, code="PEM_NOT_TEXT")
+        raise PemError(f"the text is longer than {MAX_BYTES} bytes", where=where, code="PEM_TOO_LONG")
     if isinstance(data, bytes):
-        if data[:2] in (b"\x30\x82", b"\x30\x81"):
-            raise PemError("this is DER, not PEM", where=where, code="PEM_DER", fix="Convert it with openssl x509 -inform DER")
-        try:
-            data = data.decode("utf-8")
-        except UnicodeDecodeError:
-            raise PemError("this is not text", where=where, code="PEM_NOT_TEXT") from None
-    if data.startswith("\ufeff"):
-        raise PemError(
-            "the text starts with a byte order mark, so programs skip the first block",
-            where=where,
-            code="PEM_BOM",
-            fix="Save the file as UTF-8 without BOM",
-        )
+        data = _decoded(data, where)
+    code = what = fix = ""
     if not data.strip():
-        raise PemError("the text is empty", where=where, code="PEM_EMPTY")
-    if "-----BEGIN" not in data and data.lstrip().startswith("LS0tLS1CRUdJTi"):
-        raise PemError(
-            "this is base64 of PEM: it was encoded once too often",
-            where=where,
-            code="PEM_DOUBLE_BASE64",
-            fix="Decode it once, or put it under data instead of stringData",
-        )
-    if "-----\\n" in data or "-----\\r\\n" in data:
-        raise PemError(
-            "the newlines are written as backslash and n", where=where, code="PEM_ESCAPED_NEWLINES", fix="Turn them into real newlines"
-        )
-    return data.replace("\r\n", "\n").replace("\r", "\n")
+        code, what = "PEM_EMPTY", "the text is empty"
+    elif "\0" in data:
+        code, what = "PEM_NOT_TEXT", "this is not text"
+    elif data.startswith(BOM):
+        code, what, fix = "PEM_BOM", "the text starts with a byte order mark, so programs skip the first block", _NO_BOM
+    elif "-----BEGIN" not in data and data.lstrip().startswith("LS0tLS1CRUdJTi"):
+        code, what = "PEM_DOUBLE_BASE64", "this is base64 of PEM: it was encoded once too often"
+        fix = "Decode it once, or put it under data instead of stringData"
+    elif "-----\\n" in data or "-----\\r\\n" in data:
+        code, what, fix = "PEM_ESCAPED_NEWLINES", "the newlines are written as backslash and n", "Turn them into real newlines"
+    else:
+        data = data.replace("\r\n", "\n")
+        if "\r" not in data:
+            return data
+        code, what, fix = "PEM_CARRIAGE_RETURN", "a carriage return stands without a newline", "Save the file with Unix line ends"
+    raise PemError(what, where=where, code=code, fix=fix)
+
+
+def _decoded(data: bytes, where: str) -> str:
+    if _is_der(data):
+        what, fix = _DER_KINDS.get(_tags(data), ("this is DER", "Convert it to PEM"))
+        raise PemError(f"{what}, not PEM", where=where, code="PEM_DER", fix=fix)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise PemError("the text is UTF-16, which no program reads", where=where, code="PEM_UTF16", fix=_NO_BOM)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PemError("this is not text", where=where, code="PEM_NOT_TEXT") from None
+
+
+#: the tags inside the outer SEQUENCE -> what the DER is, and how it becomes PEM
+_DER_KINDS = {
+    (0x30, 0xA0): ("this is a certificate in DER", "Convert it with openssl x509 -inform DER"),
+    (0x30, 0x02): ("this is a certificate in DER", "Convert it with openssl x509 -inform DER"),  # version 1
+    (0x30, 0x06): ("this is an encrypted private key in DER", "Convert it with openssl pkcs8 -inform DER"),
+    (0x02, 0x30): ("this is a private key or a PKCS#12 file in DER", "Convert it with openssl pkey -inform DER, or openssl pkcs12 -nodes"),
+    (0x02, 0x02): ("this is an RSA private key in DER", "Convert it with openssl pkey -inform DER"),
+    (0x02, 0x04): ("this is an EC private key in DER", "Convert it with openssl pkey -inform DER"),
+}
+
+
+def _is_der(data: bytes) -> bool:
+    """One SEQUENCE, as certificates and keys are; no text in UTF-8 looks like this."""
+    if len(data) < 2 or data[0] != 0x30:
+        return False
+    return 0x81 <= data[1] <= 0x84 or data[1] == len(data) - 2
+
+
+def _tags(der: bytes) -> tuple[int, int]:
+    """Of a SEQUENCE the tag of its first element, and the tag inside that one or, behind an INTEGER, of the second; 0 = none."""
+
+    def content(at: int) -> int:
+        return at + 2 + (der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0)
+
+    try:
+        at = content(0)
+        first = der[at]
+        following = content(at) + der[at + 1] if first == 0x02 else content(at)
+        return first, der[following]
+    except IndexError:
+        return 0, 0
+
+
+def _encrypted(where: str, block: int) -> PemError:
+    return PemError(
+        "the private key is encrypted, which nginx, Istio and Kubernetes can't use",
+        where=where,
+        block=block,
+        code="KEY_ENCRYPTED",
+        fix="Decrypt it first (openssl pkey -in <file> -out <file>)",
+    )
 
 
 def _decode(lines: list[str], label: str, number: int, where: str) -> bytes:
     if any(":" in line for line in lines):
         if any(line.startswith("Proc-Type:") and "ENCRYPTED" in line for line in lines):
-            raise PemError(
-                "the private key is encrypted, which nginx, Istio and Kubernetes can't use",
-                where=where,
-                block=number,
-                code="KEY_ENCRYPTED",
-                fix="Decrypt it first (openssl pkey -in <file> -out <file>)",
-            )
+            raise _encrypted(where, number)
         raise PemError(f"{label} has header lines", where=where, block=number, code="PEM_HEADERS")
+    if "" in lines:
+        what = f"an empty line stands inside {label}, and programs take what is above it for headers"
+        raise PemError(what, where=where, block=number, code="PEM_BLANK_LINE", fix="Remove it")
     try:
-        if "" in lines:  # OpenSSL takes what stands above an empty line for headers
-            raise ValueError
-        der = base64.b64decode("".join(line.strip() for line in lines), validate=True)
+        der = base64.b64decode("".join(lines).translate(_BLANKS), validate=True)
     except (ValueError, binascii.Error):
         der = b""
     if not der:

@@ -138,6 +138,7 @@ class Recorder:
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     made = Recorder(tmp_path)
     yield made
+    made.listener.shutdown(socket.SHUT_RDWR)  # closing alone doesn't wake the thread, and the port stays open with it
     made.listener.close()
 
 

@@ -55,6 +55,11 @@ class Pair:
     def der(self) -> bytes:
         return self.cert.public_bytes(serialization.Encoding.DER)
 
+    @property
+    def key_der(self) -> bytes:
+        form = serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(serialization.Encoding.DER, form, serialization.NoEncryption())
+
     def key_pem(self, form: str = "PKCS8", password: bytes | None = None) -> str:
         formats = {"PKCS8": serialization.PrivateFormat.PKCS8, "PKCS1": serialization.PrivateFormat.TraditionalOpenSSL}
         cipher = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()

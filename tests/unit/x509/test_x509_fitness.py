@@ -15,6 +15,8 @@ from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, make, root, 
 CA = root()
 MID = intermediate(CA)
 SCT = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x02\x00\x00")
+POLICY = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.2.1"), None)])
+BROKEN = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.37"), b"\x05\x00")
 EXPIRED = {"not_before": NOW - 30 * DAY, "not_after": NOW - DAY}
 
 
@@ -51,6 +53,9 @@ OLD = leaf(CA, **EXPIRED)
         (material(leaf(CA, not_before=NOW - DAY / 4, not_after=NOW + DAY)), "server", [], "", {}),
         (material(leaf(CA)), "client", [], "", {"EKU_NO_CLIENTAUTH": E}),
         (material(leaf(CA, extra=[(SCT, False)])), "client", [], "", {"PUBLIC_CERT_AS_CLIENT": E}),
+        (material(leaf(CA, extra=[(POLICY, False)]), ca=(CA,)), "client", [], "", {"PUBLIC_CERT_AS_CLIENT": E}),
+        (material(leaf(CA, extra=[(SCT, False), (POLICY, False)]), ca=(CA,)), "server", [], "", {}),
+        (material(leaf(CA, extra=[(BROKEN, False)], eku=None), ca=(CA,)), "server", [], "", {"CERT_UNREADABLE": E}),
         (material(leaf(CA, eku=["client"])), "server", [], "", {"EKU_NO_SERVERAUTH": E}),
         (material(leaf(CA, key=rsa_key(1024))), "server", [], "", {"KEY_TOO_SMALL": E}),
         (material(leaf(CA, key=ed25519.Ed25519PrivateKey.generate())), "server", [], "", {"KEY_TYPE_REFUSED": E}),

@@ -42,22 +42,33 @@ def fault(text: str | bytes, read: str = "certificates") -> tuple[str, int]:
         ("hello", ("PEM_NO_BLOCK", 0)),
         ("\ufeff" + CHAIN, ("PEM_BOM", 0)),
         (("\ufeff" + CHAIN).encode(), ("PEM_BOM", 0)),
-        (b"\xff\xfe\x00", ("PEM_NOT_TEXT", 0)),
-        (CHAIN.encode("utf-16"), ("PEM_NOT_TEXT", 0)),
-        ("A" * ((1 << 20) + 1), ("PEM_NOT_TEXT", 0)),
-        (END.der, ("PEM_DER", 0)),
+        (b"\xff\xfd\x00", ("PEM_NOT_TEXT", 0)),
+        (CHAIN.encode("utf-16"), ("PEM_UTF16", 0)),
+        ("A" * ((1 << 20) + 1), ("PEM_TOO_LONG", 0)),
+        (b"\xff\xfe" + CHAIN.encode("utf-16-le"), ("PEM_UTF16", 0)),
+        (CHAIN.replace("CERT", "\0CERT", 1), ("PEM_NOT_TEXT", 0)),
+        (CHAIN.replace("\n", "\r"), ("PEM_CARRIAGE_RETURN", 0)),
         (base64.b64encode(CHAIN.encode()), ("PEM_DOUBLE_BASE64", 0)),
         (CHAIN.replace("\n", "\\n"), ("PEM_ESCAPED_NEWLINES", 0)),
         (END.pem.strip() + MID.pem, ("PEM_JOINED", 2)),
         (END.pem.replace("-----BEGIN", "x -----BEGIN"), ("PEM_JOINED", 1)),
         (END.pem + MID.pem.replace("-----BEGIN", "  -----BEGIN"), ("PEM_INDENTED", 2)),
+        (END.pem + "\ufeff" + MID.pem, ("PEM_BOM", 2)),
+        (END.pem.replace("\n", " "), ("PEM_ONE_LINE", 1)),
+        (END.pem + MID.pem.replace("\n", ""), ("PEM_ONE_LINE", 2)),
+        (END.pem.replace("\n-----END", "-----END"), ("PEM_JOINED", 1)),
+        (END.pem + MID.pem.replace("-----", "----"), ("PEM_BOUNDARY_DAMAGED", 2)),
+        (END.pem + MID.pem.replace("-----", "\u2014" * 2), ("PEM_BOUNDARY_DAMAGED", 2)),
+        (MID.pem.lower() + END.pem, ("PEM_BOUNDARY_DAMAGED", 1)),
+        (END.pem + MID.pem.replace("-----BEGIN", "----BEGIN"), ("PEM_BOUNDARY_DAMAGED", 2)),
         (END.pem + MID.pem[:-30], ("PEM_UNTERMINATED", 2)),
         (END.pem[:200] + "\n" + MID.pem, ("PEM_UNTERMINATED", 1)),
         (END.pem.replace("END CERTIFICATE", "END X509 CRL"), ("PEM_LABEL_MISMATCH", 1)),
         (END.pem + "-----END CERTIFICATE-----\n", ("PEM_STRAY_END", 2)),
         (END.pem.replace("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\nComment: hello\n\n"), ("PEM_HEADERS", 1)),
         (END.pem + MID.pem.replace("MII", "M!I", 1), ("PEM_BASE64", 2)),
-        (END.pem.replace("MII", "\nMII", 1), ("PEM_BASE64", 1)),
+        (END.pem.replace("MII", "\nMII", 1), ("PEM_BLANK_LINE", 1)),
+        (END.pem + MID.pem.replace("MII", "MII\u00a0", 1), ("PEM_BASE64", 2)),
         ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", ("PEM_BASE64", 1)),
         (END.pem + KEY + MID.pem, ("PEM_KEY_AMONG_CERTIFICATES", 2)),
         (END.pem.replace("CERTIFICATE", "CERTIFICATE REQUEST"), ("PEM_NOT_A_CERTIFICATE", 1)),
@@ -84,6 +95,9 @@ RSA = Pair(END.cert, rsa_key())
         (KEY.replace(BODY, BODY[:16] + "AAAA" + BODY[20:]), ("KEY_UNREADABLE", 1)),
         (KEY.replace("PRIVATE KEY", "RSA PRIVATE KEY")[:-60] + "\n-----END RSA PRIVATE KEY-----\n", None),
         (KEY.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"), ("KEY_TYPE", 1)),
+        (KEY.replace("PRIVATE KEY", "EC PRIVATE KEY"), ("KEY_LABEL_WRONG", 1)),
+        (END.pem + RSA.key_pem("PKCS1").replace("RSA PRIVATE KEY", "PRIVATE KEY"), ("KEY_LABEL_WRONG", 2)),
+        (RSA.key_pem("PKCS1").replace("RSA", "DSA"), ("KEY_TYPE", 1)),
         (X25519, ("KEY_TYPE", 1)),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
@@ -119,6 +133,26 @@ def test_keys_in_every_form(key: object, form: str) -> None:
     parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     read = pem.private_key(parameters + pair.key_pem(form) + END.pem)
     assert facts.spki_sha256(read.public_key()) == facts.spki_sha256(key.public_key())
+
+
+@pytest.mark.parametrize(
+    ("der", "says"),
+    [
+        (END.der, "a certificate"),
+        (make("old", key=rsa_key(), v1=True).der, "a certificate"),
+        (pem.blocks(KEY)[0].der, "a private key or a PKCS#12 file"),
+        (pem.blocks(RSA.key_pem())[0].der, "a private key or a PKCS#12 file"),
+        (pem.blocks(RSA.key_pem("PKCS1"))[0].der, "an RSA private key"),
+        (pem.blocks(END.key_pem("PKCS1"))[0].der, "an EC private key"),
+        (pem.blocks(RSA.key_pem(password=b"x"))[0].der, "an encrypted private key"),
+        (Pair(END.cert, ed25519.Ed25519PrivateKey.generate()).key_der, "a private key or a PKCS#12 file"),
+        (b"\x30\x00", "this is DER"),
+    ],
+)
+def test_der_in_place_of_pem_is_named(der: bytes, says: str) -> None:
+    with pytest.raises(pem.PemError, match=says) as refused:
+        pem.private_key(der)
+    assert (refused.value.code, refused.value.block) == ("PEM_DER", 0)
 
 
 def test_a_block_does_not_show_its_bytes() -> None:

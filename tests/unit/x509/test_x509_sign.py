@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._x509 import chain, facts, fitness, pem, sign
+from plugins.module_utils._probe.foreign import foreign_certificate
+from plugins.module_utils._x509 import chain, clock, facts, fitness, pem, sign
 from plugins.module_utils._x509.material import Material
 from tests.unit.x509.pki import NOW, intermediate, root
 
@@ -172,3 +173,19 @@ def test_any_text_is_a_name_or_refused(text: str) -> None:
 def test_material_does_not_show_its_key(ca: Material) -> None:
     assert "PRIVATE" not in repr(ca)
     assert "key" not in repr(ca)
+
+
+def test_the_probes_foreign_certificate_has_one_fault_its_issuer() -> None:
+    text = foreign_certificate()
+    at = text.index("-----BEGIN PRIVATE KEY")
+    certs, key = pem.certificates(text[:at]), pem.private_key(text[at:])
+    assert len(certs) == 1
+    for minutes in (-50, 0, 50):  # by the clock of whoever judges it
+        found = fitness.findings(Material(certs, key), "client", ["foreign.invalid"], clock.now() + timedelta(minutes=minutes))
+        assert not [each for each in found if each.severity == fitness.ERROR]
+    of_the_same_name = sign.new_ca("edgemesh foreign CA", 1).certs
+    assert {each.code for each in fitness.findings(Material(certs, key, of_the_same_name), "client")} <= {
+        "SIGNATURE_WRONG",
+        "ISSUER_MISSING",
+    }
+    assert not chain.verify(certs, of_the_same_name, purpose="client").ok
