@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ._errors import EdgeError
+from ._hidden import hide
 from ._plain import plain
 
 Work = Callable[[AnsibleModule, dict[str, Any]], dict[str, Any]]
@@ -23,7 +24,9 @@ def run(work: Work, **module_arguments: Any) -> None:
     """
     module = AnsibleModule(supports_check_mode=True, **module_arguments)
     try:
-        result = work(module, plain(module.params))
+        params = plain(module.params)
+        hide(module.no_log_values, module.params)
+        result = work(module, params)
     except EdgeError as error:
         module.fail_json(msg=error.sentence, error=error.as_result())
     except Exception as error:  # pylint: disable=broad-except

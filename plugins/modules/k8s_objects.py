@@ -231,14 +231,13 @@ from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.labels import FIELD_MANAGER
 from ..module_utils._kube.objects import Objects
-from ..module_utils._kube.privacy import unhide
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
-    # no_log keeps it out of the system log; privacy.py then hides the Secrets in it only.
+    # no_log keeps it out of the system log; _hidden.py then hides the Secrets in it only.
     "definitions": {"type": "raw", "default": [], "no_log": True},
     "src": {"type": "list", "elements": "path", "default": []},
     "namespace": {"type": "str"},
@@ -271,7 +270,6 @@ ARGUMENTS: dict[str, Any] = {
 
 def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
     """Apply or remove, and say of each object what became of it, also when something failed."""
-    unhide(module.no_log_values, module.params)
     objects = Objects(params, check=module.check_mode, diff=module._diff)
     client = connect(params)
     failure = None

@@ -171,7 +171,6 @@ from typing import TYPE_CHECKING, Any
 from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
-from ..module_utils._kube.privacy import unhide
 from ..module_utils._kube.reach import Reach
 
 if TYPE_CHECKING:
@@ -209,7 +208,6 @@ ARGUMENTS: dict[str, Any] = {
 
 def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
     """Look, or wait and look."""
-    unhide(module.no_log_values, module.params)
     reach = Reach(params, check=module.check_mode)
     client = connect(params)
     failure, results = None, []

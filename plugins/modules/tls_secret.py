@@ -266,9 +266,7 @@ results:
 from typing import Any
 
 from ..module_utils._ansible import run
-from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
-from ..module_utils._kube.privacy import unhide
 from ..module_utils._x509 import library
 from ..module_utils._x509.arguments import REFERENCE, SOURCE
 from ..module_utils._x509.delivery import Delivery
@@ -314,8 +312,6 @@ SECRET = {
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Plan, write, and report facts."""
     library.require()
-    unhide(module.no_log_values, module.params)
-    hide_only(module.no_log_values, params["secrets"], frozenset({"pem"}))
     listed = entries(params["secrets"], params["state"])
     client = connect(params)
     delivery = Delivery(client, listed, check_mode=module.check_mode, lenient=params["check"] == "warn")

@@ -171,7 +171,6 @@ from typing import Any
 from ..module_utils import _files
 from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
-from ..module_utils._hidden import hide_only
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS
 from ..module_utils._x509.arguments import SOURCE
 
@@ -196,7 +195,6 @@ ARGUMENTS: dict[str, Any] = {
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Compare, ask for the contents that have to be written, write; ``files`` of the result says what about each path."""
     files = params["_files"]
-    hide_only(module.no_log_values, files, frozenset({"content"}))
     if files is None:
         raise EdgeError("this module works only through its action plugin", fix="Call it as edgemesh.nginx_istio.tls_secret_export")
     paths = [_files.checked_path(each["path"]) for each in files]

@@ -12,6 +12,7 @@ from .._errors import EdgeError
 from .deadline import Backoff, Deadline
 from .errors import ApiError, from_answer
 from .labels import FIELD_MANAGER
+from .loose import mapping, mappings
 from .manifests import Manifest, contains, normalise
 from .resources import Resource, from_crd, known
 from .text import clean
@@ -22,9 +23,11 @@ __all__ = ["ApiError", "Client"]
 #: Seconds for which a cluster that never answered is tried; later faults may last until the deadline.
 FIRST_CONTACT = 20.0
 #: Seconds that a request gets although the deadline has passed: for one last look.
-MOMENT = 0.7
+MOMENT = 1.0
 #: Objects in one page of a LIST.
 PAGE = 500
+#: Most of a log that is kept.
+LOG_BYTES = 8 * 1024 * 1024
 _METADATA = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1,application/json;q=0.9"
 
 _CONTENT_TYPES = {
@@ -33,6 +36,8 @@ _CONTENT_TYPES = {
     "json": "application/json-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+_PODS = Resource("v1", "Pod", "pods", namespaced=True)
+_LOGS = Resource("v1", "Pod", "pods/log", namespaced=True)
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
 
@@ -161,14 +166,13 @@ class Client:
         query = _selectors(labels, fields)
         accept = _METADATA.format(list="List") if metadata_only else "application/json"
         items: list[dict[str, Any]] = []
-        more = ""
+        page, more = {"limit": str(PAGE)}, ""
         while True:
-            page = {**query, "limit": str(PAGE), **({"continue": more} if more else {})}
             try:
                 answer = self._call(
                     "GET",
                     resource.path(namespace),
-                    page,
+                    {**query, **page, **({"continue": more} if more else {})},
                     accept=accept,
                     where=where,
                     verbs=("get", "list", "watch"),
@@ -176,14 +180,15 @@ class Client:
                     namespace=namespace,
                 )
             except ApiError as error:
-                if error.status == 410 and more:  # the pages took longer than the server keeps history: start again
-                    items, more = [], ""
+                if error.status == 410 and more:  # the pages took longer than the server keeps history: all in one now
+                    items, page, more = [], {}, ""
                     continue
                 raise
-            for item in answer.get("items") or []:
-                item["apiVersion"], item["kind"] = resource.api_version, resource.kind
-                items.append(item)
-            metadata = answer.get("metadata") or {}
+            for item in mappings(answer.get("items")):
+                if mapping(item.get("metadata")).get("name"):
+                    item["apiVersion"], item["kind"] = resource.api_version, resource.kind
+                    items.append(item)
+            metadata = mapping(answer.get("metadata"))
             more = metadata.get("continue") or ""
             if not more:
                 return items, str(metadata.get("resourceVersion") or "")
@@ -222,7 +227,7 @@ class Client:
                 resource.path(namespace),
                 query,
                 accept=_METADATA.format(list="") if metadata_only else "application/json",
-                read_timeout=min(seconds, max(self.deadline.remaining, MOMENT)) + 0.5,
+                time_limit=min(seconds + 1.0, max(self.deadline.remaining, 0.2)),
                 where=where,
             )
             if answer.status == 401 and self._renew and not renewed:
@@ -235,18 +240,43 @@ class Client:
             try:
                 event = json.loads(line)
                 event_type, item = event["type"], event["object"]
-                metadata = item.get("metadata") or {}
+                item["metadata"] = mapping(item.get("metadata"))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise ApiError(
                     "the watch sent something that is no event", status=0, where=where, code="BROKEN_ANSWER", transient=True
                 ) from None
             if event_type == "ERROR":
-                status = item.get("code") if isinstance(item.get("code"), int) else 500
-                raise from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
-            if event_type != "BOOKMARK" and not metadata.get("name"):
+                # Whatever it says, the watch has ended; a LIST tells whether more is wrong.
+                status = item.get("code")
+                status = status if isinstance(status, int) and 400 <= status < 600 else 500
+                error = from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
+                error.transient = True
+                raise error
+            if event_type != "BOOKMARK" and not item["metadata"].get("name"):
                 continue
             item["apiVersion"], item["kind"] = resource.api_version, resource.kind
             yield event_type, item
+
+    def log(self, pod: str, namespace: str, container: str, since: int) -> str:
+        """What a container wrote in the last ``since`` seconds, at most 8 MiB of it, from its end.
+
+        One attempt, not repeated: a node that does not answer must not use up the time for the other pods.
+
+        :raises ApiError: as any call.
+        """
+        where = f"log of Pod {clean(namespace, 253)}/{clean(pod, 253)}"
+        _check_place(_LOGS, namespace, pod, where)
+        answer = self._transport.send(
+            "GET",
+            f"{_PODS.path(namespace, pod)}/log",
+            {"container": container, "sinceSeconds": str(since)},
+            accept="*/*",
+            time_limit=max(MOMENT, self.deadline.remaining),
+            where=where,
+        )
+        if answer.status != 200:
+            raise self._error(answer, where=where, verbs=("get",), resource=_LOGS, namespace=namespace)
+        return answer.data[-LOG_BYTES:].decode("utf-8", "replace")
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -397,7 +427,10 @@ class Client:
         while True:
             attempts += 1
             transport = self._transport
+            left = self.deadline.grace(MOMENT)
             try:
+                if left <= 0:
+                    raise ApiError("there is no time left to ask the API server", status=0, where=where, code="NO_ANSWER", transient=True)
                 answer = transport.send(
                     method,
                     path,
@@ -405,8 +438,8 @@ class Client:
                     body=body,
                     content_type=content_type,
                     accept=accept,
-                    read_timeout=max(MOMENT, min(READ_TIMEOUT, self.deadline.remaining)),
-                    time_limit=max(MOMENT, self.deadline.remaining),
+                    read_timeout=min(READ_TIMEOUT, left),
+                    time_limit=left,
                     where=where,
                 )
                 self._note_warnings(answer)

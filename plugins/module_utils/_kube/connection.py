@@ -23,7 +23,7 @@ TIMEOUT = 120
 
 #: AnsibleModule's argument_spec of the options in the documentation fragment kube_connection.
 CONNECTION_ARGUMENTS: dict[str, Any] = {
-    # As a dictionary it holds credentials: hidden whole here; privacy.py makes all but the credentials visible again.
+    # As a dictionary it holds credentials: hidden whole here; _hidden.py makes all but the credentials visible again.
     "kubeconfig": {"type": "raw", "no_log": True},
     "context": {"type": "str"},
     "host": {"type": "str"},

@@ -26,6 +26,10 @@ class Deadline:
         """Seconds that are left, never below 0."""
         return max(0.0, self.seconds - self.spent)
 
+    def grace(self, seconds: float) -> float:
+        """What a last look may take: ``seconds``, but none of it later than that after the end."""
+        return max(self.remaining, min(seconds, self.seconds + seconds - self.spent))
+
     @property
     def expired(self) -> bool:
         """True when nothing is left."""
@@ -52,11 +56,11 @@ class Backoff:
         self._last = deadline.spent
 
     def pause(self, at_least: float = 0.0) -> bool:
-        """Sleep ``at_least`` seconds (what the server asked for, capped) or a random time; False at the deadline's end."""
+        """Sleep ``at_least`` seconds (what the server asked for) or a random time; False at the deadline's end."""
         now = self._deadline.spent
         if now - self._last > self.HEALTHY:
             self._ceiling = self.FIRST
-        wanted = max(min(at_least, self.MOST), self._jitter() * self._ceiling)
+        wanted = max(at_least, self._jitter() * self._ceiling)
         self._ceiling = min(self._ceiling * 2, self.MOST)
         going = self._deadline.pause(wanted)
         self._last = self._deadline.spent

@@ -8,12 +8,12 @@ import hashlib
 import re
 from typing import Any, Optional
 
+from .._hidden import HIDDEN
 from .loose import mapping
 from .manifests import Manifest, is_secret
 from .ownership import applied_fields, merged, project
 from .text import clean
 
-HIDDEN = "(hidden)"
 HIDDEN_OTHER = "(hidden, another value)"
 _CERTIFICATES = re.compile(rb"\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")

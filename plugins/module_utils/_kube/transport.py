@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from .errors import ApiError
 from .text import clean
+from .watchdog import Watchdog, put_on
 
 CONNECT_TIMEOUT = 5.0
 #: Longest silence while an answer is awaited; the API server itself gives up after 60 s.
@@ -51,6 +52,7 @@ class Transport:
         self.host = host.rstrip("/")
         self._pool = pool
         self._headers = headers
+        put_on(pool)
         #: an answer has been seen: the address, the network and the certificates are fine
         self.proven = False
 
@@ -73,20 +75,24 @@ class Transport:
 
         :raises ApiError: with status 0 when there is no (whole) answer.
         """
-        response = self._open(method, path, query, body, content_type, accept, read_timeout, where)
-        return Answer(response.status, response.headers, self._body(response, time_limit, where))
+        watchdog = Watchdog(time_limit)
+        response = self._open(method, path, query, body, content_type, accept, read_timeout, where, watchdog)
+        return Answer(response.status, response.headers, self._body(response, where, watchdog))
 
     def stream(
-        self, path: str, query: dict[str, str], *, accept: str, read_timeout: float, where: str = ""
+        self, path: str, query: dict[str, str], *, accept: str, time_limit: float, where: str = ""
     ) -> tuple[Answer, Iterator[bytes]]:
         """A GET whose answer arrives line by line (a watch). The answer's body is empty unless the status is an error's.
 
+        :param time_limit: seconds for all of it.
+
         The iterator ends when the server closes the stream; a last line without its end is dropped.
         """
-        response = self._open("GET", path, query, None, "", accept, read_timeout, where)
+        watchdog = Watchdog(time_limit)
+        response = self._open("GET", path, query, None, "", accept, time_limit, where, watchdog)
         if response.status != 200:
-            return Answer(response.status, response.headers, self._body(response, read_timeout, where)), iter(())
-        return Answer(200, response.headers, b""), self._lines(response, where)
+            return Answer(response.status, response.headers, self._body(response, where, watchdog)), iter(())
+        return Answer(200, response.headers, b""), self._lines(response, where, watchdog)
 
     def token_expiry(self) -> str:
         """Words about a bearer token that is too old by its own account; empty when it is not, or isn't that kind."""
@@ -110,6 +116,7 @@ class Transport:
         accept: str,
         read_timeout: float,
         where: str,
+        watchdog: Watchdog,
     ) -> Any:
         import urllib3
 
@@ -131,24 +138,24 @@ class Transport:
                 timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read_timeout), read=read_timeout),
             )
         except Exception as error:
-            raise self._fault(error, where) from None
+            watchdog.stop()
+            raise self._fault(TimeoutError() if watchdog.barked else error, where) from None
         self.proven = True
         return response
 
-    def _body(self, response: Any, seconds: float, where: str) -> bytes:
-        end = time.monotonic() + seconds
-        parts: list[bytes] = []
+    def _body(self, response: Any, where: str, watchdog: Watchdog) -> bytes:
         try:
-            for part in _parts(response):
-                parts.append(part)
-                if time.monotonic() > end:
-                    raise TimeoutError
+            body = b"".join(_parts(response))
+            if watchdog.barked:
+                raise TimeoutError
+            return body
         except Exception as error:
             response.close()
-            raise self._fault(error, where) from None
-        return b"".join(parts)
+            raise self._fault(TimeoutError() if watchdog.barked else error, where) from None
+        finally:
+            watchdog.stop()
 
-    def _lines(self, response: Any, where: str) -> Iterator[bytes]:
+    def _lines(self, response: Any, where: str, watchdog: Watchdog) -> Iterator[bytes]:
         rest: list[bytes] = []
         try:
             for chunk in _parts(response):
@@ -163,8 +170,9 @@ class Transport:
         except GeneratorExit:
             raise
         except Exception as error:
-            raise self._fault(error, where) from None
+            raise self._fault(TimeoutError() if watchdog.barked else error, where) from None
         finally:
+            watchdog.stop()
             # What is left of the stream must not come out of the pool as the answer to another request.
             response.close()
 

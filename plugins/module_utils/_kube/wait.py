@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import random
-from collections.abc import Callable, Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._errors import EdgeError
@@ -18,6 +22,23 @@ Objects = dict[str, dict[str, Any]]
 PERIOD = 45.0
 #: Seconds between looks where watching is not allowed.
 POLL = 2.0
+#: Seconds after which what is known is judged again although nothing has happened.
+GLANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to look at: objects of one kind, in one namespace (None = everywhere).
+
+    :ivar names: which objects; None = all. :ivar labels: label selector that they must match.
+    """
+
+    resource: Resource
+    namespace: Optional[str]
+    names: Optional[Collection[str]]
+    labels: Optional[str] = None
+    fields: Optional[str] = None
+    metadata_only: bool = False
 
 
 def wait_for(
@@ -72,7 +93,59 @@ def follow(
         own records what it lacked.
     :raises ApiError: for what waiting can't mend, and when there was no answer at all.
     """
-    watch = _Watch(client, resource, namespace, names, labels, metadata_only)
+    return follow_one(client, Target(resource, namespace, names, labels, metadata_only=metadata_only), done)
+
+
+def follow_all(client: Client, targets: Sequence[Target], done: Callable[[list[Objects]], bool]) -> str:
+    """Like :func:`follow` for several targets at once: ``done`` gets the objects of each, once all have been listed.
+
+    Each target is one LIST and one watch. ``done`` is called in the caller's thread, after each change and now and then without
+    one, because time alone may change its answer (a certificate becomes valid).
+    """
+    news: queue.Queue[tuple[int, Any]] = queue.Queue()
+    finished = threading.Event()
+
+    def look(number: int, target: Target) -> None:
+        def tell(objects: Objects) -> bool:
+            news.put((number, dict(objects)))
+            return finished.is_set()
+
+        try:
+            outcome: Any = follow_one(client, target, tell)
+        except BaseException as error:
+            outcome = error
+        news.put((number, outcome))
+
+    for number, target in enumerate(targets):
+        # A watch in which nothing happens can't be told to stop: the process does not wait for it.
+        threading.Thread(target=look, args=(number, target), daemon=True).start()
+    seen: list[Optional[Objects]] = [None] * len(targets)
+    troubles: dict[int, str] = {}
+    pause = GLANCE
+    try:
+        while len(troubles) < len(targets):
+            with contextlib.suppress(queue.Empty):
+                number, said = news.get(timeout=pause)
+                if isinstance(said, BaseException):
+                    raise said
+                if isinstance(said, str):
+                    troubles[number] = said
+                else:
+                    seen[number] = said
+            known = [each for each in seen if each is not None]
+            if len(known) == len(targets) and news.empty():
+                started = client.deadline.spent
+                if done(known):
+                    return ""
+                pause = max(GLANCE, 10 * (client.deadline.spent - started))
+        return next((each for each in troubles.values() if each), "")
+    finally:
+        finished.set()
+
+
+def follow_one(client: Client, target: Target, done: Callable[[Objects], bool]) -> str:
+    """:func:`follow` with its target in one piece."""
+    watch = _Watch(client, target)
     backoff = Backoff(client.deadline)
     while True:
         try:
@@ -107,26 +180,20 @@ def _last_look(watch: _Watch, done: Callable[[Objects], bool]) -> str:
 class _Watch:
     """The state of one list and watch."""
 
-    def __init__(
-        self,
-        client: Client,
-        resource: Resource,
-        namespace: Optional[str],
-        names: Optional[Collection[str]],
-        labels: Optional[str],
-        metadata_only: bool,
-    ) -> None:
-        self._client, self._resource, self._namespace = client, resource, namespace
-        self._names = None if names is None else frozenset(names)
+    def __init__(self, client: Client, target: Target) -> None:
+        self._client, self._resource, self._namespace = client, target.resource, target.namespace
+        self._names = None if target.names is None else frozenset(target.names)
+        only = f"metadata.name={next(iter(self._names))}" if self._names is not None and len(self._names) == 1 else None
         self._how: dict[str, Any] = {
-            "api_version": resource.api_version,
-            "labels": labels,
-            "fields": f"metadata.name={next(iter(names))}" if names is not None and len(names) == 1 else None,
-            "metadata_only": metadata_only,
+            "api_version": target.resource.api_version,
+            "labels": target.labels,
+            "fields": target.fields or only,
+            "metadata_only": target.metadata_only,
         }
         self._objects: Objects = {}
         self._version = ""
         self._may_list = True
+        self._watching = False
         self._faults = 0
         self.may_watch = True
         #: the objects have been seen at least once
@@ -138,6 +205,7 @@ class _Watch:
 
     def list(self) -> Objects:
         """The objects as they are now."""
+        self._watching = False
         if self._may_list:
             try:
                 items, self._version = self._client.list(self._resource.kind, self._namespace, **self._how)
@@ -147,7 +215,7 @@ class _Watch:
                 self._may_list = False
                 self._poll(error, "list")
             else:
-                self._objects = {item["metadata"]["name"]: item for item in items if self._wanted(item["metadata"]["name"])}
+                self._objects = {self._key(item): item for item in items if self._wanted(item["metadata"]["name"])}
                 self.seen = True
                 return self._objects
         get = self._client.get
@@ -159,7 +227,7 @@ class _Watch:
     def events(self) -> Iterator[Objects]:
         """The objects after each event that concerns them."""
         started = self._client.deadline.spent
-        self.barren = True
+        self.barren = self._watching = True
         # The periods differ so that what waits together does not come back together.
         period = PERIOD * random.uniform(0.7, 1.0)  # noqa: S311
         for event, item in self._client.watch(
@@ -168,25 +236,32 @@ class _Watch:
             self.barren = False
             metadata = item["metadata"]
             self._version = metadata.get("resourceVersion") or self._version
-            name = metadata.get("name")
-            if event == "BOOKMARK" or not self._wanted(name):
+            if event == "BOOKMARK" or not self._wanted(metadata.get("name")):
                 continue
             if event == "DELETED":
-                self._objects.pop(name, None)
+                self._objects.pop(self._key(item), None)
             else:
-                self._objects[name] = item
+                self._objects[self._key(item)] = item
             yield self._objects
         if self._client.deadline.spent - started > 1.0:
             self.barren = False
 
-    def _wanted(self, name: str) -> bool:
+    def _wanted(self, name: Any) -> bool:
         return self._names is None or name in self._names
+
+    def _key(self, item: dict[str, Any]) -> str:
+        """An object's name; with its namespace where several are looked at."""
+        metadata = item["metadata"]
+        everywhere = self._resource.namespaced and self._namespace is None
+        return f"{metadata.get('namespace')}/{metadata['name']}" if everywhere else str(metadata["name"])
 
     def forgive(self, error: ApiError) -> bool:
         """Whether to list again after ``error``."""
-        if error.status == 403 and self.may_watch:
+        if error.status == 403 and self._watching and self.may_watch and not error.transient:
             self._poll(error, "watch")
             return True
+        if self._watching and error.code == "NO_ANSWER" and self._client.deadline.expired:
+            return True  # our own deadline cut the watch short
         self._faults += 1
         self.trouble = error.sentence if self._faults == 1 else f"{error.sentence} {self._faults} faults in all"
         # 410: the server has forgotten the place where the watch was to go on.

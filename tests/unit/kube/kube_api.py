@@ -53,9 +53,10 @@ class Api:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             api: Api
+            seen: Request
 
             def answer(self) -> None:
-                request = Request(self)
+                request = self.seen = Request(self)
                 with api._lock:
                     api.requests.append(request)
                     answers = api.watches if request.watch else api.answers
@@ -169,7 +170,7 @@ def events(*lines: Any, hold: float = 0.0, then: Answer | None = None, chunked: 
             data = line if isinstance(line, bytes) else json.dumps({"type": line[0], "object": line[1]}).encode() + b"\n"
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
             handler.wfile.flush()
-        handler.api.stopping.wait(min(hold, int(handler.api.requests[-1].query["timeoutSeconds"])))
+        handler.api.stopping.wait(min(hold, int(handler.seen.query["timeoutSeconds"])))
         if then:
             then(handler)
             return

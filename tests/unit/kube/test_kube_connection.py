@@ -17,7 +17,6 @@ from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube import simple
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import CONNECTION_ARGUMENTS, connect, given
-from plugins.module_utils._kube.privacy import unhide
 
 CANARY = "canary-9e41"
 OK = says(thing())
@@ -336,42 +335,3 @@ def test_a_missing_library_is_named_with_the_interpreter(monkeypatch: pytest.Mon
     with pytest.raises(EdgeError, match="the Python library kubernetes is missing") as caught:
         connect({})
     assert sys.executable in caught.value.where
-
-
-def test_ansible_hides_credentials_and_nothing_else() -> None:
-    kubeconfig = config(
-        "https://c.example", {"token": CANARY, "client-key-data": "a2V5", "exec": {"env": [{"name": "WORD", "value": "in-env"}]}}
-    )
-    no_log = {"v1", "Config", "c", "u", "one", "two", "https://c.example", CANARY, "a2V5", "WORD", "in-env", "other-token", "api-key"}
-    shown = {"kubeconfig": kubeconfig}
-    unhide(no_log, shown)
-    assert no_log == {CANARY, "a2V5", "in-env", "other-token", "api-key"}
-    assert shown["kubeconfig"] == kubeconfig
-
-    no_log, shown = {"config"}, {"kubeconfig": "config"}
-    unhide(no_log, shown)
-    assert no_log == set()
-    assert shown == {"kubeconfig": "config"}
-
-    for text in (yaml.safe_dump(kubeconfig), json.dumps(kubeconfig), f"a: [{CANARY}\n"):
-        no_log, shown = {text}, {"kubeconfig": text}
-        unhide(no_log, shown)
-        assert CANARY not in str(shown)
-
-
-def test_ansible_shows_definitions_without_their_secrets() -> None:
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations": {"copy": CANARY}}, "stringData": {"a": CANARY}}
-    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}}
-    for definitions in (
-        [secret, plain, f"kind: Secret\nstringData: {{a: {CANARY}}}"],
-        {"kind": "List", "items": [secret, [plain]]},
-        [[secret]],
-        CANARY,
-    ):
-        shown = {"definitions": definitions}
-        unhide(set(), shown)
-        assert CANARY not in str(shown)
-    no_log, shown = {"v1", "ConfigMap", "c", "b", "another"}, {"definitions": [plain]}
-    unhide(no_log, shown)
-    assert shown == {"definitions": [plain]}
-    assert no_log == {"another"}

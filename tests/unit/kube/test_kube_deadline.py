@@ -63,16 +63,24 @@ def test_pauses_start_small_again_after_a_healthy_minute(clock: Clock) -> None:
     assert clock.now - before == 0.5
 
 
-def test_what_the_server_asks_for_is_the_least_and_is_capped(clock: Clock, deadline: Deadline) -> None:
+def test_what_the_server_asks_for_is_the_least_up_to_the_deadline(clock: Clock, deadline: Deadline) -> None:
     backoff = Backoff(deadline, jitter=lambda: 0.0)
     backoff.pause(3)
     assert clock.now == 103
-    backoff.pause(3600)
-    assert clock.now == 118
-    assert backoff.pause(15)
-    assert backoff.pause(15)
-    assert backoff.pause(15) is False
+    assert backoff.pause(30)
+    assert clock.now == 133
+    assert backoff.pause(3600) is False
     assert clock.now == 160
+
+
+def test_a_last_look_never_ends_later_than_its_moment_after_the_end(clock: Clock, deadline: Deadline) -> None:
+    assert deadline.grace(1) == 60
+    clock.now = 159.75
+    assert deadline.grace(1) == 1
+    clock.now = 160.75
+    assert deadline.grace(1) == 0.25
+    clock.now = 170
+    assert deadline.grace(1) == 0
 
 
 def test_jitter_keeps_pauses_apart(deadline: Deadline) -> None:

@@ -78,7 +78,7 @@ def test_a_lasting_fault_fails_at_once(fault: object, code: str) -> None:
 def test_the_deadline_holds_against_busyness() -> None:
     with serving(refuses(429, "TooManyRequests", "slow down", Retry_After="60")) as api:
         started = time.monotonic()
-        with pytest.raises(ApiError, match=r"slow down; tried \d+ times in 1 s"):
+        with pytest.raises(ApiError, match=r"slow down; tried 1 time in 1 s"):
             api.client(1).list("ConfigMap", "n")
         assert time.monotonic() - started < 1.5
 

@@ -207,3 +207,121 @@ def test_quiet_time_takes_two_requests() -> None:
         assert 30 <= int(api.requests[1].query["timeoutSeconds"]) <= 45
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_a_list_that_is_forbidden_fails_at_once() -> None:
+    with serving(may_not("list")) as api:
+        started = time.monotonic()
+        client = api.client(30)
+        with pytest.raises(ApiError, match="may not list"):
+            wait.follow(client, client.resource("ConfigMap"), "n", None, lambda _objects: False)
+        assert (len(api.requests), client.warnings) == (1, [])
+        assert time.monotonic() - started < 1
+
+
+def chatters(handler: Any) -> None:
+    """Bookmarks for ever, whatever the watch's time was to be."""
+    handler.send_response(200)
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    while not handler.api.stopping.wait(0.05):
+        handler.wfile.write(b'{"type": "BOOKMARK", "object": {"kind": "ConfigMap"}}\n')
+        handler.wfile.flush()
+
+
+def starts_well(handler: Any) -> None:
+    """An event, and then silence: the socket's own timeout starts anew with it."""
+    handler.send_response(200)
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.api.stopping.wait(0.8)
+    handler.wfile.write(b'{"type": "ADDED", "object": {"kind": "ConfigMap", "metadata": {"name": "a"}}}\n')
+    handler.wfile.flush()
+    handler.api.stopping.wait(30)
+
+
+def loris(handler: Any) -> None:
+    """A header that never ends."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not handler.api.stopping.wait(0.05):
+        handler.wfile.write(b"y")
+        handler.wfile.flush()
+
+
+@pytest.mark.parametrize("fault", [chatters, starts_well, loris])
+def test_the_deadline_holds_against_a_watch_that_never_ends(fault: Any) -> None:
+    with serving(lists(), watches=[fault]) as api:
+        started = time.monotonic()
+        with pytest.raises(EdgeError, match="in vain"):
+            look(api.client(1))
+        assert time.monotonic() - started < 2.5
+
+
+def test_the_deadline_holds_against_lists_that_never_answer() -> None:
+    """Many targets, each with a last look that hangs."""
+    for fault in (loris, silent):
+        with serving(fault) as api:
+            client = api.client(1)
+            targets = [wait.Target(client.resource("ConfigMap"), f"n{number}", [f"a{number}"]) for number in range(20)]
+            started = time.monotonic()
+            with pytest.raises(ApiError):
+                wait.follow_all(client, targets, lambda _seen: False)
+            assert time.monotonic() - started < 2.5
+
+
+def test_pages_that_grow_too_old_are_read_in_one_piece() -> None:
+    first = says({"metadata": {"continue": "x"}, "items": [THERE]})
+    with serving(first, refuses(410, "Expired"), lists(THERE, NOT_YET, "junk", {"metadata": None}, version="9")) as api:
+        items, version = api.client().list("ConfigMap", "n")
+        assert [len(items), version] == [2, "9"]
+        assert [(request.query.get("limit"), request.query.get("continue")) for request in api.requests] == [
+            ("500", None),
+            ("500", "x"),
+            (None, None),
+        ]
+
+
+def test_several_targets_are_judged_together() -> None:
+    """What one of them lacks may come in the other's watch."""
+
+    def both(seen: list[Any]) -> bool:
+        assert threading.current_thread() is threading.main_thread()
+        return all("a" in objects for objects in seen)
+
+    slow = events(("ADDED", THERE), hold=20)
+    with serving(lists(), watches=[events(hold=20), slow]) as api:
+        client = api.client(10)
+        targets = [wait.Target(client.resource("ConfigMap"), "n", ["a"]), wait.Target(client.resource("ConfigMap"), "m", ["a"])]
+        assert wait.follow_all(client, targets[1:], lambda seen: True) == ""
+        started = time.monotonic()
+        assert wait.follow_all(client, targets, lambda seen: any("a" in objects for objects in seen)) == ""
+        assert time.monotonic() - started < 5
+    with serving(lists(THERE)) as api:
+        client = api.client(5)
+        assert wait.follow_all(client, targets, both) == ""
+
+
+def test_one_target_that_can_not_be_had_ends_the_wait_for_all() -> None:
+    with serving(refuses(401, "Unauthorized")) as api:
+        client = api.client(30)
+        targets = [wait.Target(client.resource("ConfigMap"), name, ["a"]) for name in ("n", "m")]
+        started = time.monotonic()
+        with pytest.raises(ApiError, match="credentials"):
+            wait.follow_all(client, targets, lambda _seen: False)
+        assert time.monotonic() - started < 1
+
+
+def test_at_the_deadline_the_last_look_of_several_targets_counts() -> None:
+    with serving(lists(), watches=[events(hold=60)]) as api:
+        client = api.client(1)
+        targets = [wait.Target(client.resource("ConfigMap"), name, ["a"]) for name in ("n", "m")]
+        threading.Timer(0.5, lambda: setattr(api, "answers", [lists(THERE)])).start()
+        assert wait.follow_all(client, targets, lambda seen: all("a" in objects for objects in seen)) == ""
+        assert client.deadline.expired
+
+
+def test_what_a_server_asks_for_is_waited_for_in_full() -> None:
+    with serving(lists(), lists(THERE), watches=[refuses(429, "TooManyRequests", Retry_After="2")]) as api:
+        started = time.monotonic()
+        look(api.client(10))
+        assert 2 <= time.monotonic() - started < 4

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from plugins.module_utils._kube.client import ApiError
+from urllib3 import HTTPHeaderDict
+
+from plugins.module_utils._kube.client import ApiError, Client
+from plugins.module_utils._kube.deadline import Deadline
 from plugins.module_utils._kube.transport import Answer
 from plugins.module_utils._proof import podlog
 
@@ -23,8 +26,6 @@ class Cluster:
         self.pods, self.logs, self.service = pods, logs, service
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.labels = ""
-        self.deadline = type("Deadline", (), {"remaining": 30.0})()
-        self._transport = self
 
     def get(self, _kind: str, _name: str, _namespace: str) -> dict[str, Any] | None:
         return self.service
@@ -36,7 +37,10 @@ class Cluster:
     def send(self, _method: str, path: str, query: dict[str, str], **_options: Any) -> Answer:
         self.asked.append((path, query))
         status, data = self.logs[path.split("/")[-2]]
-        return Answer(status, {}, data)
+        return Answer(status, HTTPHeaderDict(), data)
+
+    def log(self, *what: Any) -> str:
+        return Client(self, Deadline(30)).log(*what)  # type: ignore[arg-type]
 
 
 def read(cluster: Any) -> tuple[list[str], list[str]]:
