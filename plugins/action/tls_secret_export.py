@@ -7,13 +7,17 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ..module_utils._errors import EdgeError
+from ..module_utils._kube import parallel
 from ..module_utils._kube.connection import connect
 from ..module_utils._kube.errors import ApiError
 from ..module_utils._x509 import export, library
 from ..modules.tls_secret_export import ARGUMENTS
 from ..plugin_utils._action import EdgeAction
+from ..plugin_utils._transport import refuse_leaky_transport
 
 MODULE = "edgemesh.nginx_istio.tls_secret_export"
+#: requests at once
+READERS = 6
 KNOWN_LATER = "(known after apply)"
 
 
@@ -27,26 +31,36 @@ class ActionModule(EdgeAction):
         library.require()
         listed = export.exports(params["exports"])
         if params["state"] == "present":
-            self._refuse_leaky_become()
+            if any(file.part == "key" for each in listed for file in each.files):
+                refuse_leaky_transport(self)
             self._fill(listed, params)
         answer = self._ask(params, [export.instruction(each, file, False) for each in listed for file in each.files], task_vars)
-        needed = set(answer.get("needed") or [])
+        needed, restored = set(answer.get("needed") or []), answer["restored"]
         if needed:
             files = [export.instruction(each, file, file.path in needed) for each in listed for file in each.files]
             answer = self._ask(params, files, task_vars)
             if answer.get("needed"):
                 raise EdgeError("files changed on the host while they were compared", fix="Run the task again", code="RACE")
-        return self._result(listed, {each["path"]: each for each in answer["files"]}, params["state"] == "present")
+        state = {each["path"]: {**each, "changed": each["changed"] or each["path"] in restored} for each in answer["files"]}
+        return {**self._result(listed, state, params["state"] == "present"), "restored": restored}
 
     def _fill(self, listed: list[Any], params: dict[str, Any]) -> None:
         client = connect(params)
         secrets: dict[Any, Any] = {}
+
+        def get(ref: Any) -> None:
+            try:
+                secrets[ref] = client.get("Secret", ref.name, ref.namespace)
+            except EdgeError as error:
+                secrets[ref] = error
+
+        parallel.each(get, list(dict.fromkeys(each.ref for each in listed)), READERS)
         errors: list[EdgeError] = []
         for each in listed:
             try:
-                if each.ref not in secrets:
-                    secrets[each.ref] = client.get("Secret", each.ref.name, each.ref.namespace)
                 secret = secrets[each.ref]
+                if isinstance(secret, EdgeError):
+                    raise secret
                 if secret is not None:
                     for finding in export.fill(each, secret):
                         Display().warning(f"Secret {each.ref}: {finding.code}: {finding.sentence}")
@@ -87,16 +101,6 @@ class ActionModule(EdgeAction):
             )
         return answer
 
-    def _refuse_leaky_become(self) -> None:
-        """To become an unprivileged user without pipelining, Ansible leaves the module's arguments where that user can read them."""
-        if self._is_become_unprivileged() and not self._is_pipelining_enabled("new"):
-            raise EdgeError(
-                "a private key is not sent to an unprivileged become_user without pipelining",
-                why="Ansible would put it into a temporary file that another user can read",
-                fix="Turn pipelining on (ANSIBLE_PIPELINING=true), become root and set owner and group, or connect as that user",
-                code="BECOME_LEAKS",
-            )
-
     def _result(self, listed: list[Any], state: dict[str, dict[str, Any]], present: bool) -> dict[str, Any]:
         results, differences = [], []
         for each in listed:
@@ -104,7 +108,9 @@ class ActionModule(EdgeAction):
             for file in each.files:
                 changed = bool(state[file.path]["changed"])
                 public = file.content is not None and file.part != "key"
-                files.append({"path": file.path, "part": file.part, "changed": changed, "sha256": file.digest if public else ""})
+                facts = {"path": file.path, "part": file.part, "changed": changed, "sha256": file.digest if public else ""}
+                backup = state[file.path].get("backup_file")
+                files.append({**facts, "backup_file": backup} if backup else facts)
                 if changed:
                     differences.append(_difference(file, each.attributes, state[file.path]["before"], present))
             later = KNOWN_LATER if present else None

@@ -1,4 +1,4 @@
-"""Files with key material, written as one set: never readable by others for an instant, all changed or none.
+"""Where key files may lie, what is there, and folders for them; they are written by :mod:`._file_set`.
 
 Runs on targets with the standard library of Python >=3.9.
 """
@@ -11,9 +11,12 @@ import fcntl
 import hashlib
 import os
 import re
+import resource
 import secrets
+import shutil
 import stat
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Collection, Iterator
 from typing import Any, Optional
 
 from ._errors import EdgeError
@@ -21,6 +24,8 @@ from ._errors import EdgeError
 #: in folders that we made, so that we remove no others
 MARKER = ".edgemesh-made"
 _MARKER_TEXT = b"This folder was made by edgemesh.nginx_istio and goes with the last file that it exported here.\n"
+#: seconds that another run on the same folders may take
+PATIENCE = 60.0
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
 
@@ -120,93 +125,39 @@ def shown(path: str, data: Optional[bytes]) -> dict[str, Any]:
 
 
 def make_folders(path: str, mode: int = 0o755, owner: int = -1, group: int = -1) -> list[str]:
-    """Make ``path`` and what is missing above it (0755), marked as ours. Returns what was made, topmost first."""
-    missing = []
+    """Make ``path`` and what is missing above it (0755), marked as ours, in one instant. Returns what was made, topmost first."""
     while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for depth, folder in enumerate(reversed(missing), 1):
-        last = depth == len(missing)
-        os.mkdir(folder, 0o700)
-        with open(os.open(os.path.join(folder, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-            file.write(_MARKER_TEXT)
-        if last:
-            os.chown(folder, owner, group)
-        os.chmod(folder, mode if last else 0o755)
-    return missing[::-1]
-
-
-def write_all(contents: dict[str, bytes], finish: Callable[[str, str], None]) -> None:
-    """Put every content at its path, or leave all as they were.
-
-    Each file is made beside its target with mode 0600, given its owner, mode and label by ``finish(temporary, target)``, and synced
-    to disk; only when all are ready are they renamed into place, and put back if one of these renames fails.
-    """
-    staged: dict[str, str] = {}
-    with _locked({os.path.dirname(path) for path in contents}):
-        try:
-            for path, data in contents.items():
-                staged[path] = fresh = _beside(path, "new")
-                descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    finish(fresh, path)
-                    os.fsync(descriptor)
-            _swap(staged)
-        finally:
-            for fresh in staged.values():
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(fresh)
-
-
-def _swap(staged: dict[str, str]) -> None:
-    kept: dict[str, str] = {}
-    done: list[str] = []
-    try:
-        for path in staged:
-            if os.path.lexists(path):
-                old = _beside(path, "old")
-                os.link(path, old, follow_symlinks=False)
-                kept[path] = old
-        for path, fresh in staged.items():
-            os.rename(fresh, path)
-            done.append(path)
-    except BaseException:
-        for path in done:
-            if path in kept:
-                os.rename(kept[path], path)
-            else:
-                os.unlink(path)
-        raise
-    finally:
-        for old in kept.values():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(old)
-        for folder in {os.path.dirname(path) for path in staged}:
-            _sync_folder(folder)
-
-
-def sweep(paths: list[str]) -> None:
-    """Remove what a killed run left beside ``paths``."""
-    for folder in sorted({os.path.dirname(path) for path in paths}):
-        names = "|".join(re.escape(os.path.basename(path)[:200]) for path in paths if os.path.dirname(path) == folder)
-        leftover = re.compile(rf"\.({names})\.edgemesh-(new|old)-[0-9a-f]{{16}}")
-        try:
-            if not any(leftover.fullmatch(entry) for entry in os.listdir(folder)):
-                continue
-        except OSError:
-            continue
-        with _locked({folder}):  # what a run that is still at it has there, is gone once we have the lock
-            for entry in os.listdir(folder):
-                if leftover.fullmatch(entry):
-                    os.unlink(os.path.join(folder, entry))
+        missing = [path]
+        while not os.path.isdir(os.path.dirname(missing[-1])):
+            missing.append(os.path.dirname(missing[-1]))
+        missing.reverse()
+        with locked({os.path.dirname(missing[0])}):
+            if os.path.isdir(missing[0]):
+                continue  # another run was faster
+            fresh = beside(missing[0], "new", secrets.token_hex(8))
+            try:
+                for folder in missing:
+                    last = folder == path
+                    made = fresh + folder[len(missing[0]) :]
+                    os.mkdir(made, 0o700)
+                    with open(os.open(os.path.join(made, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+                        file.write(_MARKER_TEXT)
+                    if last:
+                        os.chown(made, owner, group)
+                    os.chmod(made, mode if last else 0o755)
+                os.rename(fresh, missing[0])
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+            sync_folder(os.path.dirname(missing[0]))
+        return missing
+    return []
 
 
 def remove_all(paths: list[str]) -> None:
     """Remove the files, and the folders that we made for them and that are empty then."""
     for path in paths:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)
     for folder in sorted({os.path.dirname(path) for path in paths}, key=len, reverse=True):
         remove_folder(folder)
@@ -215,39 +166,66 @@ def remove_all(paths: list[str]) -> None:
 def remove_folder(folder: str) -> None:
     """Remove a folder that we made, and such folders above it, while nothing is left in them."""
     while folder != "/":
-        try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), locked({folder}):
             if os.listdir(folder) != [MARKER]:
                 return
-            os.unlink(os.path.join(folder, MARKER))
-            os.rmdir(folder)
-        except FileNotFoundError:
-            pass
+            # under its own name a folder that has lost its marker to a kill would be nobody's
+            gone = beside(folder, "old", secrets.token_hex(8))
+            os.rename(folder, gone)
+            shutil.rmtree(gone)
         folder = os.path.dirname(folder)
 
 
-def _beside(path: str, kind: str) -> str:
+def beside(path: str, kind: str, ident: str) -> str:
+    """The name of our own that a change gives to what replaces ``path`` (new), or to what was there (old)."""
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name[:200]}.edgemesh-{kind}-{secrets.token_hex(8)}")
+    return os.path.join(folder, f".{name[:200]}.edgemesh-{kind}-{ident}")
 
 
 @contextlib.contextmanager
-def _locked(folders: set[str]) -> Iterator[None]:
-    """Two runs on the same folders go one after the other."""
+def locked(folders: Collection[str]) -> Iterator[None]:
+    """Two runs on the same folders go one after the other.
+
+    :raises EdgeError: BUSY.
+    """
+    _allow_open_files(len(folders))
+    deadline = time.monotonic() + PATIENCE
     descriptors = []
     try:
-        for folder in sorted(folders):
+        for folder in sorted(folders):  # in one order, so that two runs can't wait for each other
             descriptors.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            fcntl.flock(descriptors[-1], fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise EdgeError(
+                            f"another run has been changing the folder for {PATIENCE:.0f} s",
+                            where=folder,
+                            fix="Wait for it to end, or end it; then run the task again",
+                            code="BUSY",
+                        ) from None
+                    time.sleep(0.02)
         yield
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _sync_folder(folder: str) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _allow_open_files(number: int) -> None:
+    """A thousand folders are as many descriptors, and 1024 is the usual soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = number + 64
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        with contextlib.suppress(ValueError, OSError):  # then opening says so
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def sync_folder(folder: str) -> None:
+    """Names in the folder are on the disk when this returns."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

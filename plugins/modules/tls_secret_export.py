@@ -14,7 +14,9 @@ description:
   - Reads Secrets on the controller and writes their certificates, keys and CAs as files on the task's host.
   - The host is first told digests only; key material travels there only when a file has to be written.
   - Files are made with mode 0600 beside their place, given owner, mode and SELinux label, synced, and renamed. No key can be read by
-    others for an instant. All files of a task change together, or none does.
+    others for an instant.
+  - All files of a task change together, or none does. A run that was killed half-way leaves a journal, by which the next run on these
+    folders first puts back what was there; then it goes on as usual.
   - A file whose content is right is not written again.
 extends_documentation_fragment:
   - edgemesh.nginx_istio.kube_connection
@@ -52,21 +54,25 @@ options:
             description: Entry with the CA. Default C(cacert), else C(ca.crt).
             type: str
       cert:
-        description: File for the certificate followed by its intermediates, as C(ssl_certificate) and C(proxy_ssl_certificate) want it.
-        type: path
-        aliases: [fullchain]
+        description:
+          - File for the certificate followed by its intermediates, as C(ssl_certificate) and C(proxy_ssl_certificate) want it.
+          - Paths are absolute and on the host.
+        type: str
+      fullchain:
+        description: A second file with the same content as O(exports[].cert), for who expects it under this name.
+        type: str
       leaf:
         description: File for the certificate alone.
-        type: path
+        type: str
       chain:
         description: File for the intermediates alone.
-        type: path
+        type: str
       ca:
         description: File for what verifies it, which is the Secret's CA entry, else the root at the end of the chain.
-        type: path
+        type: str
       key:
         description: File for the private key (PKCS#8).
-        type: path
+        type: str
       owner:
         description: Owner of the files. Default is the user that the task runs as.
         type: str
@@ -85,6 +91,10 @@ options:
       serole: {description: SELinux role., type: str}
       setype: {description: SELinux type. The default comes from the policy for the path., type: str}
       selevel: {description: SELinux level., type: str}
+      backup:
+        description: Whether a file that is replaced stays beside the new one, under a name with the time, with its owner and mode.
+        type: bool
+        default: false
   state:
     description: C(absent) removes the listed files, and folders that this module made and that are empty then. The cluster is not asked.
     type: str
@@ -101,9 +111,11 @@ options:
 notes:
   - Needs the RBAC verb C(get) on the listed C(secrets); as a ready Role in C(docs/rbac/tls_secret_export.yaml).
   - The connection to the cluster is made from the controller, with the controller's files and environment.
-  - Folders that are missing are made with mode 0755, and 0700 where a key goes into them (0750 if I(group) is given).
-  - Refuses folders that others can write to, and an unprivileged C(become_user) without pipelining, for which Ansible would put the
-    key into a temporary file that another user can read.
+  - Folders that are missing are made with mode 0755, and 0700 where a key goes into them (0750 and the group if O(exports[].group) is
+    given, 0711 if only an O(exports[].owner) is).
+  - Refuses folders that others can write to.
+  - Refuses to send a key to an unprivileged C(become_user) without pipelining, for which Ansible would put it into a temporary file that
+    another user can read, and while C(ANSIBLE_KEEP_REMOTE_FILES) is on, which would leave it there.
 requirements:
   - kubernetes, cryptography >= 42 and pyOpenSSL >= 24 on the controller
   - Python >= 3.9 on the host, nothing else
@@ -158,17 +170,24 @@ results:
       returned: always
       contains:
         path: {description: Where it is., type: str, returned: always}
-        part: {description: C(cert) or C(leaf) or C(chain) or C(ca) or C(key)., type: str, returned: always}
+        part: {description: C(cert) or C(fullchain) or C(leaf) or C(chain) or C(ca) or C(key)., type: str, returned: always}
         changed: {description: Whether it was or would be changed., type: bool, returned: always}
         sha256: {description: Digest of the file; empty for keys and where it is not known., type: str, returned: always}
+        backup_file: {description: Where the file that was replaced is., type: str, returned: with I(backup)}
+restored:
+  description: Files of a run that was killed half-way, which were put back before all else.
+  returned: success
+  type: list
+  elements: str
 """
 
 import grp
 import os
 import pwd
+import time
 from typing import Any
 
-from ..module_utils import _files
+from ..module_utils import _file_set, _files
 from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS
@@ -177,12 +196,12 @@ from ..module_utils._x509.arguments import SOURCE
 SELINUX = {name: {"type": "str"} for name in ("seuser", "serole", "setype", "selevel")}
 EXPORT = {
     "secret": {"type": "dict", "required": True, "no_log": False, "options": SOURCE},
-    "cert": {"type": "path", "aliases": ["fullchain"]},
-    **{name: {"type": "path", "no_log": False} for name in ("leaf", "chain", "ca", "key")},
+    **{name: {"type": "str", "no_log": False} for name in ("cert", "fullchain", "leaf", "chain", "ca", "key")},
     **{name: {"type": "str"} for name in ("owner", "group")},
     "mode": {"type": "raw", "default": "0600"},
     "public_mode": {"type": "raw", "default": "0644"},
     **SELINUX,
+    "backup": {"type": "bool", "default": False},
 }
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
@@ -197,43 +216,50 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     files = params["_files"]
     if files is None:
         raise EdgeError("this module works only through its action plugin", fix="Call it as edgemesh.nginx_istio.tls_secret_export")
-    paths = [_files.checked_path(each["path"]) for each in files]
-    if params["state"] == "present":
-        for folder in sorted({os.path.dirname(path) for path in paths}):
-            _files.check_folder(folder)
-    before = {path: _files.content(path) for path in paths}
-    state = {path: {"path": path, "before": _files.shown(path, data)} for path, data in before.items()}
+    known = {_files.checked_path(each["path"]): each for each in files}
+    paths, present = list(known), params["state"] == "present"
+    for folder in sorted({os.path.dirname(path) for path in paths if present or os.path.lexists(path)}):
+        _files.check_folder(folder)
+    found = {path: _files.content(path) for path in paths}
+    state = {path: {"path": path, "before": _files.shown(path, data)} for path, data in found.items()}
+    now = found
     if not module.check_mode:
-        _files.sweep(paths)
-    if params["state"] == "absent":
-        differing = [path for path in paths if os.path.lexists(path)]
+        _file_set.recover(paths)
+        now = {path: _files.content(path) for path in paths}
+    restored = [path for path in paths if now[path] != found[path]]
+    if not present:
+        changed = [path for path in paths if os.path.lexists(path)]
         if not module.check_mode:
             _files.remove_all(paths)
-        return _result(state, differing)
-    differing = [each["path"] for each in files if not each["sha256"] or _files.digest(before[each["path"]]) != each["sha256"]]
-    known = {each["path"]: each for each in files}
-    if not module.check_mode and differing:
-        needed = [path for path in differing if known[path]["content"] is None]
+        return _result(state, changed, restored)
+    changed = [path for path in paths if not known[path]["sha256"] or _files.digest(now[path]) != known[path]["sha256"]]
+    if not module.check_mode and changed:
+        needed = [path for path in changed if known[path]["content"] is None]
         if needed:
-            return {**_result(state, differing), "changed": False, "needed": needed}
-        _write(module, [known[path] for path in differing])
-    drifted = [path for path in paths if path not in differing and _attributes(module, known[path], path)]
-    return _result(state, differing + drifted)
+            return {**_result(state, [], restored), "needed": needed}
+    right = set(paths).difference(changed)
+    drifted = [path for path in paths if path in right and _attributes(module, known[path], path)]
+    if not module.check_mode and changed:
+        for path, backup in _write(module, {path: known[path] for path in changed}).items():
+            state[path]["backup_file"] = backup
+    return _result(state, changed + drifted, restored)
 
 
-def _write(module: Any, files: list[dict[str, Any]]) -> None:
+def _write(module: Any, known: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Write them as one set; returns the backups that were made."""
     made: list[str] = []
-    known = {each["path"]: each for each in files}
+    stamp = time.strftime(f"{os.getpid()}.%Y-%m-%d@%H:%M:%S~")  # as Ansible's own modules do
+    backups = {path: f"{path}.{stamp}" for path, each in known.items() if each["backup"] and os.path.lexists(path)}
     try:
-        for folder in sorted({os.path.dirname(path) for path in known}):
-            inside = [each for path, each in known.items() if os.path.dirname(path) == folder]
-            private = any(each["secret"] for each in inside)
-            group = next((each["group"] for each in inside if each["group"]), None)
-            mode = (0o750 if group else 0o700) if private else 0o755
-            made += _files.make_folders(folder, mode, -1, _group(group) if group and private else -1)
-        _files.write_all(
+        folders: dict[str, list[dict[str, Any]]] = {}
+        for path, each in known.items():
+            folders.setdefault(os.path.dirname(path), []).append(each)
+        for folder in sorted(folders):
+            made += _files.make_folders(folder, *_folder_access(folders[folder]))
+        _file_set.write_all(
             {path: each["content"].encode("ascii") for path, each in known.items()},
             lambda fresh, path: _finish(module, known[path], fresh, path),
+            backups,
         )
     except BaseException as error:
         for folder in reversed(made):
@@ -242,6 +268,18 @@ def _write(module: Any, files: list[dict[str, Any]]) -> None:
             where, why = str(error.filename or ""), str(error.strerror)
             raise EdgeError("the files can't be written, so all are as they were", where=where, why=why, code="WRITE_FAILED") from None
         raise
+    return backups
+
+
+def _folder_access(files: list[dict[str, Any]]) -> tuple[int, int, int]:
+    """Mode, owner, group (-1: ours) of a folder for these files: who may read a key gets there, and nobody else looks around."""
+    if not any(each["secret"] for each in files):
+        return 0o755, -1, -1
+    group = next((each["group"] for each in files if each["group"]), None)
+    if group:
+        return 0o750, -1, _group(group)
+    ours = {None, "", str(os.geteuid()), pwd.getpwuid(os.geteuid()).pw_name}
+    return (0o711 if any(each["owner"] not in ours for each in files) else 0o700), -1, -1
 
 
 def _group(name: str) -> int:
@@ -278,8 +316,9 @@ def _exist(owner: Any, group: Any) -> bool:
     return True
 
 
-def _result(state: dict[str, dict[str, Any]], changed: list[str]) -> dict[str, Any]:
-    return {"changed": bool(changed), "files": [{**each, "changed": path in changed} for path, each in state.items()]}
+def _result(state: dict[str, dict[str, Any]], changed: list[str], restored: list[str]) -> dict[str, Any]:
+    touched = {*changed, *restored}
+    return {"changed": bool(touched), "files": [{**each, "changed": path in touched} for path, each in state.items()], "restored": restored}
 
 
 def main() -> None:

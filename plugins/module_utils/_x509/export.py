@@ -12,7 +12,7 @@ from .entries import Reference, reference
 from .material import Material, describe, from_secret, summary
 
 #: option -> what the file holds; the order is that of results
-PARTS = ("cert", "leaf", "chain", "ca", "key")
+PARTS = ("cert", "fullchain", "leaf", "chain", "ca", "key")
 CERTIFICATE_MODE, KEY_MODE = 0o644, 0o600
 
 
@@ -46,6 +46,7 @@ class Export:
     files: list[File]
     mapping: dict[str, Optional[str]]
     attributes: dict[str, Any]
+    backup: bool = False
     material: Optional[Material] = field(default=None, repr=False)
 
     @property
@@ -89,7 +90,7 @@ def _export(raw: dict[str, Any], secret: dict[str, Any]) -> Export:
         raise EdgeError(f"nothing is exported: give at least one of {', '.join(PARTS)}")
     mapping = {role: secret.get(role) for role in ("certificate", "key", "ca")}
     names = ("owner", "group", "seuser", "serole", "setype", "selevel")
-    return Export(reference(secret), files, mapping, {name: raw.get(name) for name in names})
+    return Export(reference(secret), files, mapping, {name: raw.get(name) for name in names}, bool(raw.get("backup")))
 
 
 def octal(value: Any, default: int) -> int:
@@ -114,6 +115,7 @@ def fill(export: Export, secret: dict[str, Any]) -> list[fitness.Finding]:
     where = f"Secret {export.ref}"
     parts: dict[str, list[Any]] = {
         "cert": material.certs,
+        "fullchain": material.certs,
         "leaf": material.certs[:1],
         "chain": [each for each in material.certs[1:] if not facts.self_signed(each)],
         "ca": material.trust,
@@ -138,6 +140,7 @@ def instruction(export: Export, file: File, send: bool) -> dict[str, Any]:
         "secret": file.part == "key",
         "mode": f"{file.mode:04o}",
         **export.attributes,
+        "backup": export.backup,
         "sha256": file.digest,
         "content": file.content.decode("ascii") if send and file.content is not None else None,
     }

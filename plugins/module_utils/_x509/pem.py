@@ -165,7 +165,8 @@ def certificate(der: bytes, where: str = "", block: int = 0) -> x509.Certificate
             warnings.simplefilter("ignore")  # serial 0 and other oddities are findings of ours, not Python warnings
             cert = x509.load_der_x509_certificate(der)
             # read late, and all else relies on them
-            _ = (cert.version, cert.subject, cert.issuer, cert.not_valid_before_utc, cert.not_valid_after_utc)
+            for late in ("version", "subject", "issuer", "not_valid_before_utc", "not_valid_after_utc"):
+                getattr(cert, late)
             return cert
     except Exception:  # whose text may quote what was read
         raise PemError("the certificate can't be read", where=where, block=block, code="CERT_UNREADABLE") from None

@@ -36,6 +36,7 @@ FULL = secret(tls_crt=END.pem + MID.pem + CA.pem, tls_key=END.key_pem("PKCS1"), 
 def test_parts() -> None:
     assert filled(FULL, **PATHS) == {
         "cert": END.pem + MID.pem + CA.pem,
+        "fullchain": END.pem + MID.pem + CA.pem,
         "leaf": END.pem,
         "chain": MID.pem,
         "ca": CA.pem,

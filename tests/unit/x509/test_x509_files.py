@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils import _files
+from plugins.module_utils import _file_set, _files
 from plugins.module_utils._errors import EdgeError
 
 
@@ -37,10 +38,10 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def test_all_are_written(folder: Path) -> None:
-    _files.write_all({f"{folder}/a": b"1", f"{folder}/b": b"2"}, nothing)
+    _file_set.write_all({f"{folder}/a": b"1", f"{folder}/b": b"2"}, nothing)
     assert state(folder) == {"a": b"1", "b": b"2"}
     assert stat.S_IMODE((folder / "a").stat().st_mode) == 0o600
-    _files.write_all({f"{folder}/a": b"3"}, nothing)
+    _file_set.write_all({f"{folder}/a": b"3"}, nothing)
     assert state(folder) == {"a": b"3", "b": b"2"}
 
 
@@ -53,7 +54,7 @@ def test_a_failing_finish_leaves_all_as_it_was(folder: Path) -> None:
             raise SystemExit(1)  # this is how AnsibleModule.fail_json ends
 
     with pytest.raises(SystemExit):
-        _files.write_all({f"{folder}/a": b"new", f"{folder}/b": b"new", f"{folder}/c": b"new"}, fail)
+        _file_set.write_all({f"{folder}/a": b"new", f"{folder}/b": b"new", f"{folder}/c": b"new"}, fail)
     assert state(folder) == {"a": b"old", "b": b"old"}
 
 
@@ -70,7 +71,7 @@ def test_a_failing_rename_puts_the_others_back(folder: Path, failing: int, monke
 
     monkeypatch.setattr(os, "rename", broken)
     with pytest.raises(OSError, match="no"):
-        _files.write_all({f"{folder}/{name}": b"new" for name in "abc"}, nothing)
+        _file_set.write_all({f"{folder}/{name}": b"new" for name in "abc"}, nothing)
     assert state(folder) == {"a": b"old", "b": b"old"}
 
 
@@ -78,7 +79,7 @@ def test_a_link_is_replaced_not_followed(folder: Path) -> None:
     (folder / "elsewhere").write_bytes(b"safe")
     (folder / "key").symlink_to(folder / "elsewhere")
     assert _files.content(f"{folder}/key") is None
-    _files.write_all({f"{folder}/key": b"secret"}, nothing)
+    _file_set.write_all({f"{folder}/key": b"secret"}, nothing)
     assert (folder / "elsewhere").read_bytes() == b"safe"
     assert not (folder / "key").is_symlink()
 
@@ -126,7 +127,7 @@ def watched(folder: Path, write: Callable[[], None]) -> set[str]:
 def test_a_key_is_never_readable_by_others(folder: Path) -> None:
     def write() -> None:
         for number in range(200):
-            _files.write_all({f"{folder}/key": b"x" * (number + 1)}, lambda fresh, _path: os.chmod(fresh, 0o640))
+            _file_set.write_all({f"{folder}/key": b"x" * (number + 1)}, lambda fresh, _path: os.chmod(fresh, 0o640))
             if number % 2:
                 os.unlink(folder / "key")
 
@@ -144,53 +145,184 @@ def test_the_watcher_sees_a_careless_writer(folder: Path) -> None:
     assert "0666" in watched(folder, write)
 
 
-STEPS = ("open", "link", "rename", "unlink", "fsync", "chmod")
+#: every way in which our code changes something on the disk
+CALLS = ("open", "mkdir", "chown", "chmod", "link", "symlink", "rename", "unlink", "rmdir", "fsync")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_kill_at_every_step_is_repaired_by_the_next_run(folder: Path, after: bool) -> None:
-    paths = [f"{folder}/cert", f"{folder}/key"]
-    killed = 0
-    for step in range(1, 60):
-        for path in paths:
-            Path(path).write_bytes(b"old")
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(BaseException):
-                _kill_self_at(step, after)
-                _files.sweep(paths)
-                _files.write_all(dict.fromkeys(paths, b"new"), lambda fresh, _path: os.chmod(fresh, 0o600))
+def killed_at(step: int, work: Callable[[], None]) -> bool:
+    """Do ``work`` in another process that ends by SIGKILL before its ``step``-th change, so after the one before; False if it has none."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _kill_self_at(step)
+            work()
+        finally:
             os._exit(0)
-        _pid, status = os.waitpid(child, 0)
-        for path in paths:
-            assert Path(path).read_bytes() in (b"old", b"new")
-        _files.sweep(paths)
-        _files.write_all(dict.fromkeys(paths, b"new"), nothing)
-        assert state(folder) == {"cert": b"new", "key": b"new"}, step
-        if not os.WIFSIGNALED(status):
-            break
-        killed += 1
-    assert killed >= 12
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def _kill_self_at(step: int, after: bool) -> None:
-    count = 0
+def _kill_self_at(step: int) -> None:
+    count, opened = 0, os.open
 
     def wrap(real: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:
             nonlocal count
-            count += 1
-            if count == step and not after:
+            count += real is not opened or bool(args[1] & os.O_CREAT)
+            if count == step:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = real(*args, **options)
-            if count == step and after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            return real(*args, **options)
 
         return call
 
-    for name in STEPS:
+    for name in CALLS:
         setattr(os, name, wrap(getattr(os, name)))
+
+
+def test_after_a_kill_at_every_step_the_old_or_the_new_set_comes_back_whole(folder: Path) -> None:
+    """Three folders, one file that was not there before, one link, one backup; and recovering is killed as well."""
+    for each in ("a", "b", "c"):
+        (folder / each).mkdir()
+    paths = [f"{folder}/{name}" for name in ("a/cert", "a/key", "b/cert", "c/new", "c/link")]
+    old = {"a/cert": b"old", "a/key": b"old", "b/cert": b"old", "c/elsewhere": b"old", "c/link": b"old"}
+    new = {**dict.fromkeys(("a/cert", "a/key", "b/cert", "c/new", "c/link"), b"new"), "c/elsewhere": b"old"}
+
+    def write() -> None:
+        _file_set.recover(paths)
+        backups = {paths[0]: f"{paths[0]}.1~"}
+        _file_set.write_all(dict.fromkeys(paths, b"new"), lambda fresh, _path: os.chmod(fresh, 0o600), backups)
+
+    def reset() -> dict[str, int]:
+        for name in (each for each in folder.rglob("*") if not each.is_dir()):
+            name.unlink()
+        for name in ("a/cert", "a/key", "b/cert", "c/elsewhere"):
+            (folder / name).write_bytes(b"old")
+        (folder / "c/link").symlink_to("elsewhere")
+        return {path: os.lstat(path).st_ino for path in paths if os.path.lexists(path)}
+
+    seen = set()
+    for step in range(1, 200):
+        inodes = reset()
+        killed = killed_at(step, write)
+        killed_at(step % 7 + 1, lambda: _file_set.recover(paths))
+        # also from a set that has only one folder in common
+        _file_set.recover(paths[2:3] if step % 2 else paths)
+        _file_set.recover(paths)
+        found = state(folder)
+        backup = found.pop("a/cert.1~", None)
+        assert found in (old, new), step
+        assert backup == (b"old" if found == new else None)
+        if found == old:
+            assert {path: os.lstat(path).st_ino for path in paths if os.path.lexists(path)} == inodes, "not the same files"
+        seen.add(found == new)
+        (folder / "a/cert.1~").unlink(missing_ok=True)
+        write()
+        assert state(folder) == {**new, "a/cert.1~": b"old" if found == old else b"new"}
+        if not killed:
+            break
+    assert step > 30
+    assert seen == {True, False}
+
+
+def test_a_kill_while_folders_are_made_or_removed_leaves_none_half_made(folder: Path) -> None:
+    paths = [f"{folder}/a/b/key"]
+
+    def make() -> None:
+        _file_set.recover(paths)
+        _files.make_folders(f"{folder}/a/b", 0o750)
+        _file_set.write_all({paths[0]: b"new"}, nothing)
+
+    def remove() -> None:
+        _file_set.recover(paths)
+        _files.remove_all(paths)
+
+    for work in (make, remove):
+        for step in range(1, 200):
+            if work is remove:
+                make()
+            killed = killed_at(step, work)
+            if work is make:
+                make()
+                assert [stat.S_IMODE((folder / each).stat().st_mode) for each in ("a", "a/b")] == [0o755, 0o750]
+                assert set(state(folder)) == {"a/.edgemesh-made", "a/b/.edgemesh-made", "a/b/key"}
+            remove()
+            assert list(folder.iterdir()) == [], step
+            if not killed:
+                break
+        assert step > 6
+
+
+def test_what_others_put_there_under_our_names_is_not_followed(folder: Path) -> None:
+    """In a folder above, such as /tmp, others may plant a journal that would have us remove or move things."""
+    victim = folder / "victim"
+    victim.write_bytes(b"precious")
+    journal = f"{folder}/.edgemesh-set-{'0' * 16}"
+    Path(journal).write_text(json.dumps({str(victim): {"existed": False, "backup": None}}))
+    os.chmod(journal, 0o644)  # ours never are
+    _file_set.recover([f"{folder}/x/key"])
+    assert victim.read_bytes() == b"precious"
+    if os.geteuid() == 0:
+        Path(journal).write_text(json.dumps({str(victim): {"existed": False, "backup": None}}))
+        os.chmod(journal, 0o600)
+        os.chown(journal, 65534, 65534)
+        _file_set.recover([f"{folder}/x/key"])
+        assert victim.read_bytes() == b"precious"
+        assert os.path.exists(journal), "another user's file is none of our business"
+        os.chown(journal, 0, 0)
+        os.link(journal, f"{folder}/.edgemesh-set-{'1' * 16}")
+        _file_set.recover([f"{folder}/x/key"])
+        assert victim.read_bytes() == b"precious"
+
+
+def test_a_backup_is_the_file_that_was_replaced(folder: Path) -> None:
+    key = folder / "key"
+    key.write_bytes(b"old")
+    key.chmod(0o640)
+    inode = key.stat().st_ino
+    _file_set.write_all({str(key): b"new"}, nothing, {str(key): f"{key}.1~"})
+    kept = (folder / "key.1~").stat()
+    assert (kept.st_ino, stat.S_IMODE(kept.st_mode)) == (inode, 0o640)
+    with pytest.raises(FileExistsError):
+        _file_set.write_all({str(key): b"newer"}, nothing, {str(key): f"{key}.1~"})
+    assert state(folder) == {"key": b"new", "key.1~": b"old"}
+
+
+def test_going_back_that_fails_too_is_said_and_mended_by_the_next_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (folder / name).write_bytes(b"old")
+    rename, calls = os.rename, iter(range(1, 99))
+
+    def broken(source: str, target: str) -> None:
+        if next(calls) > 1:
+            raise OSError(5, "I/O error", target)
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", broken)
+        with pytest.raises(EdgeError, match="going back failed too") as failed:
+            _file_set.write_all({f"{folder}/{name}": b"new" for name in "ab"}, nothing)
+    assert failed.value.code == "ROLLBACK_FAILED"
+    _file_set.recover([f"{folder}/a"])
+    assert state(folder) == {"a": b"old", "b": b"old"}
+
+
+def test_who_holds_the_folder_for_too_long_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_files, "PATIENCE", 0.1)
+    with _files.locked({str(folder)}), pytest.raises(EdgeError) as refused:
+        _file_set.write_all({f"{folder}/a": b"new"}, nothing)
+    assert refused.value.code == "BUSY"
+    assert state(folder) == {}
+
+
+def test_more_folders_than_files_may_be_open(folder: Path) -> None:
+    code = (
+        "import os, resource, sys; from plugins.module_utils import _file_set, _files\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "paths = [f'{sys.argv[1]}/{n}/key' for n in range(200)]\n"
+        "for path in paths: _files.make_folders(os.path.dirname(path), 0o700)\n"
+        "_file_set.write_all(dict.fromkeys(paths, b'new'), lambda *_: None)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, cwd=Path(__file__).parents[3])
+    assert sum(path.name == "key" for path in folder.rglob("*")) == 200
 
 
 def test_folders_of_ours_come_and_go(folder: Path) -> None:
@@ -274,8 +406,8 @@ def test_two_runs_at_once_end_with_one_whole_set(folder: Path) -> None:
             code = 1
             with contextlib.suppress(BaseException):
                 for turn in range(40):
-                    _files.sweep(paths)
-                    _files.write_all(dict.fromkeys(paths, f"{writer}-{turn}".encode()), nothing)
+                    _file_set.recover(paths)
+                    _file_set.write_all(dict.fromkeys(paths, f"{writer}-{turn}".encode()), nothing)
                 code = 0
             os._exit(code)
         children.append(child)
