@@ -439,7 +439,8 @@ class Client:
                     content_type=content_type,
                     accept=accept,
                     read_timeout=min(READ_TIMEOUT, left),
-                    time_limit=left,
+                    # An answer that only drips is given up, too: another attempt may fare better.
+                    time_limit=min(2 * READ_TIMEOUT, left),
                     where=where,
                 )
                 self._note_warnings(answer)

@@ -165,7 +165,8 @@ def hold(live: dict[str, Any], entries: Optional[dict[str, Optional[str]]] = Non
     plain = mapping(live.get("data")) if config_map else {}
     encoded = mapping(live.get("binaryData" if config_map else "data"))
     there = {name for each in (plain, encoded) for name, value in each.items() if value}
-    promised: dict[str, Optional[str]] = {**_PROMISED.get(str(live.get("type")), {}), **(entries or {})}
+    named = {role: name for role, name in (entries or {}).items() if name}
+    promised = {**_PROMISED.get(str(live.get("type")), {}), **named}
     gaps: list[str] = []
 
     def read(role: str, parse: Callable[[bytes, str], Read], nothing: Read) -> Read:

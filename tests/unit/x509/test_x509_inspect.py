@@ -129,6 +129,9 @@ def test_present_means_that_no_entry_is_missing_or_empty() -> None:
     assert inspect(secret(other="x")).why_not("present") == "it holds no certificate"
     assert inspect(secret(tls__crt="junk")).why_not("present") == ""
     assert inspect(tls(), entries={"ca": "my-ca"}).why_not("present") == "entry my-ca missing or empty"
+    only_ca: dict[str, Any] = {"certificate": None, "key": None, "ca": "my-ca"}
+    live = secret("kubernetes.io/tls", **{"my-ca": ROOT.pem})
+    assert inspect(live, entries=only_ca).why_not("present") == "entries tls.crt, tls.key missing or empty"
 
 
 def test_changed_means_fit_and_another_one() -> None:
