@@ -87,7 +87,8 @@ def verify(
     :param ca: the trusted certificates (proxy_ssl_trusted_certificate, ssl_client_certificate, cacert).
     :param rules: ``nginx`` or ``envoy``: whose eyes to look with.
     :param purpose: ``server`` when the chain is a server's, ``client`` when it is a client certificate.
-    :param name: what must be covered; None = not checked. nginx: proxy_ssl_name; Envoy: a DNS name, address or URI.
+    :param name: what must be covered; None = not checked. nginx: proxy_ssl_name, of clients nothing;
+        Envoy: a DNS name, address or URI.
     :param now: the time to judge by; default the clock.
     :param depth: nginx's (proxy_)ssl_verify_depth = most intermediates between leaf and anchor; None = not limited.
     :param security_level: OpenSSL's (nginx only); 2 is the default of Debian and of OpenSSL >= 3.2.
@@ -97,13 +98,15 @@ def verify(
     if rules not in (NGINX, ENVOY) or purpose not in (SERVER, CLIENT):
         raise ValueError("rules are nginx or envoy, purpose is server or client")
     try:
-        presented, trusted = pem.load(chain, "the chain"), pem.load(ca, "the trusted certificates")
+        presented, trusted = pem.load(chain, "the chain"), _trusted(ca, rules)
     except pem.PemError as error:
         return Verdict(False, error.code, error.sentence)
     if not presented:
         return Verdict(False, "CHAIN_EMPTY", "no certificate was presented.")
     if not trusted:
         return Verdict(False, "TRUST_EMPTY", "there is no trusted certificate to verify against.")
+    if facts.facts(presented[0])["unreadable"]:  # which OpenSSL reports as all sorts of things
+        return Verdict(False, *(purpose_problem(presented[0], purpose) or ("", "")))
     path, verdict = _build(presented, trusted, rules, now or clock.now())
     if not verdict.ok:
         return verdict
@@ -111,7 +114,7 @@ def verify(
         _check_purpose(path, purpose, rules)
         or (_check_security(path, security_level) if rules == NGINX else _check_key_type(path))
         or _check_depth(path, depth)
-        or _check_name(path[0], name, rules)
+        or _check_name(path[0], None if (rules, purpose) == (NGINX, CLIENT) else name, rules)
         or Verdict(True)
     )
 
@@ -141,6 +144,14 @@ def in_order(certs: Sequence[x509.Certificate], key: Optional[pem.PrivateKey] = 
             break
         result.append(issuer)
     return result
+
+
+def _trusted(ca: pem.Certificates, rules: str) -> list[x509.Certificate]:
+    """What the program takes from a CA file: other blocks are passed over, and OpenSSL overlooks a byte order mark at the start."""
+    if isinstance(ca, (str, bytes)) and not pem.is_der(ca):
+        text = ca.decode("utf-8", "replace") if isinstance(ca, bytes) else ca
+        return pem.certificates(text.removeprefix(pem.BOM) if rules == NGINX else text, "the trusted certificates", strict=False)
+    return pem.load(ca, "the trusted certificates")
 
 
 def _build(

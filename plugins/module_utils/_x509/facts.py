@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import warnings
 from collections.abc import Callable
 from typing import Any, Optional, TypeVar, Union
 
@@ -188,7 +189,9 @@ def addresses(cert: x509.Certificate) -> list[Union[ipaddress.IPv4Address, ipadd
 
 
 def _serial(cert: x509.Certificate) -> int:
-    return int(_or(lambda: cert.serial_number, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # serial number 0 is a finding of ours, not a Python warning
+        return int(_or(lambda: cert.serial_number, 0))
 
 
 def _or(read: Callable[[], Any], otherwise: Any) -> Any:

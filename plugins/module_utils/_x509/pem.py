@@ -134,14 +134,17 @@ def _boundary(line: str, where: str, block: int) -> tuple[str, str] | None:
     raise PemError(what, where=where, block=block, code=code, fix=fix)
 
 
-def certificates(data: str | bytes, where: str = "") -> list[x509.Certificate]:
-    """All certificates of ``data`` in order; nothing else may be among them.
+def certificates(data: str | bytes, where: str = "", strict: bool = True) -> list[x509.Certificate]:
+    """All certificates of ``data`` in order.
 
+    :param strict: nothing else may be among them; otherwise it is passed over, as programs do.
     :raises PemError: PEM_KEY_AMONG_CERTIFICATES, PEM_NOT_A_CERTIFICATE, CERT_UNREADABLE and all of :func:`blocks`.
     """
     result = []
     for block in blocks(data, where):
-        if block.is_key:
+        if block.is_certificate:
+            result.append(certificate(block.der, where, block.number))
+        elif strict and block.is_key:
             raise PemError(
                 "a private key stands among certificates",
                 where=where,
@@ -149,9 +152,8 @@ def certificates(data: str | bytes, where: str = "") -> list[x509.Certificate]:
                 code="PEM_KEY_AMONG_CERTIFICATES",
                 fix="Keep the key in a file or entry of its own",
             )
-        if not block.is_certificate:
+        elif strict:
             raise PemError(f"{block.label} is not a certificate", where=where, block=block.number, code="PEM_NOT_A_CERTIFICATE")
-        result.append(certificate(block.der, where, block.number))
     return result
 
 
@@ -176,7 +178,7 @@ def load(source: Certificates, where: str = "") -> list[x509.Certificate]:
     """Certificates from whatever form they come in: PEM text or bytes, DER bytes, objects, or a list of these."""
     if isinstance(source, x509.Certificate):
         return [source]
-    if isinstance(source, bytes) and _is_der(source):
+    if isinstance(source, bytes) and is_der(source):
         return [certificate(source, where)]
     if isinstance(source, (str, bytes)):
         return certificates(source, where)
@@ -249,7 +251,7 @@ def _text(data: str | bytes, where: str) -> str:
 
 
 def _decoded(data: bytes, where: str) -> str:
-    if _is_der(data):
+    if is_der(data):
         what, fix = _DER_KINDS.get(_tags(data), ("this is DER", "Convert it to PEM"))
         raise PemError(f"{what}, not PEM", where=where, code="PEM_DER", fix=fix)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -271,9 +273,9 @@ _DER_KINDS = {
 }
 
 
-def _is_der(data: bytes) -> bool:
+def is_der(data: str | bytes) -> bool:
     """One SEQUENCE, as certificates and keys are; no text in UTF-8 looks like this."""
-    if len(data) < 2 or data[0] != 0x30:
+    if isinstance(data, str) or len(data) < 2 or data[0] != 0x30:
         return False
     return 0x81 <= data[1] <= 0x84 or data[1] == len(data) - 2
 

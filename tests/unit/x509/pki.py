@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,8 @@ def make(
     not_before: dt.datetime = NOW - DAY,
     not_after: dt.datetime = NOW + 90 * DAY,
     sha1: bool = False,
+    digest: hashes.HashAlgorithm | None = None,
+    pss: bool = False,
     serial: int | None = None,
     v1: bool = False,
     ids: bool = True,
@@ -102,7 +105,7 @@ def make(
         .subject_name(subject)
         .issuer_name(issuer.cert.subject if issuer else subject)
         .public_key(key.public_key())
-        .serial_number(serial or x509.random_serial_number())
+        .serial_number(x509.random_serial_number() if serial is None else serial or 1)
         .not_valid_before(not_before)
         .not_valid_after(not_after)
     )
@@ -122,12 +125,13 @@ def make(
     for value, critical in extra or []:
         builder = builder.add_extension(value, critical=critical)
     signer = sign_with or (issuer.key if issuer else key)
-    hashing = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    cert = builder.sign(signer, hashing)
+    hashing = None if isinstance(signer, ed25519.Ed25519PrivateKey) else digest or hashes.SHA256()
+    padded = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH) if pss else None
+    cert = builder.sign(signer, hashing, rsa_padding=padded)
     if v1:
         cert = _signed_anew(cert, signer, without=(0xA0, 0xA3))
-    if sha1:
-        cert = _signed_anew(cert, signer, sha1=True)
+    if sha1 or serial == 0:
+        cert = _signed_anew(cert, signer, sha1=sha1, serial_0=serial == 0)
     return Pair(cert, key)
 
 
@@ -144,8 +148,10 @@ def leaf(issuer: Pair | None, name: str = "shop.example.com", **options: Any) ->
     return make(given.pop("cn", name), issuer, **given)
 
 
-def _signed_anew(cert: x509.Certificate, signer: Any, without: tuple[int, ...] = (), sha1: bool = False) -> x509.Certificate:
-    """What the builder refuses to make: version 1 (without the fields 0xA0 and 0xA3), or a SHA-1 signature (ECDSA)."""
+def _signed_anew(
+    cert: x509.Certificate, signer: Any, without: tuple[int, ...] = (), sha1: bool = False, serial_0: bool = False
+) -> x509.Certificate:
+    """What the builder refuses to make: version 1 (without the fields 0xA0 and 0xA3), a SHA-1 signature (ECDSA), or the serial number 0."""
 
     def parts(der: bytes) -> list[bytes]:
         found, at = [], 0
@@ -171,6 +177,8 @@ def _signed_anew(cert: x509.Certificate, signer: Any, without: tuple[int, ...] =
         return bytes([tag]) + length + body
 
     fields = [each for each in parts(content(cert.tbs_certificate_bytes)) if each[0] not in without]
+    if serial_0:
+        fields[[each[0] for each in fields].index(0x02)] = b"\x02\x01\x00"
     algorithm = parts(content(cert.public_bytes(serialization.Encoding.DER)))[1]
     if sha1:
         fields[fields.index(algorithm)] = algorithm = bytes.fromhex("300906072a8648ce3d0401")  # ecdsa-with-SHA1
@@ -179,4 +187,6 @@ def _signed_anew(cert: x509.Certificate, signer: Any, without: tuple[int, ...] =
         signature = signer.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
     else:
         signature = signer.sign(tbs, ec.ECDSA(hashes.SHA1() if sha1 else hashes.SHA256()))
-    return x509.load_der_x509_certificate(wrap(0x30, tbs + algorithm + wrap(0x03, b"\0" + signature)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the serial number 0
+        return x509.load_der_x509_certificate(wrap(0x30, tbs + algorithm + wrap(0x03, b"\0" + signature)))

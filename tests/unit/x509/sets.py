@@ -1,37 +1,15 @@
-"""Certificate sets with the verdict that each side must give, shared by the tests against openssl, nginx and Envoy."""
+"""Certificate sets with the verdict that each side must give, for the tests against openssl, nginx and Envoy; more in variations.py."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from tests.unit.x509.certificate_set import NAME, Set
 from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, make, root, rsa_key
-
-NAME = "shop.example.com"
-
-
-@dataclass(frozen=True)
-class Set:
-    """``nginx`` and ``envoy`` are the expected codes, "" = accepted; ``chain`` is leaf first."""
-
-    title: str
-    chain: tuple[Pair, ...]
-    ca: tuple[Pair, ...]
-    nginx: str
-    envoy: str
-    purpose: str = "server"
-    name: str | None = NAME
-
-    @property
-    def chain_pem(self) -> str:
-        return "".join(each.pem for each in self.chain)
-
-    @property
-    def ca_pem(self) -> str:
-        return "".join(each.pem for each in self.ca)
+from tests.unit.x509.variations import variations
 
 
 @functools.cache
@@ -150,4 +128,5 @@ def all_sets() -> list[Set]:
         Set("1024-bit root", (leaf(weak_ca),), (weak_ca,), "KEY_TOO_WEAK", ""),
         Set("SHA-1 leaf", (leaf(ca, sha1=True),), (ca,), "DIGEST_TOO_WEAK", ""),
         Set("Ed25519 leaf", (leaf(ca, key=ed25519.Ed25519PrivateKey.generate()),), (ca,), "", "KEY_TYPE_REFUSED"),
+        *variations(),
     ]

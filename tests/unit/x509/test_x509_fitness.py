@@ -8,8 +8,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from plugins.module_utils._x509 import fitness
+from plugins.module_utils._x509 import chain, clock, fitness, sign
 from plugins.module_utils._x509.material import Material
+from tests.unit.x509.own import Own, all_own
 from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, make, root, rsa_key
 
 CA = root()
@@ -86,3 +87,21 @@ def test_the_clock_is_the_callers() -> None:
     good = material(leaf(CA), ca=(CA,))
     assert not fitness.findings(good, "server", now=NOW)
     assert codes(fitness.findings(good, "server", now=NOW + timedelta(days=400))) == {"CERT_EXPIRED": E}
+
+
+@pytest.mark.parametrize("each", all_own(), ids=lambda each: each.title)
+def test_what_a_program_loads_for_itself(each: Own) -> None:
+    assert (each.code("nginx"), each.code("envoy")) == (each.nginx, each.envoy)
+
+
+def test_one_clock_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is given no time asks the one clock, which tests set."""
+    good = material(leaf(CA), ca=(CA,))
+    assert not fitness.findings(good, "server")
+    assert chain.verify(good.certs, good.ca).ok
+    later = NOW + timedelta(days=400)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert {each.code for each in fitness.findings(good, "server")} == {"CERT_EXPIRED"}
+    assert [each.code for each in fitness.dates(good.certs)] == ["CERT_EXPIRED"]
+    assert chain.verify(good.certs, good.ca, rules="envoy").code == "CERT_EXPIRED"
+    assert sign.new_ca("later", 1).leaf.not_valid_after_utc == later.replace(microsecond=0) + DAY

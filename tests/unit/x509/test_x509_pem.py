@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import traceback
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._x509 import facts, pem
+from tests.unit.x509.libcrypto import Libcrypto
 from tests.unit.x509.pki import Pair, intermediate, leaf, make, root, rsa_key
 
 CA = root()
@@ -179,6 +181,31 @@ def test_no_input_leads_to_anything_but_pem_errors(text: str | bytes) -> None:
             refused = error
         assert refused.code.startswith(("PEM_", "KEY_", "CERT_"))
         assert "\n" not in refused.sentence
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(st.lists(PIECES, max_size=30).map("\n".join).map(str.encode), MUTATED, MUTATED))
+def test_what_is_accepted_openssl_reads_just_so(data: bytes) -> None:
+    """Strict enough: there is nothing that we take and nginx would read otherwise, or not at all."""
+    openssl = Libcrypto()
+    with contextlib.suppress(pem.PemError):
+        assert [each.public_bytes(Encoding.DER) for each in pem.certificates(data)] == openssl.certificates(data)
+    with contextlib.suppress(pem.PemError):
+        assert pem.private_key(data)
+        assert openssl.has_key(data)
+
+
+@pytest.mark.parametrize("lines", [64, 76, 300, 5000])
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n", "\t \n"])
+def test_lines_of_any_length_and_end_are_read_alike(lines: int, end: str) -> None:
+    body = base64.b64encode(END.der).decode()
+    text = "-----BEGIN CERTIFICATE-----\n" + "\n".join(body[at : at + lines] for at in range(0, len(body), lines))
+    data = (text + "\n-----END CERTIFICATE-----\n" + CHAIN).replace("\n", end).encode()
+    assert (
+        [each.public_bytes(Encoding.DER) for each in pem.certificates(data)]
+        == Libcrypto().certificates(data)
+        == [END.der, END.der, MID.der]
+    )
 
 
 def test_oddities_are_facts_and_no_exceptions() -> None:
