@@ -26,13 +26,15 @@ def run(work: Work, **module_arguments: Any) -> None:
     try:
         params = plain(module.params)
         hide(module.no_log_values, module.params)
-        result = work(module, params)
+        result, failure = work(module, params), None
     except EdgeError as error:
-        module.fail_json(msg=error.sentence, error=error.as_result())
+        result, failure = {}, {"msg": error.sentence, "error": error.as_result()}
     except Exception as error:  # pylint: disable=broad-except
-        module.fail_json(msg=unexpected(error))
-    else:
-        module.exit_json(**result)
+        result, failure = {}, {"msg": unexpected(error)}
+    # Only now, because inside of a handler fail_json adds the exception's own text and traceback (ANSIBLE_DISPLAY_TRACEBACK)
+    if failure:
+        module.fail_json(**failure)
+    module.exit_json(**result)
 
 
 def unexpected(error: BaseException) -> str:

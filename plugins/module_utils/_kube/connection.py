@@ -112,6 +112,7 @@ class Credentials:
                 configuration = _configuration(self._options, folder)
                 context = _tls(configuration, self._options) if configuration.host.startswith("https") else None
             finally:
+                simple.forget()
                 shutil.rmtree(folder, ignore_errors=True)
         return Transport(configuration.host, _pool(configuration, context), self._headers(configuration))
 

@@ -19,6 +19,9 @@ _CLUSTER = {"server", "certificate-authority", "certificate-authority-data", "in
 _USER = {"token", "tokenFile", "client-certificate", "client-certificate-data", "client-key", "client-key-data"}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
+#: descriptors of files in memory, which are on no disk; one configuration is loaded at a time
+_MEMORY: list[int] = []
+
 
 @dataclass
 class Configuration:
@@ -71,7 +74,7 @@ def from_file(path: str, context: Optional[str], folder: str) -> Optional[Config
 def from_content(content: Any, context: Optional[str], folder: str, base: str = "") -> Optional[Configuration]:
     """A kubeconfig's content; None unless it is plain.
 
-    :param folder: where embedded certificates and keys may be written, because Python's ssl reads nothing else.
+    :param folder: where embedded certificates and keys are written if they can't be files in memory: Python's ssl reads only files.
     :param base: folder that relative paths start from.
     """
     content = mapping(content)
@@ -103,6 +106,12 @@ def from_content(content: Any, context: Optional[str], folder: str, base: str = 
     )
 
 
+def forget() -> None:
+    """Close what :func:`from_content` keeps in memory; its paths lead nowhere then."""
+    while _MEMORY:
+        os.close(_MEMORY.pop())
+
+
 def _named(content: dict[str, Any], section: str, name: Any, field_name: str) -> Optional[dict[str, Any]]:
     found = [each for each in mappings(content.get(section)) if each.get("name") == name]
     inner = found[0].get(field_name) if len(found) == 1 else None
@@ -112,9 +121,15 @@ def _named(content: dict[str, Any], section: str, name: Any, field_name: str) ->
 def _file(holder: dict[str, Any], name: str, folder: str, base: str) -> Optional[str]:
     """Path of a file, embedded (which wins) or named."""
     if f"{name}-data" in holder:
+        data = base64.b64decode(holder[f"{name}-data"])
+        if hasattr(os, "memfd_create"):
+            memory = os.memfd_create(name)
+            _MEMORY.append(memory)
+            os.write(memory, data)
+            return f"/proc/self/fd/{memory}"
         path = os.path.join(folder, name)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(base64.b64decode(holder[f"{name}-data"]))
+            file.write(data)
         return path
     if name not in holder:
         return None

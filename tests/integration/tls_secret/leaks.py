@@ -1,106 +1,101 @@
-"""Looks for a private key in anything that was printed, logged or passed on a command line, in every form it may take."""
+"""Looks for a private key in anything that was printed, logged, stored or passed on a command line, in every form it may take."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import os
-import socket
-import threading
-from pathlib import Path
+import subprocess
+from collections.abc import Iterable
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 WINDOW = 40
-
-
-def windows(text: str) -> set[str]:
-    """Overlapping pieces, so that a key that is cut or wrapped elsewhere is found as well."""
-    return {text[at : at + WINDOW] for at in range(0, max(1, len(text) - WINDOW + 1), 8)} if len(text) >= WINDOW else set()
-
-
-def forms(key: str) -> set[str]:
-    """Every form of the key but for what all keys of its kind have in common: the boundaries and the algorithm in front."""
-    return _forms(key) - _common(len(key))
-
-
-@functools.cache
-def _common(length: int) -> set[str]:
-    make = (lambda: rsa.generate_private_key(65537, 2048)) if length > 1000 else (lambda: ec.generate_private_key(ec.SECP256R1()))
-    one, two = (make().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() for _turn in range(2))
-    return _forms(one) & _forms(two)
-
-
-def _forms(key: str) -> set[str]:
-    """Pieces of 40 characters of a PEM key: by line, joined, base64 in all three alignments, URL-safe, hex."""
-    lines = [line for line in key.strip().splitlines() if "-----" not in line]
-    joined = "".join(lines)
-    found = set().union(*(windows(line) for line in lines), windows(joined))
-    for text in (key, key.strip(), joined):
-        for shift in range(3):
-            encoded = base64.b64encode(text.encode()[shift:]).decode()
-            # the last piece depends on where the text ends
-            found |= windows(encoded[:-8]) | windows(base64.urlsafe_b64encode(text.encode()[shift:]).decode()[:-8])
-        found |= windows(text.encode().hex())
-    der = base64.b64decode(joined)
-    return found | windows(der.hex()) | windows(base64.urlsafe_b64encode(der).decode())
+#: whatever 40 characters are cut out of a text, one whole block of this size is among them
+BLOCK = WINDOW // 2
 
 
 def leaks(key: str, text: str) -> list[str]:
-    """Which pieces of the key are in the text; [] = none."""
-    return [piece for piece in forms(key) if piece in text or piece.upper() in text]
+    """Which pieces of the PEM key are in the text; [] = none."""
+    return pieces([key], text)
 
 
-class CommandLines(threading.Thread):
-    """Collects every process's command line and environment while it runs."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.seen: set[str] = set()
-        self.done = threading.Event()
-
-    def run(self) -> None:
-        while not self.done.wait(0.03):
-            for entry in os.listdir("/proc"):
-                if entry.isdigit() and int(entry) != os.getpid():
-                    with contextlib.suppress(OSError):
-                        self.seen.add(Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-
-    def __enter__(self) -> CommandLines:
-        self.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.done.set()
-        self.join()
+def pieces(keys: Iterable[str], text: str) -> list[str]:
+    """The same for several keys. grep looks for thousands of strings at once, where Python would read the text once for each."""
+    wanted = os.memfd_create("pieces")
+    try:
+        os.write(wanted, "\n".join(frozenset().union(*(forms(key) for key in keys))).encode())
+        command = ["grep", "-a", "-o", "-F", "-f", f"/dev/fd/{wanted}"]
+        os.lseek(wanted, 0, os.SEEK_SET)
+        done = subprocess.run(
+            command,
+            input=text.encode(errors="replace"),
+            capture_output=True,
+            pass_fds=[wanted],
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    finally:
+        os.close(wanted)
+    assert done.returncode in (0, 1), done.stderr
+    return sorted(set(done.stdout.decode().split()))
 
 
-class SystemLog(threading.Thread):
-    """/dev/log, where modules log what they were called with; only where nobody listens there already."""
+@functools.cache
+def forms(key: str) -> frozenset[str]:
+    """Every form of the key but for what is no secret in it: what all keys have in common, and the public half."""
+    return _forms(key) - _common(key) - _public(key)
 
-    PATH = Path("/dev/log")
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.text = ""
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.listener.settimeout(0.2)
-        self.listener.bind(str(self.PATH))
-        self.done = threading.Event()
+def _forms(key: str) -> frozenset[str]:
+    """Raw, stripped, by line, joined, in DER; and all of that in base64 (in its three alignments), URL-safe, and hex."""
+    lines = [line for line in key.strip().splitlines() if "-----" not in line]
+    joined = "".join(lines)
+    der = base64.b64decode(joined)
+    found: set[str] = set()
+    for text in (*lines, joined):
+        found |= _blocks(text)
+    found |= _blocks(joined.translate(str.maketrans("+/", "-_")))
+    for data in (key.encode(), key.strip().encode(), joined.encode(), repr(key).encode(), der):
+        for shift in range(3):
+            # the last piece depends on where the text ends
+            found |= _blocks(base64.b64encode(data[shift:]).decode()[:-4])
+            found |= _blocks(base64.urlsafe_b64encode(data[shift:]).decode()[:-4])
+        found |= _blocks(data.hex()) | _blocks(data.hex().upper())
+    return frozenset(found)
 
-    def run(self) -> None:
-        while not self.done.is_set():
-            with contextlib.suppress(TimeoutError):
-                self.text += self.listener.recv(1 << 20).decode(errors="replace")
 
-    def __enter__(self) -> SystemLog:
-        self.start()
-        return self
+def _blocks(text: str) -> set[str]:
+    return {text[at : at + BLOCK] for at in range(0, len(text) - BLOCK + 1, BLOCK)}
 
-    def __exit__(self, *_exception: object) -> None:
-        self.done.set()
-        self.join()
-        self.listener.close()
-        self.PATH.unlink()
+
+def _common(key: str) -> frozenset[str]:
+    loaded = serialization.load_pem_private_key(key.encode(), None)
+    return _same_in_all(loaded.key_size if isinstance(loaded, rsa.RSAPrivateKey) else 0)
+
+
+@functools.cache
+def _same_in_all(rsa_size: int) -> frozenset[str]:
+    def make() -> str:
+        made = rsa.generate_private_key(65537, rsa_size) if rsa_size else ec.generate_private_key(ec.SECP256R1())
+        encryption = serialization.NoEncryption()
+        return made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+
+    return _forms(make()) & _forms(make())
+
+
+def _public(key: str) -> frozenset[str]:
+    """What of the key stands in its certificate as well, at whatever offset."""
+    public = serialization.load_pem_private_key(key.encode(), None).public_key()
+    if isinstance(public, rsa.RSAPublicKey):
+        numbers = public.public_numbers()
+        data = numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big")
+    else:
+        data = public.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    texts = [data.hex(), data.hex().upper()]
+    for pad in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            # the first and the last piece depend on what is around it
+            texts.append(encode(b"\0" * pad + data).decode()[4:-4])
+    return frozenset(text[at : at + BLOCK] for text in texts for at in range(len(text) - BLOCK + 1))
