@@ -15,8 +15,11 @@ description:
   - Certificates are issued in this process by a private CA that is itself kept in a Secret; their keys go straight into the Secret and are
     never an Ansible value. Or they come from other Secrets, files, or PEM text.
   - Material that its reader would refuse is refused here, before anything is written, with the reason.
-  - Nothing is issued again unless I(renew_before) is reached or what is asked for has changed. A CA is never replaced silently.
-  - A Secret without the label C(app.kubernetes.io/managed-by=edgemesh) is left alone. An entry with neither I(issue) nor I(from)
+  - Nothing is issued again unless I(renew_before) is reached or what is asked for has changed.
+  - A CA is never replaced silently. One that is gone while what it signed is still anywhere in the cluster is an error, not a reason for
+    a new one. To replace a CA on purpose, roll it over (I(secrets[].issue.roll_over)).
+  - A Secret without the label C(app.kubernetes.io/managed-by=edgemesh) is left alone, and so is one that has an owner, or whose content
+    another field manager applies. An entry with neither I(issue) nor I(from)
     says that somebody else makes the Secret; it must be there and fit for its use.
 extends_documentation_fragment:
   - edgemesh.nginx_istio.kube_connection
@@ -47,18 +50,25 @@ options:
         description: Name of the Secret.
         type: str
         required: true
+      kind:
+        description: C(ConfigMap) for CA certificates that shall not look like a secret; only I(for=gateway_ca) and I(for=nginx_ca).
+        type: str
+        choices: [Secret, ConfigMap]
+        default: Secret
       for:
         description:
           - Who reads it, which decides its type and entries.
           - C(gateway) is a credential of an Istio Gateway (C(kubernetes.io/tls)). It belongs into the namespace of the gateway's pods.
           - C(gateway_ca) is what a gateway verifies clients with (C(Opaque) with C(cacert)); name it in the Gateway's
-            C(caCertCredentialName), or call it C(<credential>-cacert).
+            C(caCertCredentialName) (a ConfigMap as C(configmap://<namespace>/<name>)), or call it C(<credential>-cacert).
           - C(nginx_ca) is a CA for NGINX Ingress Controller (C(nginx.org/ca) with C(ca.crt)).
+          - C(iks_alb) is what the legacy ALB of IBM Cloud Kubernetes Service shows to, and verifies, a TLS backend with (C(Opaque) with
+            C(client.crt), C(client.key) and C(trusted.crt)).
           - C(tls) is a plain C(kubernetes.io/tls) Secret.
           - C(ca) is a CA with its key (C(kubernetes.io/tls) with C(ca.crt)).
           - The default is C(ca) where I(issue.usage) is C(ca), else C(tls).
         type: str
-        choices: [gateway, gateway_ca, nginx_ca, tls, ca]
+        choices: [gateway, gateway_ca, nginx_ca, iks_alb, tls, ca]
       issue:
         description: Have it issued. Exclusive with I(from).
         type: dict
@@ -73,6 +83,7 @@ options:
             suboptions:
               namespace: {description: Its namespace., type: str, required: true}
               name: {description: Its name., type: str, required: true}
+              folder: {description: The folder of its key when that is not in the Secret., type: path}
           names:
             description:
               - Subject alternative names of a leaf, all of DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
@@ -91,6 +102,24 @@ options:
             description: C(ecdsa) is P-256 and the default, C(rsa) 2048 bits. A CA that exists is refused when its key is of another type.
             type: str
             choices: [ecdsa, rsa]
+          folder:
+            description:
+              - Keep a CA's key in this folder of the host that runs the module, as C(<name>.pem) with mode C(0600), instead of in the
+                Secret, which then holds only the CA's certificates (C(ca.crt)).
+              - For command-line use. A job in a container of its own (AWX) finds no folder again; it wants the Secret.
+            type: path
+          roll_over:
+            description:
+              - One step from a CA to its successor, while leaves of both are trusted. A step that is done already changes nothing.
+              - C(add) makes the successor and adds it to the trusted certificates (C(ca.crt)); the old CA goes on signing.
+              - C(switch) lets the successor sign, so that leaves are issued anew. Refused while a copy of the CA's certificates that is
+                known in the cluster lacks the successor.
+              - C(finish) no longer trusts the old CA. Refused while a leaf of it is known in the cluster.
+              - C(cancel) takes C(add) back.
+              - Between the steps everything that verifies or is verified has to be brought up to date, in the cluster and on hosts;
+                playbook C(edgemesh.nginx_istio.roll_over) does all of it.
+            type: str
+            choices: [add, switch, finish, cancel]
       from:
         description: Take it from somewhere. Exactly one of the suboptions.
         type: dict
@@ -179,8 +208,10 @@ options:
     type: int
     default: 120
 notes:
-  - Needs the RBAC verbs C(get), C(create), C(update) and C(delete) on C(secrets) in the namespaces that are written, and C(get) in
-    those of the CA and of sources; as a ready Role in C(docs/rbac/tls_secret.yaml).
+  - Needs the RBAC verbs C(get), C(list), C(create), C(update) and C(delete) on C(secrets) (and C(configmaps) where I(kind) says so) in the
+    namespaces that are written, and C(get) in those of the CA and of sources; as a ready Role in C(docs/rbac/tls_secret.yaml).
+  - C(list) is for finding what a CA has signed, when it is about to be made or rolled over, and reads names and annotations only. Where
+    it is allowed in the whole cluster the whole cluster is looked at, else the namespaces of this task.
   - A leaf's annotation C(edgemesh.nginx-istio/issuer) names its CA's Secret; a copy's C(edgemesh.nginx-istio/source) and
     C(edgemesh.nginx-istio/source-version) its source.
 requirements:
@@ -221,6 +252,24 @@ EXAMPLES = r"""
         from: {secret: {namespace: default, name: bundle, certificate: server.pem, key: server-key.pem}}
         expect: {names: [shop.example.com]}
 
+- name: What an IKS ALB shows to the mesh's gateway, and by which CA the gateway (of Secret nlb-certs) knows it
+  edgemesh.nginx_istio.tls_secret:
+    secrets:
+      - namespace: istio-system
+        name: alb-certs
+        for: iks_alb
+        from: {secret: {namespace: default, name: alb-of-iks}}
+        ca: {namespace: edgemesh, name: edge-ca}
+      - namespace: istio-system
+        name: nlb-certs-cacert
+        for: gateway_ca
+        from: {secret: {namespace: istio-system, name: alb-certs, ca: trusted.crt}}
+
+- name: A second CA beside the first
+  edgemesh.nginx_istio.tls_secret:
+    secrets:
+      - {namespace: edgemesh, name: edge-ca, issue: {usage: ca, roll_over: add}}
+
 - name: A certificate from files
   edgemesh.nginx_istio.tls_secret:
     secrets:
@@ -236,6 +285,7 @@ results:
   contains:
     namespace: {description: Namespace of the Secret., type: str, returned: always}
     name: {description: Name of the Secret., type: str, returned: always}
+    kind: {description: C(Secret) or C(ConfigMap)., type: str, returned: always}
     for: {description: Who reads it., type: str, returned: always}
     action:
       description:
@@ -272,21 +322,25 @@ from ..module_utils._x509.arguments import REFERENCE, SOURCE
 from ..module_utils._x509.delivery import Delivery
 from ..module_utils._x509.entries import entries
 
+CA = {**REFERENCE, "folder": {"type": "path"}}
 # hidden whole: somebody may give certificate and key in one
 PEM = {name: {"type": "str", "no_log": True} for name in ("certificate", "key", "ca")}
 FILES = {name: {"type": "path", "no_log": False} for name in ("certificate", "key", "ca")}
 ISSUE = {
     "usage": {"type": "str", "choices": ["server", "client", "ca"]},
-    "ca": {"type": "dict", "options": REFERENCE},
+    "ca": {"type": "dict", "options": CA},
     "names": {"type": "list", "elements": "str"},
     "common_name": {"type": "str"},
     "days": {"type": "int"},
     "renew_before": {"type": "int"},
     "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "no_log": False},
+    "folder": {"type": "path"},
+    "roll_over": {"type": "str", "choices": ["add", "switch", "finish", "cancel"]},
 }
 SECRET = {
     **REFERENCE,
-    "for": {"type": "str", "choices": ["gateway", "gateway_ca", "nginx_ca", "tls", "ca"]},
+    "kind": {"type": "str", "choices": ["Secret", "ConfigMap"], "default": "Secret"},
+    "for": {"type": "str", "choices": ["gateway", "gateway_ca", "nginx_ca", "iks_alb", "tls", "ca"]},
     "issue": {"type": "dict", "options": ISSUE},
     "from": {
         "type": "dict",

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
+from .. import _files
 from .._errors import EdgeError
 from . import sign
-from .material import SHAPES, Shape
+from .authority import STAGES
+from .material import CA_IN_FOLDER, SHAPES, Shape
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -17,13 +19,19 @@ CA_DAYS, LEAF_DAYS = 3650, 90
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret by namespace and name."""
+    """A Secret, or a ConfigMap, by namespace and name."""
 
     namespace: str
     name: str
+    kind: str = "Secret"
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def title(self) -> str:
+        """How sentences name it."""
+        return f"{self.kind} {self}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Issue:
     :ivar days: validity.
     :ivar renew_before: days before its end at which a leaf is renewed.
     :ivar key_type: ecdsa, rsa, or "" = ecdsa for new keys, any for a CA that exists.
+    :ivar folder: where the CA's key is kept; "" = in its Secret.
+    :ivar roll_over: a step from one CA to the next, of :data:`.authority.STAGES`; "" = none.
     """
 
     usage: str
@@ -45,6 +55,8 @@ class Issue:
     renew_before: int
     key_type: str
     common_name: str
+    folder: str = ""
+    roll_over: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ class Entry:
     @property
     def shape(self) -> Shape:
         """What the reader expects."""
-        return SHAPES[self.kind]
+        return CA_IN_FOLDER if self.kind == "ca" and self.issue and self.issue.folder else SHAPES[self.kind]
 
     @property
     def source(self) -> Optional[Reference]:
@@ -93,7 +105,7 @@ def entries(params: list[dict[str, Any]], state: str = "present") -> list[Entry]
         try:
             entry = _entry(raw, state)
             if any(each.ref == entry.ref for each in result):
-                raise EdgeError("the same Secret is listed twice")
+                raise EdgeError(f"the same {entry.ref.kind} is listed twice")
             result.append(entry)
         except EdgeError as error:
             problems.append(f"{where}: {error.sentence}")
@@ -103,7 +115,7 @@ def entries(params: list[dict[str, Any]], state: str = "present") -> list[Entry]
 
 
 def _entry(raw: dict[str, Any], state: str) -> Entry:
-    ref = reference(raw)
+    ref = reference(raw, raw.get("kind") or "Secret")
     issue_raw, source = raw.get("issue"), raw.get("from") or {}
     kind = raw.get("for") or ("ca" if issue_raw and issue_raw.get("usage") == "ca" else "tls")
     base = Entry(
@@ -116,6 +128,8 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
     )
     if state == "absent":
         return base
+    if ref.kind == "ConfigMap" and base.shape.key:
+        raise EdgeError(f"a ConfigMap can't hold a key, which {kind} needs", fix="Use it for: gateway_ca, or leave out kind")
     given = [name for name in ("files", "secret", "pem") if source.get(name)]
     if bool(issue_raw) + len(given) > 1:
         raise EdgeError("give at most one of issue, from.files, from.secret and from.pem")
@@ -136,7 +150,7 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
         pem=source.get("pem"),
         ca=reference(raw["ca"]) if raw.get("ca") else None,
         include_ca=bool(raw.get("include_ca")),
-        usage=(issue.usage if issue else expect.get("usage")) or {"gateway": "server", "ca": "ca"}.get(kind, ""),
+        usage=(issue.usage if issue else expect.get("usage")) or {"gateway": "server", "iks_alb": "client", "ca": "ca"}.get(kind, ""),
         names=tuple(issue.names if issue else expect.get("names") or ()),
     )
 
@@ -151,7 +165,7 @@ def by_need(listed: list[Entry]) -> list[Entry]:
 
     def add(entry: Entry, above: tuple[Reference, ...]) -> None:
         if entry.ref in above:
-            raise EdgeError("Secrets are made from each other in a circle", where=f"Secret {entry.ref}", code="ENTRY_INVALID")
+            raise EdgeError("Secrets are made from each other in a circle", where=entry.ref.title, code="ENTRY_INVALID")
         for need in (entry.issue.ca if entry.issue else None, entry.source, entry.ca):
             if need in known:
                 add(known[need], (*above, entry.ref))
@@ -176,7 +190,7 @@ def _check_parts(given: Optional[dict[str, Optional[str]]], kind: str, source: s
 
 
 def _issue(raw: dict[str, Any], kind: str) -> Issue:
-    usage = raw.get("usage") or ("ca" if kind == "ca" else "server")
+    usage = raw.get("usage") or {"ca": "ca", "iks_alb": "client"}.get(kind, "server")
     if (usage == "ca") != (kind == "ca"):
         raise EdgeError(
             f"a Secret for {kind} can't be issued with usage {usage}", fix="A CA is for: ca with usage: ca; leaves are for: gateway or tls"
@@ -190,6 +204,9 @@ def _issue(raw: dict[str, Any], kind: str) -> Issue:
         raise EdgeError("a leaf needs issue.ca and at least one of issue.names")
     for each in names:
         sign.general_name(each)
+    folder = str(raw.get("folder") or (raw.get("ca") or {}).get("folder") or "")
+    if usage != "ca" and (raw.get("roll_over") or raw.get("folder")):
+        raise EdgeError("roll_over and folder are a CA's", fix="Say in issue.ca.folder where the CA is")
     days = int(raw.get("days") or (CA_DAYS if usage == "ca" else LEAF_DAYS))
     renew_before = days // 3 if raw.get("renew_before") is None else int(raw["renew_before"])
     if days < 1 or days > 36500 or not 0 <= renew_before < days:
@@ -202,10 +219,18 @@ def _issue(raw: dict[str, Any], kind: str) -> Issue:
         renew_before,
         raw.get("key_type") or "",
         raw.get("common_name") or "",
+        _files.checked_path(folder) if folder else "",
+        _stage(raw.get("roll_over") or ""),
     )
 
 
-def reference(raw: dict[str, Any]) -> Reference:
+def _stage(text: str) -> str:
+    if text not in ("", *STAGES):
+        raise EdgeError(f"roll_over {text[:100]!r} is none of {', '.join(STAGES)}")
+    return text
+
+
+def reference(raw: dict[str, Any], kind: str = "Secret") -> Reference:
     """``{namespace, name}``, checked as the API server would.
 
     :raises EdgeError: NAME_INVALID.
@@ -214,5 +239,5 @@ def reference(raw: dict[str, Any]) -> Reference:
     if not _NAMESPACE.fullmatch(namespace):
         raise EdgeError(f"{namespace[:100]!r} is no namespace name", code="NAME_INVALID")
     if len(name) > 253 or not _NAME.fullmatch(name):
-        raise EdgeError(f"{name[:100]!r} is no Secret name", code="NAME_INVALID")
-    return Reference(namespace, name)
+        raise EdgeError(f"{name[:100]!r} is no {kind} name", code="NAME_INVALID")
+    return Reference(namespace, name, kind)

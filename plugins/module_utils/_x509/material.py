@@ -11,10 +11,10 @@ from .._errors import EdgeError
 from . import chain, facts, pem
 from .library import serialization, x509
 
-#: the entries of a Secret in the order in which Istio and NGINX IC look for them
-CERTIFICATE_KEYS = ("tls.crt", "cert")
-KEY_KEYS = ("tls.key", "key")
-CA_KEYS = ("cacert", "ca.crt")
+#: the entries of a Secret in the order in which Istio and NGINX IC look for them, then those of an IKS ALB
+CERTIFICATE_KEYS = ("tls.crt", "cert", "client.crt")
+KEY_KEYS = ("tls.key", "key", "client.key")
+CA_KEYS = ("cacert", "ca.crt", "trusted.crt")
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,13 @@ SHAPES = {
     "gateway": Shape(TLS, "tls.crt", "tls.key", "ca.crt"),
     "gateway_ca": Shape("Opaque", ca="cacert", ca_always=True),
     "nginx_ca": Shape("nginx.org/ca", ca="ca.crt", ca_always=True),
+    # ingress.bluemix.net/ssl-services
+    "iks_alb": Shape("Opaque", "client.crt", "client.key", "trusted.crt", ca_always=True),
     "tls": Shape(TLS, "tls.crt", "tls.key", "ca.crt"),
     "ca": Shape(TLS, "tls.crt", "tls.key", "ca.crt", ca_always=True),
 }
+#: of a CA whose key is kept elsewhere: its certificates, for all who copy them
+CA_IN_FOLDER = Shape("Opaque", ca="ca.crt", ca_always=True)
 
 
 def to_data(shape: Shape, material: Material, include_ca: bool = False) -> dict[str, bytes]:
@@ -86,10 +90,12 @@ def to_data(shape: Shape, material: Material, include_ca: bool = False) -> dict[
 
 
 def decoded(secret: dict[str, Any]) -> dict[str, bytes]:
-    """The entries of a Secret as the API gives it.
+    """The entries of a Secret, or of a ConfigMap, as the API gives it.
 
     :raises EdgeError: SECRET_BASE64, naming the entry; SECRET_UNREADABLE where it has no entries but something else.
     """
+    if secret.get("kind") == "ConfigMap":
+        return {str(name): str(text).encode() for name, text in (secret.get("data") or {}).items()}
     result = {}
     data = secret.get("data") or {}
     if not isinstance(data, dict):
@@ -103,10 +109,10 @@ def decoded(secret: dict[str, Any]) -> dict[str, bytes]:
 
 
 def title(secret: dict[str, Any]) -> str:
-    """How errors name a Secret: ``Secret shop/web``."""
+    """How errors name a Secret or a ConfigMap: ``Secret shop/web``."""
     given = secret.get("metadata")
     metadata = given if isinstance(given, dict) else {}
-    return f"Secret {metadata.get('namespace')}/{metadata.get('name')}"
+    return f"{secret.get('kind') or 'Secret'} {metadata.get('namespace')}/{metadata.get('name')}"
 
 
 def from_secret(secret: dict[str, Any], mapping: Optional[dict[str, Optional[str]]] = None) -> Material:
@@ -157,7 +163,7 @@ def describe(data: dict[str, bytes]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in sorted(data.items()):
         try:
-            if name in KEY_KEYS:
+            if name in KEY_KEYS or name.endswith(".key"):
                 key = pem.private_key(value)
                 known = facts.key_facts(key)
                 shown[name] = f"{known['type']} {known['size']} bits, public key SHA-256 {facts.spki_sha256(key.public_key())}"

@@ -29,6 +29,11 @@ class Cluster:
     def get(self, kind: str, name: str, namespace: Optional[str] = None) -> Optional[dict[str, Any]]:
         return self.secrets.get((str(namespace), name))
 
+    def list(
+        self, kind: str, namespace: Optional[str] = None, labels: Optional[str] = None, *, metadata_only: bool = False
+    ) -> tuple[list[dict[str, Any]], str]:
+        return [], ""
+
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
         self.written.append(f"create {manifest['metadata']['name']}")
         return manifest
