@@ -16,6 +16,7 @@ description:
     workers answer with the generation's name, since a reload command that returned 0 proves nothing. When any of that
     fails, the generation before is selected again, nginx reloaded, and that confirmed too.
   - A journal is written before the first change, so that the next run repairs what a killed one left behind.
+  - The last generations stay on the disk, and O(state=rolled_back) goes back to one of them.
   - Outside its folder it writes one file, which includes the folder's current generation. Files of the user's stay as they are.
 options:
   name:
@@ -60,10 +61,20 @@ options:
     default: keep
   state:
     description:
+      - V(present) makes nginx serve O(files).
+      - V(rolled_back) makes nginx serve again what an earlier O(generation) holds, files, list of material and default site, as a new
+        generation that is tested and confirmed like every other. O(files), O(depends_on) and O(default_site) are not looked at.
+        Certificates and keys are those that are on the host now. The next run with V(present) applies its own files again.
       - V(absent) removes the folder and the include and restores the default site.
     type: str
-    choices: [present, absent]
+    choices: [present, rolled_back, absent]
     default: present
+  generation:
+    description:
+      - Where O(state=rolled_back) goes back to; the name of a generation or its number, see RV(generations).
+      - V(previous) is what served before the last O(state=present) that changed something. A second run stays there.
+    type: str
+    default: previous
   take_over:
     description:
       - Whether these files may answer requests for unknown host names on a port where another server answers them so far without
@@ -76,7 +87,7 @@ options:
     type: bool
     default: true
   keep_generations:
-    description: How many generations stay on the disk, the current one included.
+    description: How many generations stay on the disk, the current one included; at least 1, from which nothing can be gone back to.
     type: int
     default: 3
   timeout:
@@ -90,10 +101,15 @@ options:
   main:
     description: The main configuration file, where nginx runs with another than it was built with (C(nginx -c)).
     type: path
+  prefix:
+    description:
+      - The folder that nginx's relative paths start from, where it runs with another than it was built with (C(nginx -p)).
+      - All other paths are asked of the program itself (C(nginx -V)).
+    type: path
   manager:
     description:
       - How nginx is reloaded and started.
-      - V(auto) takes systemd where it runs and owns this nginx, else a sysvinit script, else a signal to the master process.
+      - V(auto) takes systemd where it runs and owns this nginx, else a sysvinit script that starts this program, else a signal to the master process.
     type: str
     choices: [auto, systemd, sysvinit, signal]
     default: auto
@@ -122,6 +138,12 @@ notes:
   - It talks to no cluster and needs no Kubernetes RBAC.
   - A mount namespace needs CAP_SYS_ADMIN. Without it, as in most containers, the test runs with a copy of the main file, which
     stands beside it for that moment.
+  - Two runs on one host take turns by a lock on nginx's configuration folder; one that has waited for O(timeout) seconds says so and
+    touches nothing.
+  - With SELinux, files bear the label of the folder that they are made in. What it denies shows at the reload at the earliest, because a
+    test runs outside nginx's domain; the change is then rolled back, and the error names the command that permits it. (This comes from
+    the documentation of Red Hat's systems; it was not tested on one.)
+  - While new workers crash nobody is served, so that is looked for in nginx's error log all the time, and rolled back at once.
   - The new workers say which generation they serve on a loopback address of their own (127.101.0.0/16), preferably on a port
     that nginx listens on anyway, so that no further socket is opened.
 seealso:
@@ -141,6 +163,15 @@ EXAMPLES = r"""
       - /etc/edgemesh/tls/edgemesh/shop-public/tls.key
     default_site: disabled
 
+- name: Go back to what served before the last change
+  edgemesh.nginx_istio.nginx_config:
+    state: rolled_back
+
+- name: Go back to generation 5
+  edgemesh.nginx_istio.nginx_config:
+    state: rolled_back
+    generation: 5
+
 - name: Put everything back as it was
   edgemesh.nginx_istio.nginx_config:
     state: absent
@@ -149,9 +180,19 @@ EXAMPLES = r"""
 RETURN = r"""
 generation:
   description: The generation that nginx serves, or in check mode would serve; a number and a digest over files and material.
-  returned: O(state=present)
+  returned: unless O(state=absent)
   type: str
   sample: 0007-1f2e3d4c5b6a
+generations:
+  description: The generations on the disk that were confirmed once, in the order in which they came to serve. They can be gone back to.
+  returned: always
+  type: list
+  elements: str
+  sample: [0005-1122334455aa, 0006-0a1b2c3d4e5f, 0007-1f2e3d4c5b6a]
+draining_workers:
+  description: Old workers that accept nothing any more and still finish requests, when the new ones were confirmed.
+  returned: always
+  type: int
 previous_generation:
   description: The generation that was confirmed before this run.
   returned: always
@@ -199,7 +240,8 @@ from typing import Any
 
 from ..module_utils import _ansible
 from ..module_utils._nginx import values
-from ..module_utils._nginx.generations import Store, desired
+from ..module_utils._nginx.desired import desired
+from ..module_utils._nginx.generations import Store
 from ..module_utils._nginx.installation import discover
 from ..module_utils._nginx.service import METHODS
 from ..module_utils._nginx.transaction import Outcome, Transaction
@@ -213,13 +255,15 @@ ARGUMENTS: dict[str, Any] = {
     },
     "depends_on": {"type": "list", "elements": "path", "default": []},
     "default_site": {"type": "str", "choices": ["keep", "disabled"], "default": "keep"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "rolled_back", "absent"], "default": "present"},
+    "generation": {"type": "str", "default": "previous"},
     "take_over": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "keep_generations": {"type": "int", "default": 3},
     "timeout": {"type": "int", "default": 30},
     "binary": {"type": "str", "default": "nginx"},
     "main": {"type": "path"},
+    "prefix": {"type": "path"},
     "manager": {"type": "str", "choices": list(METHODS), "default": "auto"},
     "service": {"type": "str", "default": "nginx"},
 }
@@ -240,7 +284,7 @@ def differences(outcome: Outcome) -> list[dict[str, str]]:
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Apply the change and say what it did."""
     name = values.name(params["name"], "name")
-    nginx = discover(params["binary"], params["main"] or "")
+    nginx = discover(params["binary"], params["main"] or "", params["prefix"] or "")
     store = Store(nginx.folder if nginx else os.path.dirname(params["main"] or "/etc/nginx/nginx.conf"), name)
     transaction = Transaction(
         store=store,
@@ -256,6 +300,8 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     )
     if params["state"] == "absent":
         outcome = transaction.absent()
+    elif params["state"] == "rolled_back":
+        outcome = transaction.rolled_back(params["generation"])
     else:
         outcome = transaction.present(desired(params["files"], params["depends_on"], params["default_site"]))
     for warning in outcome.warnings:
@@ -265,12 +311,14 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
         "previous_generation": outcome.previous,
         "tested": outcome.tested,
         "confirmed": outcome.confirmed,
+        "draining_workers": outcome.draining,
+        "generations": store.kept(),
         "repaired": outcome.repaired,
         "material_changed": outcome.material_changed,
         "files": sorted(outcome.after),
         "nginx_version": nginx.version_text if nginx else None,
     }
-    if params["state"] == "present":
+    if params["state"] != "absent":
         result["generation"] = outcome.generation
     if outcome.tested:
         result["tested_how"] = outcome.how_tested

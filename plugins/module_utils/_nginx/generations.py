@@ -3,7 +3,8 @@
 ``<conf>/<name>/generations/0007-1f2e3d4c5b6a/`` holds the files of one generation, ``<conf>/<name>/current`` is a link to
 the one that nginx reads, ``<conf>/conf.d/<name>.conf`` is the one file outside, which includes it. ``state.json`` names
 the generation that was last confirmed to serve and, while a change is under way, the one that is meant to follow: after
-a kill the next run finds there what to go back to.
+a kill the next run finds there what to go back to. It also keeps the order in which generations were confirmed: only
+these can be gone back to.
 """
 
 from __future__ import annotations
@@ -13,86 +14,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from .._errors import EdgeError
-from . import values
+from . import disk
 from .default_site import in_use
+from .desired import MANIFEST, MARKER, Desired, Manifest
 from .staging import Link, Plan
 
-#: Part of every digest: raise it when the layout of a generation changes, so that the next run makes a new one.
-_FORMAT = "1"
 _GENERATION = re.compile(r"[0-9]{4,}-[0-9a-f]{12}")
-MARKER, MANIFEST = "generation.conf", "manifest.json"
 
 #: The sites that distributions put there for a first visit, below the configuration folder.
 DEFAULT_SITES = ("sites-enabled/default", "sites-enabled/default.conf", "conf.d/default.conf")
-
-
-@dataclass(frozen=True)
-class Desired:
-    """What a user asks for: files by relative path, the material that they refer to, and the default site's fate."""
-
-    files: Mapping[str, str]
-    depends_on: tuple[str, ...] = ()
-    default_site: str = "keep"
-
-    def digest(self, material: Mapping[str, str]) -> str:
-        """Twelve hexadecimal digits over all of it, the material by its content."""
-        whole = json.dumps([_FORMAT, dict(self.files), dict(material), self.default_site], sort_keys=True)
-        return hashlib.sha256(whole.encode()).hexdigest()[:12]
-
-
-def desired(files: list[dict[str, str]], depends_on: list[str], default_site: str) -> Desired:
-    """Check and collect a module's parameters.
-
-    :raises EdgeError: for a path that leaves the folder, appears twice or is ours, and for content with key material.
-    """
-    chosen: dict[str, str] = {}
-    for number, entry in enumerate(files):
-        where = f"files[{number}].path"
-        path = values.file_path("/" + entry["path"], where)[1:]
-        if path != os.path.normpath(path) or path.startswith("/") or path in (".", MARKER, MANIFEST):
-            raise EdgeError(f"{path!r} can't be used", where=where, fix=f"Use a plain relative path other than {MARKER} and {MANIFEST}")
-        if path in chosen:
-            raise EdgeError(f"{path!r} is listed twice", where=where)
-        if "PRIVATE KEY-----" in entry["content"]:
-            raise EdgeError(
-                "the content holds a private key", where=f"files[{number}] ({path})",
-                why="configuration is shown in diffs", fix="Put the key into a file of its own and list that in depends_on",
-            )  # fmt: skip
-        chosen[path] = entry["content"]
-    for path in chosen:
-        if any(other.startswith(path + "/") for other in chosen):
-            raise EdgeError(f"{path!r} is a file and a folder at once", where="files")
-    return Desired(chosen, tuple(sorted({values.file_path(path, f"depends_on[{i}]") for i, path in enumerate(depends_on)})), default_site)
-
-
-def digests(paths: tuple[str, ...]) -> dict[str, str]:
-    """SHA-256 of each file; files that aren't there are left out. For the manifest only: never shown."""
-    found = {}
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                found[path] = hashlib.sha256(file.read()).hexdigest()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise EdgeError("it can't be read", where=path, why=error.strerror or "", fix="Run as root (become)") from None
-    return found
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a generation is made of, as kept beside its files (mode 0600)."""
-
-    digest: str
-    default_site: str
-    listen: str
-    pid_file: str
-    depends_on: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -134,21 +68,21 @@ class Store:
                 raise EdgeError("it is there and not ours", where=path, fix="Choose another name, or remove it")
 
     def _include_is_ours(self) -> bool:
-        return _read(self.include) == self.include_text
+        return disk.read(self.include) == self.include_text
 
     def state(self) -> dict[str, Any]:
-        """The journal: ``confirmed`` (a generation or None), ``created`` folders, and ``pending`` while a change is under way."""
-        text = _read(self._state)
+        """The journal: ``confirmed`` (a generation or None), ``history``, ``created`` folders; ``pending`` while a change is under way."""
+        text = disk.read(self._state)
         try:
             found = dict(json.loads(text)) if text else {}
         except ValueError:
             # only a hand can have done that; what nginx reads now is the best that is known
             found = {"confirmed": self.active(), "pending": None}
-        return {"confirmed": None, "created": [], **found}
+        return {"confirmed": None, "created": [], "history": [name for name in [found.get("confirmed")] if name], **found}
 
     def manifest(self, generation: str | None) -> Manifest | None:
         """The manifest of a generation, None where there is none."""
-        text = _read(os.path.join(self.generations, generation, MANIFEST)) if generation else None
+        text = disk.read(os.path.join(self.generations, generation, MANIFEST)) if generation else None
         try:
             return Manifest(**json.loads(text)) if text else None
         except (ValueError, TypeError):
@@ -162,7 +96,7 @@ class Store:
             for name in names:
                 path = os.path.relpath(os.path.join(folder, name), root)
                 if path not in (MARKER, MANIFEST):
-                    found[path] = _read(os.path.join(folder, name)) or ""
+                    found[path] = disk.read(os.path.join(folder, name)) or ""
         return found
 
     def is_active(self, generation: str, wanted: Desired) -> bool:
@@ -173,7 +107,7 @@ class Store:
             and self.active() == generation
             and self._include_is_ours()
             and self.files(generation) == dict(wanted.files)
-            and _read(os.path.join(self.generations, generation, MARKER)) == marker(generation, manifest.listen)
+            and disk.read(os.path.join(self.generations, generation, MARKER)) == marker(generation, manifest.listen)
             and (wanted.default_site != "disabled" or not self.idle_sites())
         )
 
@@ -185,6 +119,38 @@ class Store:
         """All generations, oldest first."""
         there = os.listdir(self.generations) if os.path.isdir(self.generations) else []
         return sorted((name for name in there if _GENERATION.fullmatch(name)), key=_number)
+
+    def kept(self) -> list[str]:
+        """The generations that can be gone back to: confirmed once and still there, in the order in which they came to serve."""
+        return [name for name in self.state()["history"] if self.manifest(name)]
+
+    def earlier(self, which: str) -> tuple[str, Desired]:
+        """An earlier generation and what it holds.
+
+        :param which: its name, its number, or ``previous``: what served before the last change that was no going back.
+        :raises EdgeError: there is none, or its files aren't any more those that were confirmed.
+        """
+        kept, confirmed = self.kept(), self.state()["confirmed"]
+        current = self.manifest(confirmed)
+        if which == "previous":
+            # who has gone back stays there: the second run changes nothing
+            found = [confirmed] if current and current.copy_of else kept[:-1][-1:]
+        else:
+            found = [name for name in kept if which == name or (which.isdigit() and int(which) == _number(name))]
+        manifest = self.manifest(found[0]) if found else None
+        if not found or manifest is None:
+            raise EdgeError(
+                "there is no earlier generation" if which == "previous" else f"there is no generation {which[:80]!r} to go back to",
+                where=self.folder, why=f"kept are: {', '.join(kept)}" if kept else "none is kept",
+                fix="Name one of those, or apply the files that you want (state=present); nothing was touched",
+            )  # fmt: skip
+        wanted = Desired(self.files(found[0]), tuple(manifest.depends_on), manifest.default_site)
+        if wanted.digest(manifest.depends_on) != manifest.digest:
+            raise EdgeError(
+                "its files are not those that were confirmed", where=os.path.join(self.generations, found[0]),
+                why="a hand changed them since", fix="Go back to another generation; nothing was touched",
+            )  # fmt: skip
+        return manifest.copy_of or found[0], wanted
 
     def next_name(self, digest: str) -> str:
         """The name of the next generation: its number makes it different from every one before, even with the same content."""
@@ -225,7 +191,7 @@ class Store:
         else:
             for site in self.disabled_sites():
                 aside = self._aside(site)
-                plan[os.path.join(self.conf, site)] = Link(os.readlink(aside)) if os.path.islink(aside) else _read(aside)
+                plan[os.path.join(self.conf, site)] = Link(os.readlink(aside)) if os.path.islink(aside) else disk.read(aside)
         return plan
 
     # --- changes; each is done or not done, and may be done again ---
@@ -234,19 +200,25 @@ class Store:
         """Change the journal; a value of ``...`` removes the key."""
         state = {**self.state(), **changes}
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
-        write(self._state, json.dumps({key: value for key, value in state.items() if value is not ...}, sort_keys=True), 0o600)
+        disk.write(self._state, json.dumps({key: value for key, value in state.items() if value is not ...}, sort_keys=True), 0o600)
+
+    def record(self, generation: str | None) -> None:
+        """Note that nginx serves this generation, which ends the change."""
+        history = [name for name in self.kept() if name != generation]
+        self.write_state(confirmed=generation, history=[*history, generation] if generation else history, pending=...)
 
     def write_generation(self, generation: str, wanted: Desired, manifest: Manifest) -> None:
         """Put a generation's files on the disk, where nothing refers to them yet."""
         root = os.path.join(self.generations, generation)
         # left over from a run that was killed at this point
         shutil.rmtree(root, ignore_errors=True)
+        texts = {**wanted.files, MARKER: marker(generation, manifest.listen), MANIFEST: json.dumps(vars(manifest), sort_keys=True)}
         try:
-            for path, text in {**wanted.files, MARKER: marker(generation, manifest.listen)}.items():
-                target = os.path.join(root, path)
-                os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-                write(target, text, 0o644)
-            write(os.path.join(root, MANIFEST), json.dumps(vars(manifest), sort_keys=True), 0o600)
+            for path, text in texts.items():
+                disk.create(os.path.join(root, path), text, 0o600 if path == MANIFEST else 0o644)
+                self.step("file written")
+            disk.sync([os.path.join(root, path) for path in texts])
+            disk.sync_folder(self.generations)
         except OSError:
             shutil.rmtree(root, ignore_errors=True)
             raise
@@ -266,7 +238,7 @@ class Store:
             if not os.path.isdir(folder):
                 self.write_state(created=[*self.state()["created"], folder])
                 os.mkdir(folder, 0o755)
-            write(self.include, self.include_text, 0o644)
+            disk.write(self.include, self.include_text, 0o644)
             self.step("included")
         if self.active() != generation:
             fresh = self.current + ".new"
@@ -275,7 +247,7 @@ class Store:
             os.symlink(f"generations/{generation}", fresh)
             self.step("linked")
             os.replace(fresh, self.current)
-            _sync(self.folder)
+            disk.sync_folder(self.folder)
             self.step("swapped")
         if manifest.default_site == "disabled":
             for site in self.idle_sites():
@@ -298,20 +270,21 @@ class Store:
             shutil.rmtree(os.path.join(self.generations, generation), ignore_errors=True)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest ``keep`` generations; the confirmed one always stays."""
-        confirmed = self.state()["confirmed"]
-        for name in self.names()[: -max(keep, 1)]:
-            if name != confirmed:
+        """Remove all but the ``keep`` generations that were confirmed last; the one that serves always stays."""
+        stay = {*self.kept()[-max(keep, 1) :], self.state()["confirmed"]}
+        for name in self.names():
+            if name not in stay:
                 shutil.rmtree(os.path.join(self.generations, name), ignore_errors=True)
 
     def remove(self) -> None:
         """Remove all that is ours; the journal goes last."""
-        created = self.state()["created"]
         shutil.rmtree(self.generations, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for folder in created:
+        self.step("generations removed")
+        for folder in self.state()["created"]:
             if os.path.isdir(folder) and not os.listdir(folder):
                 os.rmdir(folder)
+                self.step("folder removed")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def marker(generation: str, listen: str) -> str:
@@ -321,42 +294,6 @@ def marker(generation: str, listen: str) -> str:
         f'server {{\n    listen {listen};\n    server_name "";\n    access_log off;\n    default_type text/plain;\n'
         f'    return 200 "{generation}";\n}}\n'
     )
-
-
-def write(path: str, text: str, mode: int) -> None:
-    """Write a file whole and durable, or not at all. The temporary name matches no ``*.conf``."""
-    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
-    if os.path.lexists(fresh):
-        os.unlink(fresh)
-    try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8", newline="") as file:
-            # whatever the umask is
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except OSError:
-        if os.path.lexists(fresh):
-            os.unlink(fresh)
-        raise
-    _sync(os.path.dirname(path))
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def _number(generation: str) -> int:

@@ -27,6 +27,8 @@ class Installation:
     arguments: tuple[str, ...] = field(default=(), repr=False)
     #: True where ``main`` is the main file that the program takes by itself
     default_main: bool = True
+    #: True where ``prefix`` is the one that the program was built with
+    default_prefix: bool = True
 
     @property
     def folder(self) -> str:
@@ -34,24 +36,30 @@ class Installation:
         return os.path.dirname(self.main)
 
     @property
+    def as_built(self) -> bool:
+        """Whether it runs as built, so that a service manager which knows its name alone may look after it."""
+        return self.default_main and self.default_prefix
+
+    @property
     def version_text(self) -> str:
         """The version as nginx writes it, e.g. ``1.22.1``."""
         return ".".join(map(str, self.version))
 
     def command(self, *arguments: str, main: str = "") -> list[str]:
-        """An argument list for this nginx with its main file (or the one given)."""
+        """An argument list for this nginx with its prefix and its main file (or the one given)."""
         chosen = main or ("" if self.default_main else self.main)
-        return [self.binary, *arguments, *(["-c", chosen] if chosen else [])]
+        return [self.binary, *arguments, *([] if self.default_prefix else ["-p", self.prefix]), *(["-c", chosen] if chosen else [])]
 
     def path(self, value: str) -> str:
         """``value`` from a ``pid`` or ``error_log`` directive made absolute: nginx takes these from its prefix."""
         return os.path.join(self.prefix, value)
 
 
-def discover(binary: str = "nginx", main: str = "") -> Installation | None:
+def discover(binary: str = "nginx", main: str = "", prefix: str = "") -> Installation | None:
     """The installation behind ``binary`` (a name or a path), or None where there is none.
 
     :param main: the main configuration file, where it is not the one that nginx was built with.
+    :param prefix: the folder that relative paths start from, where it is not the one that nginx was built with.
     :raises EdgeError: when the program is there but does not behave as nginx.
     """
     found = shutil.which(binary, path=commands.PATH)
@@ -68,13 +76,14 @@ def discover(binary: str = "nginx", main: str = "") -> Installation | None:
     line = re.search(r"^configure arguments: ?(.*)$", done.stderr, re.MULTILINE)
     arguments = tuple(re.findall(r"--(?:[^\s'\"]|'[^']*'|\"[^\"]*\")+", line[1] if line else ""))
     built = {name: value.strip("'\"") for name, _equals, value in (argument[2:].partition("=") for argument in arguments)}
-    prefix = built.get("prefix") or "/usr/local/nginx"
+    built_prefix = built.get("prefix") or "/usr/local/nginx"
+    prefix = prefix or built_prefix
 
     def path(argument: str, default: str) -> str:
         return os.path.join(prefix, built.get(argument) or default)
 
     built_main = path("conf-path", "conf/nginx.conf")
-    chosen = main or built_main
+    chosen = os.path.join(prefix, main) if main else built_main
     return Installation(
         binary=found,
         version=tuple(int(part) for part in version[1].split(".") if part),
@@ -86,6 +95,7 @@ def discover(binary: str = "nginx", main: str = "") -> Installation | None:
         error_log=path("error-log-path", "logs/error.log"),
         arguments=arguments,
         default_main=_real(chosen) == _real(built_main),
+        default_prefix=os.path.realpath(prefix) == os.path.realpath(built_prefix),
     )
 
 
@@ -159,6 +169,13 @@ def _title(pid: int) -> str:
 
 
 def _children(parent: int) -> list[int]:
+    try:
+        # a master has one thread
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        # a kernel without CONFIG_PROC_CHILDREN
+        pass
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
 
 from .._errors import EdgeError
-from . import commands
+from . import commands, disk
 from .installation import Installation, Processes
 
 METHODS = ("auto", "systemd", "sysvinit", "signal")
@@ -58,7 +59,7 @@ def service(nginx: Installation, running: Processes, method: str = "auto", name:
     if method == "auto":
         if _systemd_owns(name, nginx, running):
             method = "systemd"
-        elif not os.path.isdir("/run/systemd/system") and nginx.default_main and os.path.exists(f"/etc/init.d/{name}"):
+        elif not os.path.isdir("/run/systemd/system") and nginx.as_built and _names(disk.read(f"/etc/init.d/{name}") or "", nginx.binary):
             method = "sysvinit" if shutil.which("service", path=commands.PATH) else "signal"
         else:
             method = "signal"
@@ -68,11 +69,16 @@ def service(nginx: Installation, running: Processes, method: str = "auto", name:
 def _systemd_owns(name: str, nginx: Installation, running: Processes) -> bool:
     if not os.path.isdir("/run/systemd/system"):
         return False
-    shown = commands.run(["systemctl", "show", name, "--property=LoadState", "--property=MainPID"], timeout=20)
+    shown = commands.run(["systemctl", "show", name, "--property=LoadState,MainPID,ExecStart"], timeout=20)
     facts = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
     if running.master:
         return facts.get("MainPID") == str(running.master)
-    return facts.get("LoadState") == "loaded" and nginx.default_main
+    return facts.get("LoadState") == "loaded" and nginx.as_built and _names(facts.get("ExecStart", ""), nginx.binary)
+
+
+def _names(text: str, binary: str) -> bool:
+    """Whether a unit or a script starts this very program; another build may bear the same name."""
+    return any(os.path.realpath(word) == os.path.realpath(binary) for word in re.findall(r"/[A-Za-z0-9/._+-]+", text))
 
 
 def _command(command: list[str]) -> None:

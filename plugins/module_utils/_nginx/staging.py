@@ -28,6 +28,7 @@ class Link(str):
 #: Absolute path -> text of a file, target of a link, or None for "not there".
 Plan = Mapping[str, Optional[Union[str, Link]]]
 
+_BESIDE = ".edgemesh-test-"
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 
@@ -136,7 +137,12 @@ def _beside_main(nginx: Installation, plan: Plan, timeout: float) -> Verdict:
     try:
         with open(nginx.main, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
-        folder = tempfile.mkdtemp(prefix=".edgemesh-test-", dir=nginx.folder)
+        for name in os.listdir(nginx.folder):
+            # of a run that was killed; nobody else is here while the folder is locked
+            if name.startswith(_BESIDE):
+                left = os.path.join(nginx.folder, name)
+                os.unlink(left) if os.path.isfile(left) else shutil.rmtree(left, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix=_BESIDE, dir=nginx.folder)
     except OSError as error:
         raise EdgeError("the change can't be tested here", where=nginx.folder, why=error.strerror or "", fix="Run it as root") from None
     copy = folder + ".conf"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
-import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .._errors import EdgeError
-from . import listeners, staging
-from .generations import Desired, Manifest, Store, confirm_address, digests
-from .installation import Installation, Processes, Verdict, complaints, processes
+from . import listeners, selinux, staging
+from .confirm import Logs, answer, wait
+from .desired import Desired, Manifest, digests
+from .generations import Store, confirm_address
+from .installation import Installation, Verdict, processes
+from .lock import locked
 from .service import Service, service
 from .syntax import Directive, effective, split_dump
 
@@ -28,6 +27,8 @@ class Outcome:
     previous: str | None = None
     tested: bool = False
     confirmed: bool = False
+    #: old workers that still finish requests
+    draining: int = 0
     how_tested: str = ""
     not_tested: str = ""
     repaired: bool = False
@@ -64,48 +65,24 @@ class Transaction:
 
         :raises EdgeError: when it doesn't; what served before serves again then, unless the error says otherwise.
         """
-        with self._lock(), self._disk():
+        with locked(self.store.conf, self.timeout), self._disk():
             self.store.refuse_foreign()
-            state = self.store.state()
-            good, interrupted = state["confirmed"], "pending" in state
-            material = digests(wanted.depends_on)
-            digest, old = wanted.digest(material), self.store.manifest(good)
-            outcome = self._compare(wanted, material, good, old)
-            outcome.repaired = interrupted
-            if good and old and old.digest == digest and not interrupted and self.store.is_active(good, wanted) and self._serves(good, old):
-                outcome.generation, outcome.confirmed = good, answer(old.listen) == good
-                return outcome
-            outcome.changed, outcome.generation = True, self.store.next_name(digest)
-            try:
-                if interrupted and not self.check:
-                    # the disk first: nobody else's reload shall meet a half-made change
-                    self.store.activate(good)
-                reason = self._obstacle(wanted, material)
-                if reason:
-                    outcome.not_tested = reason
-                    return outcome
-                listen, verdict = self._test(outcome.generation, wanted, old.listen if old else "")
-            except EdgeError as error:
-                if interrupted and not self.check and self.nginx:
-                    self._settle(good, error)
-                raise
-            outcome.tested, outcome.how_tested = True, verdict.how
-            if not self.check:
-                self.store.step("tested")
-                manifest = Manifest(digest, wanted.default_site, listen, self._pid_file(verdict), material)
-                self.store.write_state()
-                self.store.step("folder made")
-                self.store.write_generation(outcome.generation, wanted, manifest)
-                self.store.step("written")
-                self._switch(outcome.generation, good, verdict)
-                outcome.confirmed = answer(listen) == outcome.generation
-                self.store.prune(self.keep)
-                self.store.step("pruned")
-            return outcome
+            return self._apply(wanted)
+
+    def rolled_back(self, which: str) -> Outcome:
+        """Make nginx serve what an earlier generation holds: as a new one, tested and confirmed like every other change.
+
+        :param which: see :meth:`Store.earlier`.
+        :raises EdgeError: as for ``present``, and when there is no such generation.
+        """
+        with locked(self.store.conf, self.timeout), self._disk():
+            self.store.refuse_foreign()
+            origin, wanted = self.store.earlier(which)
+            return self._apply(wanted, origin)
 
     def absent(self) -> Outcome:
         """Take everything of ours away and put back what we put aside."""
-        with self._lock(), self._disk():
+        with locked(self.store.conf, self.timeout), self._disk():
             if not self.store.exists():
                 return Outcome()
             self.store.refuse_foreign()
@@ -131,6 +108,45 @@ class Transaction:
                 self.store.step("removed")
                 outcome.confirmed = True
             return outcome
+
+    def _apply(self, wanted: Desired, copy_of: str = "") -> Outcome:
+        state = self.store.state()
+        good, interrupted = state["confirmed"], "pending" in state
+        material = digests(wanted.depends_on)
+        digest, old = wanted.digest(material), self.store.manifest(good)
+        outcome = self._compare(wanted, material, good, old)
+        outcome.repaired = interrupted
+        if good and old and old.digest == digest and not interrupted and self.store.is_active(good, wanted) and self._serves(good, old):
+            outcome.generation, outcome.confirmed = good, answer(old.listen) == good
+            return outcome
+        outcome.changed, outcome.generation = True, self.store.next_name(digest)
+        try:
+            if interrupted and not self.check:
+                # the disk first: nobody else's reload shall meet a half-made change
+                self.store.activate(good)
+            reason = self._obstacle(wanted, material)
+            if reason:
+                outcome.not_tested = reason
+                return outcome
+            listen, verdict = self._test(outcome.generation, wanted, old.listen if old else "")
+        except EdgeError as error:
+            if interrupted and not self.check and self.nginx:
+                self._settle(good, error)
+            raise
+        outcome.tested, outcome.how_tested = True, verdict.how
+        if not self.check:
+            self.store.step("tested")
+            manifest = Manifest(digest, wanted.default_site, listen, self._pid_file(verdict), material, copy_of)
+            self.store.write_state()
+            self.store.step("folder made")
+            self.store.write_generation(outcome.generation, wanted, manifest)
+            self.store.step("written")
+            self._switch(outcome.generation, good, verdict)
+            outcome.confirmed = answer(listen) == outcome.generation
+            outcome.draining = len(processes(manifest.pid_file).draining)
+            self.store.prune(self.keep)
+            self.store.step("pruned")
+        return outcome
 
     # --- compare and test ---
 
@@ -202,9 +218,12 @@ class Transaction:
     # --- swap, reload, confirm, roll back ---
 
     def _switch(self, generation: str | None, good: str | None, verdict: Verdict) -> None:
-        pid_file = self._pid_file(verdict)
-        was_running = bool(processes(pid_file).master)
-        self.store.write_state(pending=generation)
+        was_running = bool(processes(self._pid_file(verdict)).master)
+        try:
+            self.store.write_state(pending=generation)
+        except OSError:
+            self.store.discard(generation)
+            raise
         self.store.step("journal")
         try:
             with self._disk():
@@ -212,10 +231,11 @@ class Transaction:
                 self.store.step("activated")
                 self._bring_up(generation, verdict, "the new configuration")
                 self.store.step("confirmed")
+                # what can't be noted didn't happen: the next run would take it for a change that was cut off
+                self.store.record(generation)
         except EdgeError as error:
             self._roll_back(generation, good, verdict, error, was_running)
             raise
-        self.store.write_state(confirmed=generation, pending=...)
         self.store.step("recorded")
 
     def _roll_back(self, failed: str | None, good: str | None, verdict: Verdict, error: EdgeError, was_running: bool) -> None:
@@ -229,8 +249,11 @@ class Transaction:
                     self._bring_up(good, verdict, "the configuration of before")
                 elif processes(pid_file).master:
                     self._service(pid_file).stop(processes(pid_file))
-                self.store.write_state(confirmed=good, pending=...)
+                self.store.step("as before")
+                # its room may be what the journal needs on a full disk
                 self.store.discard(failed)
+                self.store.write_state(confirmed=good, pending=...)
+                self.store.step("noted")
         except EdgeError as second:
             raise EdgeError(
                 error.what, where=error.where, why=f"{error.why}; and going back failed too: {second.sentence}",
@@ -255,8 +278,8 @@ class Transaction:
         running = processes(pid_file)
         if not running.master and not self.start:
             return
-        logs = {path: _size(path) for path in self._error_logs(verdict)}
-        manager = self._service(pid_file)
+        logs = Logs(self._error_logs(verdict))
+        manager, manifest = self._service(pid_file), self.store.manifest(generation)
         try:
             if running.master:
                 manager.reload(running)
@@ -266,65 +289,17 @@ class Transaction:
         except EdgeError as error:
             why = error.sentence
         self.store.step("reloaded")
-        why = why or self._await(generation, pid_file, running, logs)
+        why = why or wait(generation, manifest.listen if manifest else "", pid_file, running, logs, self.timeout)
         if why:
             # a manager that tests before it reloads keeps to itself what nginx said
-            lines = _serious(logs) or staging.test(self._nginx(), {}, self.timeout).complaints
+            lines = logs.serious() or staging.test(self._nginx(), {}, self.timeout).complaints
+            fix = selinux.advice(lines) if selinux.enforcing() else ""
             raise EdgeError(
                 f"nginx did not take {what}", where=generation or self.store.folder, why="; ".join([why.rstrip("."), *lines[:3]]),
-                fix="" if lines else "See nginx's error log", log=lines[:10],
+                fix=fix or ("" if lines else "See nginx's error log"), log=lines[:10],
             )  # fmt: skip
 
-    def _await(self, generation: str | None, pid_file: str, before: Processes, logs: dict[str, int]) -> str:
-        """Empty once new workers, and only they, accept and answer ``generation``; otherwise why not."""
-        manifest = self.store.manifest(generation)
-        deadline = time.monotonic() + self.timeout
-        same, seen = 0, frozenset[int]()
-        while True:
-            now = processes(pid_file)
-            told = answer(manifest.listen) if manifest else None
-            if not now.master:
-                why = "nginx isn't running"
-            elif not now.workers or now.workers & before.workers:
-                why = "its workers are still those of before the reload"
-            elif manifest and told != generation:
-                why = f"its workers answer {told or 'nothing'} at {manifest.listen} instead of {generation}"
-            else:
-                why = ""
-            # several answers in a row, by the same processes: workers that crash and are replaced don't get there
-            same = 0 if why else same + 1 if now.workers == seen else 1
-            seen = now.workers
-            if same >= 4:
-                return _crashed(logs, before)
-            if time.monotonic() > deadline or (why and _gave_up(logs)):
-                return why or "its workers keep being replaced"
-            time.sleep(0.05)
-
     # --- helpers ---
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One run at a time: a lock on the configuration folder itself, which needs no file and ends with the process."""
-        if not os.path.isdir(self.store.conf):
-            yield
-            return
-        descriptor = os.open(self.store.conf, os.O_RDONLY | os.O_DIRECTORY)
-        deadline = time.monotonic() + self.timeout
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise EdgeError(
-                            f"another run has been changing it for {self.timeout:g} s", where=self.store.conf,
-                            fix="Run again when that is done",
-                        ) from None  # fmt: skip
-                    time.sleep(0.1)
-            yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -378,53 +353,3 @@ class Transaction:
 def _top_level(verdict: Verdict, name: str) -> list[str]:
     tree: list[Directive] = effective(verdict.dump) if verdict.dump else []
     return [directive.args[0] for directive in tree if directive.name == name and directive.args]
-
-
-def answer(listen: str, timeout: float = 1) -> str | None:
-    """What the confirmation server at ``address:port`` says, None when nobody answers there."""
-    host, _colon, port = listen.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=timeout) as connection:
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            received = b""
-            while len(received) < 65536:
-                part = connection.recv(4096)
-                if not part:
-                    break
-                received += part
-    except (OSError, ValueError):
-        return None
-    head, _gap, body = received.partition(b"\r\n\r\n")
-    return body.decode("ascii", "replace").strip()[:80] if re.match(rb"HTTP/1\.[01] 200 ", head) else None
-
-
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
-
-
-def _serious(logs: dict[str, int]) -> list[str]:
-    """The lines of weight that nginx logged since the sizes in ``logs`` were taken."""
-    lines = []
-    for path, size in logs.items():
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                file.seek(size)
-                lines += [line for line in complaints(file.read(65536)) if re.search(r"\[(emerg|alert|crit)\]", line)]
-        except OSError:
-            continue
-    return list(dict.fromkeys(lines))
-
-
-def _crashed(logs: dict[str, int], before: Processes) -> str:
-    """Which of the new workers ended by a signal; old ones may do what they like while they drain."""
-    ended = {int(pid) for line in _serious(logs) for pid in re.findall(r"worker process (\d+) exited on signal", line)}
-    new = ended - before.workers - before.draining
-    return f"{len(new)} of its new workers crashed" if new else ""
-
-
-def _gave_up(logs: dict[str, int]) -> bool:
-    """Whether nginx logged that it won't take the configuration; it retries an address in use, which isn't the end."""
-    return any("[emerg]" in line and "bind() to" not in line for line in _serious(logs))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from nginx_load import SLOW_SIZE, build
 from nginx_machine import USER_SITE, Machine
 
 from lab import vms
@@ -35,16 +36,18 @@ RELEASES = list(HOSTS) if os.environ.get("EDGEMESH_SOAK") else ["bookworm"]
 
 
 @pytest.fixture(scope="session", params=RELEASES)
-def installed(request: pytest.FixtureRequest) -> Iterator[Machine]:
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh VM on which nginx was installed as a user would."""
     host = HOSTS[request.param]
     vms.down([host.name], purge=True)
     vms.up(Quiet(), vms=[host], clients=())
     try:
-        machine = Machine(host)
+        machine = Machine(host, build(tmp_path_factory.mktemp("load")))
         machine.sh("apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install nginx", timeout=600)
+        machine.new_certificate()
+        machine.sh(f"cp /etc/x.crt /etc/user.crt; cp /etc/x.key /etc/user.key; head -c {SLOW_SIZE} /dev/zero > /srv/slow")
         machine.upload("/etc/nginx/conf.d/user.conf", USER_SITE)
-        machine.sh("service nginx restart && cp -a /etc/nginx /root/nginx.orig")
+        machine.sh("service nginx restart && nginx -t && cp -a /etc/nginx /root/nginx.orig")
         machine.upload_driver()
         yield machine
     finally:
@@ -55,8 +58,9 @@ def installed(request: pytest.FixtureRequest) -> Iterator[Machine]:
 def vm(installed: Machine) -> Iterator[Machine]:
     """The same VM with nginx as after its installation; whatever a test does, the user's own files stay as they are."""
     installed.sh(
-        "service nginx stop; pkill -9 nginx; umount /etc/nginx/edgemesh 2>/dev/null; rm -rf /etc/nginx /run/nginx.pid /var/log/nginx/*; "
-        "cp -a /root/nginx.orig /etc/nginx; service nginx start"
+        "pkill -9 -x nginx; while pgrep -x nginx >/dev/null; do sleep 0.02; done; umount /etc/nginx/edgemesh 2>/dev/null; "
+        "rm -rf /etc/nginx /run/nginx.pid /var/log/nginx/*; cp -a /root/nginx.orig /etc/nginx; "
+        "cp /etc/user.crt /etc/x.crt; cp /etc/user.key /etc/x.key; nginx"
     )
     before = installed.tree(ours=False)
     yield installed

@@ -16,7 +16,8 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.generations import Store, desired
+from plugins.module_utils._nginx.desired import desired
+from plugins.module_utils._nginx.generations import Store
 from plugins.module_utils._nginx.installation import discover
 from plugins.module_utils._nginx.transaction import Transaction
 
@@ -36,7 +37,7 @@ def main() -> None:
                     ["sh", "-c", command], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 )
 
-    nginx = discover(request.get("binary", "nginx"), request.get("main", ""))
+    nginx = discover(request.get("binary", "nginx"), request.get("main", ""), request.get("prefix", ""))
     conf = nginx.folder if nginx else "/etc/nginx"
     transaction = Transaction(
         store=Store(conf, request.get("name", "edgemesh"), step=step),
@@ -53,6 +54,8 @@ def main() -> None:
     try:
         if request.get("state") == "absent":
             outcome = transaction.absent()
+        elif request.get("state") == "rolled_back":
+            outcome = transaction.rolled_back(request.get("generation", "previous"))
         else:
             files = [{"path": path, "content": content} for path, content in request["files"].items()]
             outcome = transaction.present(desired(files, request.get("depends_on", []), request.get("default_site", "keep")))

@@ -9,12 +9,10 @@ import shlex
 import subprocess
 import tarfile
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from nginx_load import RATE, SLOW_RATE, Load
 
 from lab import identity, settings
 from lab.settings import Host
@@ -23,7 +21,9 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 DRIVER = "/opt/edgemesh-test"
 NAME = "web.example.com"
 #: Beside the distribution's: what a user may have there already.
-USER_SITE = "server { listen 8088; server_name user.example.com; return 200 user; }\n"
+TLS = "ssl_certificate /etc/x.crt; ssl_certificate_key /etc/x.key;"
+USER_TLS = TLS.replace("/etc/x", "/etc/user")
+USER_SITE = f"server {{ listen 8088; listen 8449 ssl http2; {USER_TLS} server_name user.example.com; return 200 user; }}\n"
 
 
 def site(text: str, listen: str = "8080", more: str = "") -> dict[str, str]:
@@ -31,11 +31,17 @@ def site(text: str, listen: str = "8080", more: str = "") -> dict[str, str]:
     return {"site.conf": f'server {{ listen {listen}; server_name {NAME}; {more} location / {{ return 200 "{text}"; }} }}\n'}
 
 
+def busy(text: str) -> dict[str, str]:
+    """The same for load: over TLS, with an answer that takes its time."""
+    slow = f"location = /slow {{ alias /srv/slow; limit_rate {SLOW_RATE}; }}"
+    return site(text, "8443 ssl http2", f"listen 8080; {TLS} {slow}")
+
+
 class Machine:
     """A VM reached over SSH as root."""
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
+    def __init__(self, host: Host, load_program: Path = Path()) -> None:
+        self.host, self.load_program = host, load_program
         # a socket's path must be short, which pytest's folders are not
         control = tempfile.mkdtemp(prefix="ssh-")
         self._ssh = [
@@ -67,10 +73,10 @@ class Machine:
                 tar.add(CHECKOUT / "plugins/module_utils" / name, f"plugins/module_utils/{name}", filter=_no_bytecode)
         self.sh(f"rm -rf {DRIVER} && mkdir -p {DRIVER} && tar -x -C {DRIVER}", packed.getvalue())
 
-    def apply(self, files: dict[str, str] | None = None, prefix: str = "", **request: Any) -> dict[str, Any]:
-        """One transaction; ``prefix`` is a command that runs it, such as setpriv. A killed one answers ``{"killed": true}``."""
+    def apply(self, files: dict[str, str] | None = None, wrapper: str = "", **request: Any) -> dict[str, Any]:
+        """One transaction; ``wrapper`` is a command that runs it, such as setpriv. A killed one answers ``{"killed": true}``."""
         request = {"files": files or {}, **request}
-        done = self.run(f"{prefix} python3 -B {DRIVER}/nginx_driver.py", json.dumps(request))
+        done = self.run(f"{wrapper} python3 -B {DRIVER}/nginx_driver.py", json.dumps(request))
         if done.returncode == 137:
             return {"killed": True}
         assert done.returncode == 0, done.stderr.decode()
@@ -120,42 +126,24 @@ class Machine:
     def workers(self) -> set[str]:
         return set(self.sh("pgrep -f '^nginx: worker process' || true").split())
 
+    def new_certificate(self) -> None:
+        """The one that TLS names, made anew."""
+        self.sh(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /etc/x.key -out /etc/x.crt -days 30 -subj /CN=x"
+        )
+
+    def presented(self) -> str:
+        """The certificate that clients see at port 8443."""
+        return self.sh("openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint")
+
     def live_config_is_good(self) -> bool:
         """Whether a reload by somebody else would work right now."""
         return self.run("nginx -t").returncode == 0
 
-    @contextmanager
-    def load(self, port: int = 8088, host: str = "user.example.com", expected: tuple[str, ...] = ("user",)) -> Iterator[Load]:
-        """Requests on new connections, one after the other, until the block ends."""
-        running = Load(self, port, host, expected)
-        running.start()
-        try:
-            yield running
-        finally:
-            running.stop()
-
-
-class Load(threading.Thread):
-    """Counts answers, and those that are none of the expected ones."""
-
-    def __init__(self, machine: Machine, port: int, host: str, expected: tuple[str, ...]) -> None:
-        super().__init__(daemon=True)
-        self.machine, self.port, self.host, self.expected = machine, port, host, expected
-        self.answers = 0
-        self.failures: list[str] = []
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        while not self._done.is_set():
-            text = self.machine.get(self.port, self.host)
-            self.answers += 1
-            if text not in self.expected:
-                self.failures.append(text)
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._done.set()
-        self.join(10)
+    def load(self, *, user: bool = False, rate: int = RATE) -> Load:
+        """Requests to our site, or to the user's, until the block ends."""
+        port, host = (8449, "user.example.com") if user else (8443, NAME)
+        return Load(self.load_program, self.host.address, port, host, rate)
 
 
 def _no_bytecode(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

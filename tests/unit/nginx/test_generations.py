@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.generations import Desired, Manifest, Store, desired, digests
+from plugins.module_utils._nginx.desired import Desired, Manifest, desired, digests
+from plugins.module_utils._nginx.generations import Store
 from plugins.module_utils._nginx.staging import Link
 
 WANTED = Desired({"a.conf": "server { }\n", "snippets/b": "# b\n"}, (), "disabled")
@@ -42,7 +43,7 @@ def install(conf: Path, wanted: Desired = WANTED, manifest: Manifest = MANIFEST)
     ours.write_state()
     ours.write_generation(name, wanted, manifest)
     ours.activate(name)
-    ours.write_state(confirmed=name)
+    ours.record(name)
     return name
 
 
@@ -120,11 +121,38 @@ def test_numbers_rise_and_old_generations_go(conf: Path) -> None:
     names = [install(conf) for _round in range(5)]
     assert [name.split("-")[0] for name in names] == ["0001", "0002", "0003", "0004", "0005"]
     ours = store(conf)
+    assert ours.kept() == names
     ours.write_state(confirmed=names[1])
+    (conf / "edgemesh/generations/0006-cccccccccccc").mkdir()
     ours.prune(2)
-    assert ours.names() == [names[1], names[3], names[4]], "the confirmed one stays whatever its age"
+    assert ours.names() == [names[1], names[3], names[4]], "the confirmed one stays whatever its age, one that never served goes"
     (conf / "edgemesh/generations/9999-aaaaaaaaaaaa").mkdir()
     assert ours.next_name("b" * 12) == "10000-bbbbbbbbbbbb"
+
+
+def test_earlier_generations(conf: Path) -> None:
+    ours = store(conf)
+    with pytest.raises(EdgeError, match="none is kept"):
+        ours.earlier("previous")
+    wanted = [Desired({"a.conf": f"# {number}\n"}, ("/k",), "keep") for number in range(3)]
+    manifests = [Manifest(one.digest({"/k": "1"}), "keep", "127.101.1.1:80", "/run/nginx.pid", {"/k": "1"}) for one in wanted]
+    names = [install(conf, *pair) for pair in zip(wanted, manifests)]
+    # one that was never confirmed is none that can be gone back to
+    ours.write_generation("0004-" + "d" * 12, wanted[0], manifests[0])
+    assert ours.kept() == names
+    assert ours.earlier("previous") == (names[1], wanted[1])
+    assert ours.earlier(names[0]) == ours.earlier("1") == ours.earlier("0001") == (names[0], wanted[0])
+    for which in ("4", "0004-" + "d" * 12, "../generations", "", "-1", "99"):
+        with pytest.raises(EdgeError, match="no generation") as caught:
+            ours.earlier(which)
+        assert names[2] in caught.value.why
+    back = Manifest(manifests[1].digest, "keep", "127.101.1.1:80", "/run/nginx.pid", {"/k": "1"}, names[1])
+    copy = install(conf, wanted[1], back)
+    assert ours.earlier("previous") == (names[1], wanted[1]), "who went back stays there"
+    assert ours.earlier(copy) == (names[1], wanted[1])
+    (conf / "edgemesh/generations" / names[0] / "a.conf").write_text("# mine\n")
+    with pytest.raises(EdgeError, match="not those that were confirmed"):
+        ours.earlier(names[0])
 
 
 def test_modes_whatever_the_umask(conf: Path) -> None:

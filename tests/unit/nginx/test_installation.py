@@ -59,6 +59,35 @@ def test_another_main_file(tmp_path: Path) -> None:
     assert same.default_main
 
 
+RED_HAT = (
+    "nginx version: nginx/1.26.3\nbuilt by gcc 14.2.1 20250110 (Red Hat 14.2.1-7) (GCC)\nconfigure arguments: --prefix=/usr/share/nginx "
+    "--sbin-path=/usr/sbin/nginx --modules-path=/usr/lib64/nginx/modules --conf-path=/etc/nginx/nginx.conf "
+    "--error-log-path=/var/log/nginx/error.log --http-log-path=/var/log/nginx/access.log --pid-path=/run/nginx.pid "
+    "--lock-path=/run/lock/subsys/nginx --user=nginx --group=nginx --with-ld-opt='-Wl,-z,relro --pid-path=/no'\n"
+)
+
+
+def test_red_hats_nginx(tmp_path: Path) -> None:
+    found = discover(program(tmp_path, RED_HAT))
+    assert found is not None
+    assert (found.main, found.pid_file, found.error_log) == ("/etc/nginx/nginx.conf", "/run/nginx.pid", "/var/log/nginx/error.log")
+
+
+def test_another_prefix(tmp_path: Path) -> None:
+    says = "nginx version: nginx/1.28.0\nconfigure arguments: --prefix=/opt/web --pid-path=run/nginx.pid --error-log-path=/var/log/e\n"
+    found = discover(program(tmp_path, says), prefix="/srv/web")
+    assert found is not None
+    assert (found.main, found.pid_file, found.error_log) == ("/srv/web/conf/nginx.conf", "/srv/web/run/nginx.pid", "/var/log/e")
+    assert found.command("-T") == [found.binary, "-T", "-p", "/srv/web"]
+    assert (found.default_main, found.as_built) == (True, False), "no service manager that knows the name alone may look after it"
+    found = discover(program(tmp_path, says), "other.conf", "/srv/web")
+    assert found is not None
+    assert found.command("-t") == [found.binary, "-t", "-p", "/srv/web", "-c", "/srv/web/other.conf"]
+    same = discover(program(tmp_path, says), prefix="/opt/web/")
+    assert same is not None
+    assert (same.as_built, same.command("-T")) == (True, [same.binary, "-T"])
+
+
 def test_no_nginx_and_what_is_none(tmp_path: Path) -> None:
     assert discover(str(tmp_path / "nowhere")) is None
     for says, code in (("hello\n", 0), (DEBIAN, 1)):

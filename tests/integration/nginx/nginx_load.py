@@ -1,0 +1,69 @@
+"""Requests at a fixed rate while something is done to an nginx; see load/main.go for what counts as a failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab.build import go_program
+
+RATE = 200
+#: A file that takes half a second: some answer is always under way.
+SLOW_SIZE, SLOW_RATE = 60_000, "120k"
+
+
+def build(folder: Path) -> Path:
+    """The load generator, from the standard library of Go alone."""
+    program = folder / "load"
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-trimpath -buildvcs=false"}
+    subprocess.run(
+        [go_program(), "build", "-ldflags=-s -w", "-o", str(program), "."],
+        cwd=Path(__file__).with_name("load"), env=environment, check=True,
+    )  # fmt: skip
+    return program
+
+
+class Load:
+    """Load as a context; what was seen is there when it has ended."""
+
+    def __init__(self, program: Path, address: str, port: int, host: str, rate: int = RATE) -> None:
+        slow = SLOW_SIZE if port == 8443 else 0
+        self._command = [str(program), f"-address={address}:{port}", f"-host={host}", f"-rate={rate}", f"-slow={slow}"]
+        self.rate = rate
+        self.seen: dict[str, Any] = {}
+
+    def __enter__(self) -> Load:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "started\n"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        said, _nothing = self._process.communicate(timeout=60)
+        self.seen = json.loads(said)
+
+    def total(self, what: str) -> int:
+        """The sum of a figure over all kinds of clients."""
+        return sum(kind[what] for kind in self.seen["kinds"].values())
+
+    @property
+    def texts(self) -> set[str]:
+        """Everything that was answered."""
+        return {text for kind in self.seen["kinds"].values() for text in kind["answers"]}
+
+    def check(self, texts: set[str], label: str) -> None:
+        """Nothing failed, nothing but these texts was answered, and it was the load that it should be."""
+        kinds = self.seen["kinds"].items()
+        print(
+            f"{label}: {self.seen['sent']} requests in {self.seen['seconds']:.1f} s, {self.total('failed')} failed,",
+            f"{self.total('repeated')} repeated on another connection;",
+            ", ".join(f"{name}: {kind['connections']} connections, slowest {kind['slowest_ms']} ms" for name, kind in kinds),
+        )
+        failures = {name: kind["failures"] for name, kind in kinds if kind["failures"]}
+        assert not failures, failures
+        assert self.texts <= texts
+        assert self.total("requests") == self.seen["sent"] > 0.8 * self.rate * self.seen["seconds"]
