@@ -10,32 +10,48 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._errors import EdgeError
 from ..module_utils._nginx import values
-from ..module_utils._nginx.offload import Settings, as_dict, offload
+from ..module_utils._nginx.blocks import Settings
+from ..module_utils._nginx.offload import as_dict, offload
 from ..module_utils._plain import plain
 
 
 def nginx_offload(
     routes: Any,
     upstreams: Any = None,
-    nginx_version: Any = "",
+    nginx_build: Any = "",
     material: Any = "/etc/edgemesh/tls",
     acme_webroot: Any = "",
     ipv6: Any = True,
+    resolvers: Any = (),
+    resolved: Any = None,
     check: Any = False,
 ) -> dict[str, Any]:
     """What the role's template writes; see nginx_offload.yml."""
     try:
         settings = Settings(
-            version=str(plain(nginx_version) or ""),
+            build=str(plain(nginx_build) or ""),
             material=plain(material),
             acme_webroot=plain(acme_webroot) or "",
             ipv6=values.boolean(plain(ipv6), "ipv6"),
+            resolvers=_given(resolvers) or [],
+            resolved={one["item"]: _addresses(one.get("stdout", "")) for one in plain(resolved) or []},
             check=values.boolean(plain(check), "check"),
         )
-        addresses = plain(upstreams) or {}
-        return as_dict(offload(plain(routes), json.loads(addresses) if isinstance(addresses, str) else addresses, settings))
+        return as_dict(offload(plain(routes), _given(upstreams) or {}, settings))
     except EdgeError as error:
         raise AnsibleFilterError(error.sentence) from None
+
+
+def _given(value: Any) -> Any:
+    """A list or dictionary, also as JSON text."""
+    made = plain(value)
+    return json.loads(made) if isinstance(made, str) and made.strip() else made
+
+
+def _addresses(printed: str) -> list[str]:
+    """The addresses that ``getent ahosts`` prints, each once; a link-local one can't be written into a configuration."""
+    found = [line.split()[0] for line in printed.splitlines() if line.strip()]
+    return [address for address in dict.fromkeys(found) if "%" not in address]
 
 
 def nginx_value(value: Any, kind: Any, where: Any = "") -> str:

@@ -1,153 +1,56 @@
-"""From routes to what a template needs to write a VM's nginx configuration: checked text only, nothing left to escape."""
+"""From routes to what templates need to write a VM's nginx configuration: checked text only, nothing left to escape."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from .._errors import EdgeError
 from . import values
+from .addresses import Addresses, addresses
+from .blocks import Limit, Location, Offload, Redirect, Refusal, Server, Settings, Upstream
+from .material import Material
 
-#: Stands for addresses that only the run can find out, in check mode. nginx must be able to test the rest.
-UNKNOWN = "192.0.2.1:443"
 _NEXT_UPSTREAM = ("error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_429", "off")
+#: What a port can carry; one port carries one of them.
+_PLAIN, _TLS = "plain HTTP", "TLS"
+_Route = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Upstream:
-    """One ``upstream`` block. ``identity`` is all that makes a TLS connection what it is.
-
-    nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened
-    them: a location without a client certificate would be let in with another's. So nothing is shared but what is equal.
-    """
-
-    name: str
-    servers: tuple[str, ...]
-    zone: str
-    keepalive: str
-    known: bool
-    identity: tuple[Any, ...] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Server:
-    """One ``server`` block towards the gateway, every value ready to be written."""
-
-    route: str
-    names: str
-    listen: tuple[str, ...]
-    tls: bool
-    http2: bool
-    certificate: str
-    key: str
-    hsts: str
-    acme_webroot: str
-    upstream: str
-    sni: str
-    verify: bool
-    verify_depth: str
-    ca: str
-    client_certificate: str
-    client_key: str
-    connect_timeout: str
-    read_timeout: str
-    send_timeout: str
-    next_upstream: str
-    websocket: bool
-
-
-@dataclass(frozen=True)
-class Redirect:
-    """The ``server`` on the plain port of a route with TLS: ACME's challenges, and ``target`` or nothing for the rest."""
-
-    route: str
-    names: str
-    listen: tuple[str, ...]
-    acme_webroot: str
-    target: str
-    http2: bool = False
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The ``server`` for unknown host names on one port."""
-
-    listen: tuple[str, ...]
-    tls: bool
-    http2: bool
-    names: str = '""'
-
-
-@dataclass(frozen=True)
-class Offload:
-    """The whole: blocks for the template, Secrets to bring to the host, and files that the configuration depends on.
-
-    ``names_bucket`` is the size that nginx's table of server names needs, empty where its default will do.
-    """
-
-    upstreams: tuple[Upstream, ...]
-    servers: tuple[Server, ...]
-    redirects: tuple[Redirect, ...]
-    refusals: tuple[Refusal, ...]
-    names_bucket: str
-    exports: tuple[dict[str, Any], ...]
-    depends_on: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What holds for all routes of a host.
-
-    :param version: of nginx, as ``1.22.1``; empty where it isn't known yet, which is taken for an old one.
-    :param material: the folder for material from Secrets.
-    :param acme_webroot: for routes that name none themselves.
-    :param check: addresses may be missing.
-    """
-
-    version: str = ""
-    material: str = "/etc/edgemesh/tls"
-    acme_webroot: str = ""
-    ipv6: bool = True
-    check: bool = False
-
-    @property
-    def http2_directive(self) -> bool:
-        """``http2 on`` since 1.25.1; a word of ``listen`` before."""
-        return tuple(int(part) for part in re.findall(r"[0-9]+", self.version)[:3]) >= (1, 25, 1)
-
-
-def offload(routes: Sequence[Mapping[str, Any]], upstreams: Mapping[str, Sequence[Any]], settings: Settings) -> Offload:
+def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], settings: Settings) -> Offload:
     """The configuration for these complete routes (see the filter ``routes``).
 
     :param upstreams: gateway name to ``address:port``; a gateway's own ``addresses`` stand in where it has none.
     :raises EdgeError: naming the route and the field.
     """
-    material = _Material(values.file_path(settings.material, "material"))
-    blocks: dict[str, Upstream] = {}
-    servers, redirects = [], []
-    for route in routes:
-        made = _server(route, settings, material)
-        block = _upstream(route, upstreams, settings, made)
-        known = blocks.get(block.name, block)
-        if known.identity != block.identity or known.servers != block.servers:
-            raise EdgeError(
-                "shares its identity with another route although their TLS to the gateway differs",
-                where=f"edge_routes ({made.route}).identity", fix="This is a defect of edgemesh.nginx_istio, please report it",
-            )  # fmt: skip
-        # connections are shared, so the larger pool serves both
-        blocks[block.name] = max(known, block, key=lambda one: int(one.keepalive))
-        servers.append(made)
-        redirects += _redirect(route, settings)
+    material = Material(values.file_path(settings.material, "material"))
+    reached = {
+        route["gateway"]["name"]: addresses(route["gateway"], upstreams, settings, f"edge_routes ({_name(route)})")
+        for route in reversed(routes)
+    }
     _refuse_clashes(routes)
+    blocks: dict[str, Upstream] = {}
+    servers = []
+    for route in routes:
+        server = _server(route, settings, material)
+        for block in _upstreams(route, reached[route["gateway"]["name"]], server):
+            known = blocks.get(block.name, block)
+            if known.identity != block.identity or known.servers != block.servers:
+                raise EdgeError(
+                    "shares its identity with another route although their TLS to the gateway differs",
+                    where=f"edge_routes ({server.route}).identity", fix="This is a defect of edgemesh.nginx_istio, please report it",
+                )  # fmt: skip
+            # connections are shared, so the larger pool serves both
+            blocks[block.name] = max(known, block, key=lambda one: int(one.keepalive))
+        servers.append(server)
     return Offload(
         upstreams=tuple(blocks.values()),
         servers=tuple(servers),
-        redirects=tuple(redirects),
+        redirects=tuple(redirect for route in routes for redirect in _redirect(route, settings)),
         refusals=_refusals(routes, settings),
-        names_bucket=_names_bucket(servers),
+        names_bucket=_names_bucket(routes),
+        lookup=tuple(dict.fromkeys(name for found in reached.values() for name in found.lookup)),
         exports=tuple(material.exports.values()),
         depends_on=tuple(sorted(material.files)),
     )
@@ -158,13 +61,17 @@ def as_dict(made: Offload) -> dict[str, Any]:
     return dataclasses.asdict(made)
 
 
+def _name(route: _Route) -> str:
+    return values.name(route["name"], "edge_routes.name")
+
+
 # --- one route ---
 
 
-def _server(route: Mapping[str, Any], settings: Settings, material: _Material) -> Server:
-    name = values.name(route["name"], "edge_routes.name")
+def _server(route: _Route, settings: Settings, material: Material) -> Server:
+    name = _name(route)
     where = f"edge_routes ({name})"
-    listen, tls, proxy = route["listen"], route["upstream_tls"], route["proxy"]
+    listen, tls = route["listen"], route["upstream_tls"]
     if tls["mode"] == "passthrough":
         raise EdgeError(
             "nginx_offload ends the clients' TLS itself", where=f"{where}.upstream_tls.mode", fix="Use simple or mutual", code="BAD_ROUTE"
@@ -173,55 +80,91 @@ def _server(route: Mapping[str, Any], settings: Settings, material: _Material) -
     verify = values.boolean(tls["verify"], f"{where}.upstream_tls.verify")
     certificate, key = material.pair(listen["certificate"], f"{where}.listen.certificate") if front else ("", "")
     client = material.pair(tls["client_certificate"], f"{where}.upstream_tls.client_certificate") if tls["mode"] == "mutual" else ("", "")
+    port = values.port(listen["port"], f"{where}.listen.port")
     return Server(
         route=name,
+        gateway=values.name(route["gateway"]["name"], f"{where}.gateway.name"),
         names=_names(route),
-        listen=_listen(listen["port"], settings, tls=front, http2=_old_http2(listen, settings), where=f"{where}.listen.port"),
+        listen=_listen(port, settings, tls=front, http2=_old_http2(listen, settings)),
         tls=front,
         http2=front and values.boolean(listen["http2"], f"{where}.listen.http2") and settings.http2_directive,
         certificate=certificate,
         key=key,
         hsts=_hsts(listen["hsts"], f"{where}.listen.hsts") if front else "",
         acme_webroot=_webroot(listen, settings, where) if not front and listen["acme_webroot"] else "",
-        upstream=f"edge_{values.identifier('_' + str(route['identity']), f'{where}.identity')[1:]}",
         sni=values.hostname(tls["server_name"], f"{where}.upstream_tls.server_name"),
         verify=verify,
         verify_depth=values.integer(tls["verify_depth"], f"{where}.upstream_tls.verify_depth", 1, 10),
         ca=material.authority(tls["server_ca"], f"{where}.upstream_tls.server_ca") if verify else "",
         client_certificate=client[0],
         client_key=client[1],
-        connect_timeout=values.duration(proxy["connect_timeout"], f"{where}.proxy.connect_timeout"),
-        read_timeout=values.duration(proxy["read_timeout"], f"{where}.proxy.read_timeout"),
-        send_timeout=values.duration(proxy["send_timeout"], f"{where}.proxy.send_timeout"),
-        next_upstream=" ".join(values.choice(word, f"{where}.proxy.next_upstream", _NEXT_UPSTREAM) for word in proxy["next_upstream"]),
-        websocket=values.boolean(proxy["websocket"], f"{where}.proxy.websocket"),
+        locations=tuple(_locations(route, where)),
+        limit=_limit(route, name, where),
+        access_log=values.choice(route["access_log"], f"{where}.access_log", ("default", "json", "off")),
     )
 
 
-def _upstream(route: Mapping[str, Any], upstreams: Mapping[str, Sequence[Any]], settings: Settings, made: Server) -> Upstream:
-    gateway, where = route["gateway"], f"edge_routes ({made.route})"
-    given = [*(upstreams.get(gateway["name"]) or gateway["addresses"])]
-    known = bool(given) and not any(str(one).startswith("(known after") for one in given)
-    if not known and not settings.check:
-        raise EdgeError(
-            f"no address is known for gateway {gateway['name']}", where=f"{where}.gateway",
-            fix="Give its addresses in edge_gateways, or in nginx_offload_upstreams", code="BAD_ROUTE",
-        )  # fmt: skip
-    servers = [
-        values.endpoint(one, f"nginx_offload_upstreams.{gateway['name']}[{i}]") for i, one in enumerate(given if known else [UNKNOWN])
-    ]
-    return Upstream(
-        name=made.upstream,
-        servers=tuple(dict.fromkeys(servers)),
-        # a server's state and its TLS session, which takes up to 4k
-        zone=f"{64 + 8 * len(servers)}k",
-        keepalive=values.integer(route["proxy"]["keepalive"], f"{where}.proxy.keepalive", 0, 10000),
-        known=known,
-        identity=(gateway["name"], made.sni, made.verify, made.verify_depth, made.ca, made.client_certificate, made.client_key),
+def _locations(route: _Route, where: str) -> Iterator[Location]:
+    """The whole site, and the paths with ways of their own. The mesh decides which path is answered at all."""
+    own = [(index, path) for index, path in enumerate(route["paths"]) if path["proxy"]]
+    whole = next((path["proxy"] for _index, path in own if (path["path"], path["match"]) == ("/", "prefix")), route["proxy"])
+    yield _location(route, "/", whole, f"{where}.proxy")
+    exact = {path["path"] for _index, path in own if path["match"] == "exact"}
+    for index, path in own:
+        if (path["path"], path["match"]) == ("/", "prefix"):
+            continue
+        place = f"{where}.paths[{index}]"
+        text = values.url_path(path["path"], f"{place}.path")
+        yield _location(route, f"= {text}" if path["match"] == "exact" else text, path["proxy"], f"{place}.proxy")
+        if path["match"] == "prefix" and text.endswith("/") and text[:-1] not in exact:
+            # nginx would answer the path without its last slash by a redirect of its own
+            yield _location(route, f"= {text[:-1]}", whole, f"{where}.proxy")
+
+
+def _location(route: _Route, match: str, proxy: Mapping[str, Any], where: str) -> Location:
+    grpc = values.choice(proxy["protocol"], f"{where}.protocol", ("http", "grpc")) == "grpc"
+    most = proxy["client_max_body_size"]
+    return Location(
+        match=match,
+        module="grpc" if grpc else "proxy",
+        upstream=_upstream_name(route, grpc),
+        connect_timeout=values.duration(proxy["connect_timeout"], f"{where}.connect_timeout"),
+        read_timeout=values.duration(proxy["read_timeout"], f"{where}.read_timeout"),
+        send_timeout=values.duration(proxy["send_timeout"], f"{where}.send_timeout"),
+        next_upstream=" ".join(values.choice(word, f"{where}.next_upstream", _NEXT_UPSTREAM) for word in proxy["next_upstream"]),
+        client_max_body_size=values.size(most, f"{where}.client_max_body_size") if most != "" else "0" if grpc else "",
+        buffering=values.boolean(proxy["buffering"], f"{where}.buffering"),
+        request_buffering=values.boolean(proxy["request_buffering"], f"{where}.request_buffering"),
+        websocket=values.boolean(proxy["websocket"], f"{where}.websocket"),
     )
 
 
-def _redirect(route: Mapping[str, Any], settings: Settings) -> list[Redirect]:
+def _upstream_name(route: _Route, grpc: bool) -> str:
+    identity = values.identifier("_" + str(route["identity"]), f"edge_routes ({route['name']}).identity")
+    return f"edge{identity}{'_grpc' if grpc else ''}"
+
+
+def _upstreams(route: _Route, reached: Addresses, made: Server) -> Iterator[Upstream]:
+    """One for each protocol that the route speaks to its gateway."""
+    keepalive = values.integer(route["proxy"]["keepalive"], f"edge_routes ({made.route}).proxy.keepalive", 0, 10000)
+    tls = (made.gateway, made.sni, made.verify, made.verify_depth, made.ca, made.client_certificate, made.client_key)
+    for module, name in dict.fromkeys((location.module, location.upstream) for location in made.locations):
+        yield Upstream(name, reached.servers, reached.resolver, reached.zone, keepalive, reached.known, identity=(*tls, module))
+
+
+def _limit(route: _Route, name: str, where: str) -> Optional[Limit]:
+    asked, where = route["rate_limit"], f"{where}.rate_limit"
+    if not asked:
+        return None
+    return Limit(
+        zone=f"edge_{name}",
+        rate=values.rate(asked["rate"], f"{where}.rate") if asked["rate"] else "",
+        burst=values.integer(asked["burst"], f"{where}.burst", 0, 100000),
+        connections=values.integer(asked["connections"], f"{where}.connections", 0, 100000),
+    )
+
+
+def _redirect(route: _Route, settings: Settings) -> list[Redirect]:
     listen, where = route["listen"], f"edge_routes ({route['name']})"
     redirects = values.boolean(listen["redirect_http"], f"{where}.listen.redirect_http")
     if not values.boolean(listen["tls"], f"{where}.listen.tls") or not (redirects or listen["acme_webroot"]):
@@ -229,24 +172,23 @@ def _redirect(route: Mapping[str, Any], settings: Settings) -> list[Redirect]:
     port = values.port(listen["port"], f"{where}.listen.port")
     return [
         Redirect(
-            route=values.name(route["name"], "edge_routes.name"),
+            route=_name(route),
             names=_names(route),
-            listen=_listen(listen["http_port"], settings, where=f"{where}.listen.http_port"),
+            listen=_listen(values.port(listen["http_port"], f"{where}.listen.http_port"), settings),
             acme_webroot=_webroot(listen, settings, where),
             target=("https://$host" + ("" if port == "443" else f":{port}") + "$request_uri") if redirects else "",
         )
     ]
 
 
-def _names(route: Mapping[str, Any]) -> str:
+def _names(route: _Route) -> str:
     where = f"edge_routes ({route['name']}).hosts"
     return " ".join(values.hostname(host, f"{where}[{number}]", wildcard=True) for number, host in enumerate(route["hosts"]))
 
 
-def _listen(port: Any, settings: Settings, where: str, tls: bool = False, http2: bool = False) -> tuple[str, ...]:
-    number = values.port(port, where)
+def _listen(port: str, settings: Settings, tls: bool = False, http2: bool = False) -> tuple[str, ...]:
     words = (" ssl" if tls else "") + (" http2" if http2 else "")
-    return tuple(f"{address}{number}{words}" for address in (["", "[::]:"] if settings.ipv6 else [""]))
+    return tuple(f"{address}{port}{words}" for address in (["", "[::]:"] if settings.ipv6 else [""]))
 
 
 def _old_http2(listen: Mapping[str, Any], settings: Settings) -> bool:
@@ -270,21 +212,28 @@ def _webroot(listen: Mapping[str, Any], settings: Settings, where: str) -> str:
 # --- all routes ---
 
 
-def _refuse_clashes(routes: Sequence[Mapping[str, Any]]) -> None:
+def _ports(route: _Route) -> list[tuple[str, str]]:
+    """The ports that a route is served on, and what each carries."""
+    listen = route["listen"]
+    if not values.boolean(listen["tls"]):
+        return [(str(listen["port"]), _PLAIN)]
+    found = [(str(listen["port"]), _TLS)]
+    if values.boolean(listen["redirect_http"]) or listen["acme_webroot"]:
+        found.append((str(listen["http_port"]), _PLAIN))
+    return found
+
+
+def _refuse_clashes(routes: Sequence[_Route]) -> None:
     """A host twice on a port would be served by the first route only; a port can't be plain and TLS at once."""
     hosts: dict[tuple[str, str], str] = {}
-    kinds: dict[str, tuple[bool, str]] = {}
+    kinds: dict[str, tuple[str, str]] = {}
     for route in routes:
-        listen, name = route["listen"], str(route["name"])
-        front = values.boolean(listen["tls"])
-        ports = [(str(listen["port"]), front)]
-        if front and (values.boolean(listen["redirect_http"]) or listen["acme_webroot"]):
-            ports.append((str(listen["http_port"]), False))
-        for port, tls in ports:
-            was, other = kinds.setdefault(port, (tls, name))
-            if was != tls:
+        name = str(route["name"])
+        for port, kind in _ports(route):
+            was, other = kinds.setdefault(port, (kind, name))
+            if was != kind:
                 raise EdgeError(
-                    f"port {port} can't be both TLS and plain HTTP; route {other} has the other", where=f"edge_routes ({name}).listen",
+                    f"port {port} can't be both {was} and {kind}; route {other} has the other", where=f"edge_routes ({name}).listen",
                     fix="Choose another port", code="BAD_ROUTE",
                 )  # fmt: skip
             for host in route["hosts"]:
@@ -296,63 +245,24 @@ def _refuse_clashes(routes: Sequence[Mapping[str, Any]]) -> None:
                     )  # fmt: skip
 
 
-def _names_bucket(servers: Sequence[Server]) -> str:
+def _names_bucket(routes: Sequence[_Route]) -> str:
     """nginx's default is a cache line, into which a name of 46 characters fits on most machines."""
-    longest = max((len(name) for server in servers for name in server.names.split()), default=0)
+    longest = max((len(str(name)) for route in routes for name in route["hosts"]), default=0)
     return "" if longest <= 40 else "128" if longest <= 100 else "512"
 
 
-def _refusals(routes: Sequence[Mapping[str, Any]], settings: Settings) -> tuple[Refusal, ...]:
-    ports: dict[str, tuple[bool, bool]] = {}
+def _refusals(routes: Sequence[_Route], settings: Settings) -> tuple[Refusal, ...]:
+    ports: dict[str, dict[str, bool]] = {}
     for route in routes:
         listen = route["listen"]
-        front, http2 = values.boolean(listen["tls"]), values.boolean(listen["http2"])
-        port = str(listen["port"])
-        ports[port] = (front, (front and http2) or ports.get(port, (False, False))[1])
-        if front and (values.boolean(listen["redirect_http"]) or listen["acme_webroot"]):
-            ports.setdefault(str(listen["http_port"]), (False, False))
+        for port, kind in _ports(route):
+            found = ports.setdefault(port, {"tls": kind == _TLS, "http2": False})
+            found["http2"] |= kind == _TLS and values.boolean(listen["http2"])
     return tuple(
         Refusal(
-            listen=_listen(port, settings, "listen.port", tls=tls, http2=http2 and not settings.http2_directive),
-            tls=tls,
-            http2=http2 and settings.http2_directive,
+            listen=_listen(values.port(port, "listen.port"), settings, found["tls"], found["http2"] and not settings.http2_directive),
+            tls=found["tls"],
+            http2=found["http2"] and settings.http2_directive,
         )
-        for port, (tls, http2) in ports.items()
+        for port, found in ports.items()
     )
-
-
-class _Material:
-    """Collects which Secrets must come to the host as which files."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.exports: dict[tuple[str, str], dict[str, Any]] = {}
-        self.files: set[str] = set()
-
-    def pair(self, source: Optional[Mapping[str, Any]], where: str) -> tuple[str, str]:
-        """Paths of a certificate and its key."""
-        if not source:
-            raise EdgeError("is missing", where=where, fix="Name a Secret, or cert_file and key_file", code="BAD_ROUTE")
-        if source["secret"]:
-            return self._from_secret(source["secret"], where, "cert", "tls.crt"), self._from_secret(
-                source["secret"], where, "key", "tls.key"
-            )
-        return self._file(source["cert_file"], f"{where}.cert_file"), self._file(source["key_file"], f"{where}.key_file")
-
-    def authority(self, source: Mapping[str, Any], where: str) -> str:
-        """Path of a CA's certificates."""
-        if source["secret"]:
-            return self._from_secret(source["secret"], where, "ca", "ca.crt")
-        return self._file(source["file"], f"{where}.file")
-
-    def _from_secret(self, secret: Mapping[str, Any], where: str, part: str, name: str) -> str:
-        namespace, title = (values.name(secret[key], f"{where}.secret.{key}") for key in ("namespace", "name"))
-        path = self._file(f"{self.folder}/{namespace}/{title}/{name}", where)
-        export = self.exports.setdefault((namespace, title), {"secret": {"namespace": namespace, "name": title}})
-        export[part] = path
-        return path
-
-    def _file(self, path: Any, where: str) -> str:
-        checked = values.file_path(path, where)
-        self.files.add(checked)
-        return checked

@@ -22,6 +22,7 @@ _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _CIPHERS = re.compile(r"[A-Za-z0-9!][A-Za-z0-9+:!@=_-]{0,1023}")
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,9})([kmg])?", re.IGNORECASE)
+_RATE = re.compile(r"([0-9]{1,6})r/([sm])")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _YEAR = 366 * 86400
@@ -149,6 +150,15 @@ def size(value: Any, where: str = "") -> str:
     return f"{int(match[1])}{unit}"
 
 
+def rate(value: Any, where: str = "") -> str:
+    """How many requests in a second or a minute: 10r/s, 600r/m."""
+    what, fix = "a rate", "Write requests per second or minute, such as 10r/s or 600r/m"
+    match = _RATE.fullmatch(_text(value, where, what, fix))
+    if not match or int(match[1]) == 0:
+        raise _refuse(value, where, what, fix)
+    return f"{int(match[1])}r/{match[2]}"
+
+
 def header(value: Any, where: str = "") -> str:
     """The name of an HTTP header."""
     return _match(value, where, _HEADER, "a header name", "Write letters, digits, - and _ only, such as X-Request-Id")
@@ -210,6 +220,7 @@ TYPES: dict[str, Callable[[Any, str], str]] = {
     "integer": integer,
     "name": name,
     "port": port,
+    "rate": rate,
     "size": size,
     "url_path": url_path,
 }

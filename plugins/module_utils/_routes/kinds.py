@@ -41,6 +41,8 @@ host_port = typed(values.endpoint, "an address with a port")
 file_path = typed(values.file_path, "an absolute path")
 url_path = typed(values.url_path, "a URL path")
 duration = typed(values.duration, "a duration")
+size = typed(values.size, "a size")
+rate = typed(values.rate, "a rate")
 
 _LOWER = "Write lower-case letters, digits and -, starting and ending with a letter or digit"
 dns_label = matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a name that Kubernetes takes (at most 63 characters)", _LOWER)

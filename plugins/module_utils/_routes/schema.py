@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from .._kube.labels import MANAGED_BY, ROUTE_LABEL
 from . import kinds
-from .fields import boolean, choice, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
+from .fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
 
 # Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
 OWN_NAMESPACE = ""
@@ -197,28 +197,66 @@ class Backend:
 
 
 @dataclass(frozen=True)
-class Path:
-    """Requests to this path go to this Service."""
+class Requests:
+    """How nginx passes requests on."""
 
-    path: str = of(kinds.url_path, "/")
-    match: str = of(choice("prefix", "exact"), "prefix")
-    service: Backend = of(nested(Backend))
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """How nginx talks to the gateway."""
-
+    protocol: str = of(choice("http", "grpc"), "http")
     connect_timeout: str = of(kinds.duration, "5s")
     read_timeout: str = of(kinds.duration, "60s")
     send_timeout: str = of(kinds.duration, "60s")
+    client_max_body_size: str = of(kinds.size, "")  # 0: any; nginx's 1m for HTTP, any for gRPC, whose streams have no end
+    buffering: bool = of(boolean, True)  # false for server-sent events
+    request_buffering: bool = of(boolean, True)
     websocket: bool = of(boolean, True)
-    keepalive: int = of(integer(0, 10000), 64)  # idle connections kept for each nginx worker
     # nginx never repeats a request that is not idempotent by these alone.
     next_upstream: list[str] = of(
         list_of(choice("error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_429", "off"), some=True),
         ["error", "timeout"],
     )
+
+
+@dataclass(frozen=True)
+class Proxy(Requests):
+    """How nginx talks to the gateway."""
+
+    keepalive: int = of(integer(0, 10000), 64)  # idle connections kept for each nginx worker
+
+
+def some_of_requests(value: Any, where: str) -> dict[str, Any]:
+    """Those of :class:`Requests` that are given; the route's hold for the others."""
+    asked = mapping(value, where)
+    made = dataclasses.asdict(read(Requests, asked, where))
+    return {name: made[name] for name in asked if given(asked[name])}
+
+
+@dataclass(frozen=True)
+class Path:
+    """Requests to this path go to this Service. ``proxy``: what differs from the route's; complete once the route is finished."""
+
+    path: str = of(kinds.url_path, "/")
+    match: str = of(choice("prefix", "exact"), "prefix")
+    service: Backend = of(nested(Backend))
+    proxy: Any = of(some_of_requests, None)
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """What one client address may ask for; more is answered 429. ``burst`` requests above the rate pass at once."""
+
+    rate: str = of(kinds.rate, "")
+    burst: int = of(integer(0, 100000), 0)
+    connections: int = of(integer(0, 100000), 0)  # at a time; 0: any number
+
+    @staticmethod
+    def shorthand(value: Any, _where: str) -> dict[str, Any]:
+        """The rate."""
+        return {"rate": value}
+
+    def finished(self, where: str) -> RateLimit:
+        """Some limit."""
+        if not self.rate and (self.burst or not self.connections):
+            raise refuse(f"{where}.rate", "is missing", "Write it as 10r/s")
+        return self
 
 
 @dataclass(frozen=True)
@@ -243,6 +281,8 @@ class Route:
     upstream_tls: UpstreamTls = of(nested(UpstreamTls), UpstreamTls())
     paths: list[Path] = of(list_of(nested(Path), some=True))
     proxy: Proxy = of(nested(Proxy), Proxy())
+    rate_limit: Optional[RateLimit] = of(nested(RateLimit), None)
+    access_log: str = of(choice("default", "json", "off"), "default")
     access: dict[str, Any] = of(mapping, {})
     probe: Probe = of(nested(Probe), Probe())
 
@@ -263,12 +303,19 @@ class Route:
             raise refuse(f"{where}.paths", f"{twice[0]} ({twice[1]}) is there twice")
         if self.upstream_tls.mode == "passthrough" and pairs != [("/", "prefix")]:
             raise refuse(f"{where}.paths", "the gateway can't see paths when mode is passthrough", "Give one path: /")
+        grpc = self.proxy.protocol == "grpc" or any((path.proxy or {}).get("protocol") == "grpc" for path in self.paths)
+        if grpc and not self.listen.http2:
+            raise refuse(
+                f"{where}.proxy.protocol", "grpc needs HTTP/2 from clients, but it is off", "Set listen.tls and listen.http2 to true"
+            )
         tls = self.upstream_tls
+        own = {field.name: getattr(self.proxy, field.name) for field in dataclasses.fields(Requests)}
+        paths = [dataclasses.replace(path, proxy=Requests(**{**own, **path.proxy}) if path.proxy else None) for path in self.paths]
         return dataclasses.replace(
             self,
             host=hosts[0],
             hosts=hosts,
-            paths=sorted(self.paths, key=lambda path: (path.match != "exact", -len(path.path))),
+            paths=sorted(paths, key=lambda path: (path.match != "exact", -len(path.path))),
             upstream_tls=dataclasses.replace(
                 tls, server_name=tls.server_name or hosts[0], credential=tls.credential or f"edge-{self.name}"
             ),

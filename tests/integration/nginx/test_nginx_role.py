@@ -232,6 +232,7 @@ def test_from_an_empty_host_and_back(rig: Rig) -> None:
     served(rig)
     refusals(rig)
     rotation(rig)
+    by_name(rig)
     assert rig.changed(rig.play(nginx_offload_state="absent")) == ["Remove the configuration"]
     assert "Welcome to nginx" in rig.curl(f"http://{PLAIN}/")
     assert rig.machine.run("test -e /etc/nginx/edgemesh").returncode == 1
@@ -294,6 +295,21 @@ def refusals(rig: Rig) -> None:
     assert 'unknown directive "nonsense"' in rig.failure(rig.play(nginx_offload_template="mine.j2"))
     assert rig.machine.stamps() == stamps
     assert json.loads(rig.curl(f"https://{SHOP}/"))["sni"] == SHOP
+
+
+def by_name(rig: Rig) -> None:
+    """A gateway reached by a name follows the name, and only then; files of the user's own come along."""
+    host, _colon, port = rig.gateway.address.rpartition(":")
+    own = {"path": "own.conf", "content": "server { listen 8099; return 200 own; }\n"}
+    given: dict[str, Any] = {"nginx_offload_upstreams": {"main": [f"gw.example.com:{port}"]}, "nginx_offload_extra_config_files": [own]}
+    assert "gw.example.com" in rig.failure(rig.play(**given)), "a name that nobody knows"
+    rig.machine.sh(f"echo '{host} gw.example.com' >> /etc/hosts")
+    assert rig.changed(rig.play(**given)) == ["Configure nginx"]
+    assert (json.loads(rig.curl(f"https://{SHOP}/"))["sni"], rig.machine.get(8099)) == (SHOP, "own")
+    assert rig.changed(rig.play(**given)) == []
+    rig.machine.sh("sed -i 's/.* gw.example.com/192.0.2.9 gw.example.com/' /etc/hosts")
+    assert rig.changed(rig.play(**given)) == ["Configure nginx"]
+    assert "192.0.2.9" in rig.machine.sh("cat /etc/nginx/edgemesh/current/routes.conf")
 
 
 def rotation(rig: Rig) -> None:

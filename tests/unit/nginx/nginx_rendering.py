@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import jinja2
 import yaml
 
 from plugins.module_utils._nginx import values
-from plugins.module_utils._nginx.offload import Settings, as_dict, offload
+from plugins.module_utils._nginx.blocks import Settings
+from plugins.module_utils._nginx.offload import as_dict, offload
 from plugins.module_utils._routes.load import load
 
 ROLE = Path(__file__).parents[3] / "roles" / "nginx_offload"
@@ -44,9 +46,39 @@ MUTUAL = {
 }
 
 
+SERVICE = {"namespace": "shop", "name": "web", "port": 8000}
+#: What people ask for, one route for each; together they are one host's configuration.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "plain": {"listen": {"tls": False}},
+    "mutual": {**MUTUAL, "listen__hsts": {"include_subdomains": True, "preload": True}},
+    "wildcard": {"hosts": ["wildcard.example.com", "*.wildcard.example.com", "x" * 50 + ".example.com"]},
+    "uploads": {"proxy": {"client_max_body_size": "2g", "request_buffering": False, "send_timeout": "10m"}},
+    "events": {"paths": [
+        {"service": SERVICE}, {"path": "/events", "service": SERVICE, "proxy": {"buffering": False, "read_timeout": "1h"}},
+    ]},
+    "grpc": {**MUTUAL, "proxy": {"protocol": "grpc", "read_timeout": "1h"}},
+    "mixed": {**MUTUAL, "paths": [
+        {"service": SERVICE}, {"path": "/shop.v1.Cart/", "service": SERVICE, "proxy": {"protocol": "grpc"}},
+        {"path": "/import", "match": "exact", "service": SERVICE, "proxy": {"client_max_body_size": "0", "websocket": False}},
+    ]},
+    "limited": {"rate_limit": {"rate": "10r/s", "burst": 20, "connections": 10}},
+    "logged": {**MUTUAL, "access_log": "json"},
+    "unlogged": {"access_log": "off", "upstream_tls__verify": False},
+    "acme": {"listen": {
+        "certificate": {"cert_file": "/etc/edgemesh/tls/a.crt", "key_file": "/etc/edgemesh/tls/a.key"}, "acme_webroot": "/srv/acme",
+    }},
+}  # fmt: skip
+
+
+def example(name: str) -> dict[str, Any]:
+    """One of them, under a name and a host of its own."""
+    return route(**{"name": name, "host": f"{name}.example.com", **EXAMPLES[name]})
+
+
 def plan(*routes: dict[str, Any], gateways: Any = None, upstreams: Any = None, **settings: Any) -> dict[str, Any]:
     """The template's data for routes as users write them."""
-    settings = {"version": "1.22.1", "acme_webroot": "/var/www/html", "ipv6": False, **settings}
+    build = f"nginx version: nginx/{settings.pop('version', '1.22.1')}\n"
+    settings = {"build": build, "acme_webroot": "/var/www/html", "ipv6": False, **settings}
     return as_dict(offload(load(list(routes), gateways), ADDRESSES if upstreams is None else upstreams, Settings(**settings)))
 
 
@@ -55,6 +87,7 @@ def template() -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     environment.filters["bool"] = values.boolean
     environment.filters["edgemesh.nginx_istio.nginx_value"] = lambda value, kind, where="": values.TYPES[kind](value, where)
+    environment.filters["to_json"] = json.dumps
     return environment.from_string((ROLE / "templates" / "routes.conf.j2").read_text())
 
 

@@ -10,10 +10,11 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("rendering happens on the controller", allow_module_level=True)
 
-from nginx_rendering import ADDRESSES, MUTUAL, plan, read_back, render, route, servers
+from nginx_rendering import ADDRESSES, MUTUAL, SERVICE, plan, read_back, render, route, servers
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.offload import Settings, offload
+from plugins.module_utils._nginx.blocks import Settings
+from plugins.module_utils._nginx.offload import offload
 from plugins.module_utils._routes.load import load
 
 
@@ -169,10 +170,77 @@ def test_one_upstream_for_one_identity() -> None:
         for twin in "ab"
     ]
     made = offload(routes, {**ADDRESSES, "second": ADDRESSES["main"]}, Settings())
-    used = [server.upstream for server in made.servers]
+    used = [server.locations[0].upstream for server in made.servers]
     assert used[0::2] == used[1::2], "equal identities share"
     assert len(set(used[0::2])) == len(IDENTITIES), "different ones never do"
     assert len(made.upstreams) == len(IDENTITIES)
+
+
+def test_each_protocol_has_connections_of_its_own() -> None:
+    grpc = {"path": "/a", "service": SERVICE, "proxy": {"protocol": "grpc"}}
+    made = plan(route(**MUTUAL, paths=[{"service": SERVICE}, grpc, {**grpc, "path": "/b"}]))
+    plain, streams = made["upstreams"]
+    assert streams["name"] == f"{plain['name']}_grpc"
+    way = servers(render(made))[-1]
+    assert [way[f"location {path}"].get("grpc_pass") for path in ("/", "/a", "/b")] == [None, *[[[f"grpcs://{streams['name']}"]]] * 2]
+    assert way["location /a"]["grpc_ssl_certificate"] == way["location /"]["proxy_ssl_certificate"]
+    assert way["location /a"]["grpc_ssl_verify"] == [["on"]]
+    assert way["location /a"]["client_max_body_size"] == [["0"]], "a stream has no end"
+    assert not [name for name in way["location /a"] if name.startswith("proxy")]
+    assert "grpc" not in render(plan(route()))
+
+
+def test_paths_of_their_own_and_nothing_but_those() -> None:
+    own = {"service": SERVICE, "proxy": {"buffering": False, "read_timeout": "1h"}}
+    made = plan(route(paths=[{"service": SERVICE}, {"path": "/events/", **own}, {"path": "/e", "match": "exact", **own},
+                             {"path": "/plain", "service": SERVICE}]))  # fmt: skip
+    way = servers(render(made))[-1]
+    assert {name for name in way if name.startswith("location")} == {
+        "location /",
+        "location /events/",
+        "location = /events",
+        "location = /e",
+    }
+    assert (way["location /events/"]["proxy_buffering"], way["location /events/"]["proxy_read_timeout"]) == ([["off"]], [["1h"]])
+    assert "proxy_buffering" not in way["location = /events"], "the mesh's to answer, not a redirect of nginx's"
+    whole = servers(render(plan(route(paths=[own]))))[-1]
+    assert whole["location /"]["proxy_buffering"] == [["off"]]
+    assert [name for name in whole if name.startswith("location")] == ["location /"]
+
+
+def test_limits_and_logs() -> None:
+    text = render(plan(route(rate_limit="10r/s"), route(name="b", host="b.example.com", rate_limit={"connections": 3}, access_log="json")))
+    zones = {one["directive"]: one["args"] for one in read_back(text) if one["directive"].startswith("limit")}
+    assert zones == {
+        "limit_req_zone": ["$binary_remote_addr", "zone=edge_shop:10m", "rate=10r/s"],
+        "limit_conn_zone": ["$binary_remote_addr", "zone=edge_b_at_once:10m"],
+    }  # fmt: skip
+    first, second = servers(text)[-2:]
+    assert (first["limit_req"], first.get("limit_conn"), first.get("access_log")) == ([["zone=edge_shop"]], None, None)
+    assert (second["limit_conn"], second.get("limit_req")) == ([["edge_b_at_once", "3"]], None)
+    assert second["access_log"] == [["/var/log/nginx/edgemesh.log", "edge_b"]]
+    assert served(route(access_log="off"))["access_log"] == [["off"]]
+    burst = served(route(rate_limit={"rate": "1r/s", "burst": 5}))
+    assert (burst["limit_req"], burst["limit_req_status"]) == ([["zone=edge_shop", "burst=5", "nodelay"]], [["429"]])
+
+
+def test_names_are_resolved_again_by_nginx_or_by_us() -> None:
+    named = {"main": ["gw.example.com:443", "192.0.2.1:443"]}
+    new = plan(route(), version="1.27.3", upstreams=named, resolvers=["192.0.2.53", "2001:db8::53"])
+    block = {
+        one["directive"]: one["args"] for one in next(one for one in read_back(render(new)) if one["directive"] == "upstream")["block"]
+    }
+    assert block["resolver"] == ["192.0.2.53", "[2001:db8::53]"]
+    assert new["upstreams"][0]["servers"] == ("gw.example.com:443 resolve", "192.0.2.1:443")
+    assert new["lookup"] == ()
+    for settings in ({"version": "1.26.3", "resolvers": ["192.0.2.53"]}, {"version": "1.27.3", "resolvers": []}):
+        old = plan(route(), upstreams=named, **settings)
+        assert (old["lookup"], old["upstreams"][0]["servers"]) == (("gw.example.com",), ("gw.example.com:443", "192.0.2.1:443"))
+        assert "resolver" not in render(old)
+    for order in (1, -1):
+        answers = {"gw.example.com": ["192.0.2.9", "192.0.2.8", "2001:db8::8"][::order]}
+        found = plan(route(), upstreams=named, resolved=answers)["upstreams"][0]["servers"]
+        assert found == ("192.0.2.8:443", "192.0.2.9:443", "[2001:db8::8]:443", "192.0.2.1:443"), "whatever the answers' order"
 
 
 def test_a_shared_pool_is_as_large_as_the_largest() -> None:
@@ -207,8 +275,6 @@ def test_addresses() -> None:
 def test_what_nginx_would_serve_wrongly_is_refused() -> None:
     with pytest.raises(EdgeError, match="can't be both TLS and plain"):
         plan(route(), route(name="b", host="b.example.com", listen={"tls": False, "port": 443}))
-    with pytest.raises(EdgeError, match="ends the clients' TLS itself"):
-        plan(route(upstream_tls__mode="passthrough"))
     routes = load([route(), route(name="b", host="b.example.com")])
     routes[1]["hosts"] = ["SHOP.example.com"]
     with pytest.raises(EdgeError, match="served by route shop already"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ ACCEPTED = [
     ("duration", "366d", "366d"),
     ("size", "10M", "10m"),
     ("size", 0, "0"),
+    ("rate", "010r/s", "10r/s"),
+    ("rate", "600r/m", "600r/m"),
     ("header", "X-Request-Id", "X-Request-Id"),
     ("identifier", "edge_1", "edge_1"),
     ("name", "shop-public.v2", "shop-public.v2"),
@@ -61,6 +64,7 @@ REFUSED_BY_KIND: dict[str, list[Any]] = {
     "url_path": ["a", "/a b", "/a%20b", "/../a", "/a?b", "/a#b", "/a*", "/a(b)", "/é", "/a'", ""],
     "duration": ["5 s", "5y", "5w", "1h30m", "-5s", "5S", "s", "367d", "1234567890s", "\u0665s", "", None, False],
     "size": ["10mb", "1.5m", "-1", "2000g", "k", "10 m", "", True],
+    "rate": ["10", "0r/s", "10r/h", "10 r/s", "10r/s burst=5", "-1r/s", "1.5r/s", "1000000r/s", "\u0661r/s", "", 10, None, True],
     "header": ["X Y", "X:Y", "X\r\nY", "", "-X", "X$", "é"],
     "identifier": ["1a", "a-b", "a.b", "", "$a", "a" * 64],
     "name": ["-a", "a-", "a/b", "..", "a b", "", "a\n", "a" * 64],
@@ -87,6 +91,17 @@ def test_refuses_and_names_the_place_and_the_remedy(kind: str, value: Any) -> No
 def test_every_kind_has_both() -> None:
     assert {kind for kind, *_rest in ACCEPTED} == set(values.TYPES)
     assert set(REFUSED_BY_KIND) == set(values.TYPES)
+
+
+def test_the_documentation_shows_a_refusal_for_every_kind() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "routes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| `([^`]+)` \| (.+) \|$", page, re.MULTILINE)
+    assert [kind for kind, *_rest in rows] == sorted(values.TYPES)
+    for kind, good, bad, sentence in rows:
+        assert values.TYPES[kind](good, "")
+        with pytest.raises(EdgeError) as caught:
+            values.TYPES[kind](bad, "")
+        assert caught.value.sentence == sentence
 
 
 def test_a_wildcard_only_where_one_may_stand() -> None:

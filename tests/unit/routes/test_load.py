@@ -27,6 +27,16 @@ def shop(**changes: Any) -> dict[str, Any]:
     return {**SHOP, **changes}
 
 
+def test_a_path_takes_from_the_route_what_it_does_not_say() -> None:
+    own = {"path": "/events", "proxy": {"buffering": "no", "read_timeout": "1h"}}
+    whole = {"connect_timeout": "9s", "read_timeout": "9s", "keepalive": 3}
+    (route,) = load([shop(paths=[*SHOP["paths"], {**SHOP["paths"][0], **own}], proxy=whole)])
+    events, rest = route["paths"]
+    assert (events["proxy"]["buffering"], events["proxy"]["read_timeout"], events["proxy"]["connect_timeout"]) == (False, "1h", "9s")
+    assert rest["proxy"] is None
+    assert "keepalive" not in events["proxy"]
+
+
 def test_complete() -> None:
     (route,) = load([SHOP])
     assert route == {
@@ -67,15 +77,21 @@ def test_complete() -> None:
             "client_ca": {"secret": {"namespace": "edgemesh", "name": "edge-ca"}, "file": None},
             "credential": "edge-shop",
         },
-        "paths": [{"path": "/", "match": "prefix", "service": {"namespace": "shop", "name": "web", "port": 8000}}],
+        "paths": [{"path": "/", "match": "prefix", "service": {"namespace": "shop", "name": "web", "port": 8000}, "proxy": None}],
         "proxy": {
+            "protocol": "http",
             "connect_timeout": "5s",
             "read_timeout": "60s",
             "send_timeout": "60s",
+            "client_max_body_size": "",
+            "buffering": True,
+            "request_buffering": True,
             "websocket": True,
             "keepalive": 64,
             "next_upstream": ["error", "timeout"],
         },
+        "rate_limit": None,
+        "access_log": "default",
         "access": {},
         "probe": {"path": "/", "status": 200, "method": "GET"},
         "labels": {"app.kubernetes.io/managed-by": "edgemesh", "edgemesh.nginx-istio/route": "shop"},
@@ -197,6 +213,12 @@ REFUSED: list[tuple[str, Any, Any, str]] = [
     ("address without port", [SHOP], {"main": {"addresses": "192.0.2.1"}}, "addresses[0]: '192.0.2.1' is not an address with a port"),
     ("cacert credential", [shop(upstream_tls={"credential": "a-cacert"})], None, "ends in -cacert"),
     ("passthrough with paths", [shop(upstream_tls={"mode": "passthrough"}, paths=[{**SHOP["paths"][0], "path": "/a"}])], None, "can't see paths"),
+    ("gRPC without HTTP/2", [shop(listen={"certificate": "c", "http2": False}, proxy={"protocol": "grpc"})], None, "grpc needs HTTP/2 from clients"),
+    ("gRPC path without TLS", [shop(listen={"tls": False}, paths=[{**SHOP["paths"][0], "proxy": {"protocol": "grpc"}}])], None, "grpc needs HTTP/2"),
+    ("a path's keepalive", [shop(paths=[{**SHOP["paths"][0], "proxy": {"keepalive": 1}}])], None, "paths[0].proxy.keepalive: is not a known key"),
+    ("size", [shop(proxy={"client_max_body_size": "10 MB"})], None, "(shop).proxy.client_max_body_size: '10 MB' is not a size. Write a number of bytes"),
+    ("rate", [shop(rate_limit={"rate": "10/s"})], None, "(shop).rate_limit.rate: '10/s' is not a rate. Write requests per second or minute"),
+    ("burst of nothing", [shop(rate_limit={"burst": 5, "connections": 2})], None, "(shop).rate_limit.rate: is missing"),
     ("line break", [shop(name="a\nb")], None, "holds a control character or a line break"),
     ("key material", [shop(gateway="-----BEGIN PRIVATE KEY-----")], None, "(PEM text) is not a name"),
 ]  # fmt: skip

@@ -1,0 +1,155 @@
+"""The blocks of a VM's nginx configuration as data: checked text only, every value ready to be written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One ``upstream`` block. ``identity`` is all that makes a connection to the gateway what it is.
+
+    nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened
+    them: a location without a client certificate would be let in with another's. So nothing is shared but what is equal.
+    The protocol is part of it: a pooled HTTP/1.1 connection is of no use to gRPC.
+    """
+
+    name: str
+    servers: tuple[str, ...]
+    resolver: str
+    zone: str
+    keepalive: str
+    known: bool
+    identity: tuple[Any, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Location:
+    """One ``location``: which requests (``/``, ``/a``, ``= /a``), and how they are passed on. ``module`` is proxy or grpc."""
+
+    match: str
+    module: str
+    upstream: str
+    connect_timeout: str
+    read_timeout: str
+    send_timeout: str
+    next_upstream: str
+    client_max_body_size: str
+    buffering: bool
+    request_buffering: bool
+    websocket: bool
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The limits for one client address, empty where there is none; ``zone`` names the shared memory."""
+
+    zone: str
+    rate: str
+    burst: str
+    connections: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """One ``server`` block towards the gateway."""
+
+    route: str
+    gateway: str
+    names: str
+    listen: tuple[str, ...]
+    tls: bool
+    http2: bool
+    certificate: str
+    key: str
+    hsts: str
+    acme_webroot: str
+    sni: str
+    verify: bool
+    verify_depth: str
+    ca: str
+    client_certificate: str
+    client_key: str
+    locations: tuple[Location, ...]
+    limit: Optional[Limit]
+    access_log: str
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """The ``server`` on the plain port of a route with TLS: ACME's challenges, and ``target`` or nothing for the rest."""
+
+    route: str
+    names: str
+    listen: tuple[str, ...]
+    acme_webroot: str
+    target: str
+    http2: bool = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The ``server`` for unknown host names on one port."""
+
+    listen: tuple[str, ...]
+    tls: bool
+    http2: bool
+    names: str = '""'
+
+
+@dataclass(frozen=True)
+class Offload:
+    """The whole: blocks for the template, Secrets to bring to the host, and files that the configuration depends on.
+
+    ``names_bucket`` is the size that nginx's table of server names needs, empty where the default will do. ``lookup`` are
+    the gateways' names that this nginx would resolve only once, when it reads its configuration.
+    """
+
+    upstreams: tuple[Upstream, ...]
+    servers: tuple[Server, ...]
+    redirects: tuple[Redirect, ...]
+    refusals: tuple[Refusal, ...]
+    names_bucket: str
+    lookup: tuple[str, ...]
+    exports: tuple[dict[str, Any], ...]
+    depends_on: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all routes of a host.
+
+    :param build: what ``nginx -V`` says; empty where there is no nginx yet, which is taken for an old one.
+    :param material: the folder for material from Secrets.
+    :param acme_webroot: for routes that name none themselves.
+    :param resolvers: name servers' addresses, for an nginx that resolves upstreams again and again.
+    :param resolved: addresses by name, as the host finds them, for an nginx that doesn't.
+    :param check: addresses may be missing.
+    """
+
+    build: str = ""
+    material: str = "/etc/edgemesh/tls"
+    acme_webroot: str = ""
+    ipv6: bool = True
+    resolvers: Sequence[Any] = ()
+    resolved: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    check: bool = False
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version, empty where it isn't known."""
+        found = re.search(r"^nginx version: [^/\n]+/([0-9.]+)", self.build, re.MULTILINE)
+        return tuple(int(part) for part in found[1].split(".") if part) if found else ()
+
+    @property
+    def http2_directive(self) -> bool:
+        """``http2 on`` since 1.25.1; a word of ``listen`` before."""
+        return self.version >= (1, 25, 1)
+
+    @property
+    def resolves(self) -> bool:
+        """Whether this nginx looks up an upstream's name again when DNS says so: since 1.27.3, and only by a resolver."""
+        return bool(self.resolvers) and self.version >= (1, 27, 3)

@@ -1,0 +1,68 @@
+"""The machine's own nginx on a rendered configuration in a folder: tested, or run as a process of ours."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from lab import settings
+
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin"
+_MATERIAL = re.compile(r"(?<= )(/etc/edgemesh/tls|/base)/")
+
+
+@functools.cache
+def package(name: str, file: str) -> Path:
+    """A file of a Debian package, unpacked into the cache: nothing is installed."""
+    folder = settings.CACHE / "nginx-tests" / name
+    if not (folder / file).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "-q", name], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["dpkg-deb", "-x", str(next(folder.glob(f"{name}_*.deb"))), str(folder)], check=True)
+    return folder / file
+
+
+def binary() -> str:
+    return shutil.which("nginx", path=_PATH) or str(package("nginx", "usr/sbin/nginx"))
+
+
+class Nginx:
+    """A folder with certificates and a main file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pair = (folder / "pair.crt", folder / "pair.key")
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=test",
+             "-addext", "subjectAltName=DNS:*.example.com", "-keyout", str(self.pair[1]), "-out", str(self.pair[0])],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+    def write(self, http: str, main: str = "") -> None:
+        """The main file; the material that it names becomes the folder's one pair."""
+        for name in ("tls", "logs"):
+            (self.folder / name).mkdir(exist_ok=True)
+        http = _MATERIAL.sub(f"{self.folder}/tls/", http)
+        for path in re.findall(rf"{self.folder}/tls/[^; ]+", http):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.pair[path.endswith(".key")], path)
+        http = http.replace("/var/log/nginx/", f"{self.folder}/logs/")
+        whole = f"pid {self.folder}/pid;\nerror_log {self.folder}/logs/error.log;\n{main}events {{ }}\n"
+        whole += f"http {{\naccess_log off;\n{http}}}\n"
+        (self.folder / "nginx.conf").write_text(whole)
+
+    @property
+    def _command(self) -> list[str]:
+        return [binary(), "-e", str(self.folder / "logs/early.log"), "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def test(self) -> str:
+        """What ``nginx -T`` complains of; empty when it is content."""
+        done = subprocess.run([*self._command, "-T"], capture_output=True, text=True, errors="replace", check=False)
+        return "" if done.returncode == 0 and not re.search(r"\[(emerg|alert|crit|error|warn)\]", done.stderr) else done.stderr

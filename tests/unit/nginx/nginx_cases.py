@@ -1,0 +1,142 @@
+"""Configurations in which any one value may be any text: what is put where, and what the outcome has to be."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import strategies as st
+from nginx_rendering import MUTUAL, flat, read_back, render, route
+
+from plugins.module_utils._nginx.blocks import Settings
+from plugins.module_utils._nginx.offload import as_dict, offload
+from plugins.module_utils._routes.load import load
+
+ADDRESS = "192.0.2.77:30443"
+#: Values of the role rather than of a route.
+OUTSIDE = {
+    "address": ADDRESS, "material": "/base/material", "ciphers": "BASE+CIPHERS", "version": "1.22.1", "access_log": "/base/access.log",
+    "resolver": "192.0.2.153", "found": "192.0.2.88",
+}  # fmt: skip
+_SERVICE = {"namespace": "shop", "name": "web", "port": 8000}
+# Every value distinct, so that it is seen where it goes.
+WRITTEN = route(
+    **MUTUAL,
+    hosts=["shop.example.com", "www.base.example"],
+    listen={
+        "certificate": {"cert_file": "/base/front.crt", "key_file": "/base/front.key"}, "port": 8443, "http_port": 8080,
+        "acme_webroot": "/base/acme", "hsts": {"max_age": 4711},
+    },
+    upstream_tls__server_name="sni.base.example", upstream_tls__verify_depth=7,
+    proxy={
+        "connect_timeout": "11s", "read_timeout": "12s", "send_timeout": "13s", "keepalive": 17, "next_upstream": ["http_502"],
+        "client_max_body_size": "14m",
+    },
+    paths=[
+        {"service": _SERVICE},
+        {"path": "/own", "match": "exact", "service": _SERVICE, "proxy": {
+            "connect_timeout": "21s", "read_timeout": "22s", "send_timeout": "23s", "client_max_body_size": "24m",
+            "next_upstream": ["http_503"],
+            "buffering": False, "request_buffering": False,
+        }},
+        {"path": "/pkg.Service", "service": _SERVICE, "proxy": {
+            "protocol": "grpc", "connect_timeout": "31s", "read_timeout": "32s", "send_timeout": "33s", "client_max_body_size": "34m",
+            "next_upstream": ["http_504"],
+        }},
+    ],
+    rate_limit={"rate": "41r/s", "burst": 42, "connections": 43},
+    access_log="json",
+)  # fmt: skip
+COMPLETE = load([WRITTEN])[0]
+
+
+def leaves(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = False
+    for key, item in items:
+        found = True
+        yield from leaves(item, (*above, key))
+    if not found and not isinstance(value, (dict, list)):
+        yield above
+
+
+def lookup(value: Any, place: tuple[Any, ...]) -> Any:
+    for key in place:
+        value = value[key]
+    return value
+
+
+def replaced(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    value = copy.deepcopy(value)
+    lookup(value, place[:-1])[place[-1]] = new
+    return value
+
+
+# Values of this host's configuration: the rest of the schema is for the cluster, and a choice or a boolean turns directives on and off.
+PLACES = [
+    place
+    for place in sorted(leaves(COMPLETE), key=str)
+    if place[0] in ("name", "hosts", "listen", "upstream_tls", "proxy", "identity", "rate_limit", "paths")
+    and not {"mode", "protocol", "match", "service"} & set(place)
+    and lookup(COMPLETE, place) not in (None, True, False, "")
+]
+
+# Texts that mean something to nginx, Jinja, YAML or a shell, and the neighbourhoods of good values.
+PIECES = st.sampled_from(
+    [
+        ";", "{", "}", "\n", "\r", "\t", " ", "\x00", "#", "$", "${x}", "$host", '"', "'", "\\", "..", "/", "*", "*.", "~", "{{", "{%",
+        "}}", "%0a", "ssl_verify off;", "return 200;", "unix:/x", "a", "z", "0", "9", "-", ".", ":", "@", "é", "\u2028", "\u00a0", "\u0663",
+        "on", "off", "443", "1.2.3.4", "s", "m", "r/s", "10r/m",
+    ]
+)  # fmt: skip
+TEXT = st.one_of(st.lists(PIECES, max_size=6).map("".join), st.text(max_size=30))
+
+
+def configuration(complete: dict[str, Any], outside: dict[str, Any]) -> str:
+    # the version decides whether nginx resolves a gateway's name or is given its addresses
+    chosen = Settings(
+        build=f"nginx version: nginx/{outside['version']}", material=outside["material"], ipv6=False,
+        resolvers=[outside["resolver"]], resolved={"named.base.example": [outside["found"]]},
+    )  # fmt: skip
+    made = as_dict(offload([complete], {"main": [outside["address"], "named.base.example:444"]}, chosen))
+    return render(made, nginx_offload_ciphers=outside["ciphers"], nginx_offload_access_log=outside["access_log"])
+
+
+def directives(text: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    return [one for one in flat(read_back(text)) if one[0] != ("server_names_hash_bucket_size",)]
+
+
+def check(text: str, base: list[tuple[tuple[str, ...], list[str]]], old: str, new: str, case: str) -> None:
+    """The configuration differs from the base only by the new value in the base value's places."""
+    found = directives(text)
+    zero = re.fullmatch(r"0+(r/[sm])?", new) is not None
+    gone = {"proxy.keepalive": "keepalive", "rate_limit.connections": "limit_conn"}.get(case) if zero else None
+    if gone:
+        left = [name for name, _args in base if not name[-1].startswith(gone)]
+        assert [name for name, _args in found] == left, "directives came or went"
+        return
+    assert [name for name, _args in found] == [name for name, _args in base], "directives came or went"
+    for (name, args), (_name, before) in zip(found, base):
+        if args == before:
+            continue
+        expected = [swap(arg, old, new, name) for arg in before]
+        if name[-1] == "return" and new == "443":
+            expected = [arg.replace(":443$request_uri", "$request_uri") for arg in expected]
+        if zero and case == "rate_limit.burst":
+            expected = [arg for arg in expected if not arg.startswith("burst=") and arg != "nodelay"]
+        assert [plainly(arg) for arg in args] == [plainly(arg) for arg in expected], f"{name}: {args}"
+
+
+def swap(arg: str, old: str, new: str, name: tuple[str, ...]) -> str:
+    # nothing of a log format's own words is a value
+    if name[-1] == "log_format" and f'"{old}"' in arg:
+        return arg.replace(f'"{old}"', f'"{new}"')
+    return re.sub(rf"(?<![0-9A-Za-z]){re.escape(old)}(?![0-9A-Za-z])", lambda _match: new, arg)
+
+
+def plainly(arg: str) -> str:
+    """The canonical form may lower the case, drop zeros, name seconds: nothing that changes what nginx reads."""
+    text = re.sub(r"(?<![0-9])0+(?=[0-9])", "", arg.lower())
+    return re.sub(r"^([0-9]+)s?$", r"\1", text)
