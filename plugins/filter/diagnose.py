@@ -9,7 +9,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._errors import EdgeError
-from ..module_utils._nginx.effective import Effective, effective, read
+from ..module_utils._nginx.effective import Effective, read
+from ..module_utils._nginx.sharing import look
 from ..module_utils._plain import plain
 from ..module_utils._probe import hostfacts, plan, report, verdict
 
@@ -19,25 +20,36 @@ def nginx_effective(dump: Any, host: Any, path: Any = "/", port: Any = None) -> 
     try:
         number, text = plain(port), plain(dump)
         config = read("\n".join(text) if isinstance(text, list) else str(text))
-        return asdict(effective(config, str(plain(host)), str(plain(path)) or "/", int(number) if number else None))
+        return asdict(look(config, str(plain(host)), str(plain(path)) or "/", int(number) if number else None))
     except EdgeError as error:
         raise AnsibleFilterError(error.sentence) from None
 
 
-def diagnosis_paths(way: Any, host: Any, path: Any = "/", gateway: Any = (), port: Any = None, results: Any = None) -> list[dict[str, Any]]:
-    """What to probe first, or after ``results``; see diagnosis_paths.yml."""
+def diagnosis_paths(
+    way: Any, host: Any, path: Any = "/", gateway: Any = (), port: Any = None, results: Any = None, turns: Any = False
+) -> list[dict[str, Any]]:
+    """What to probe first, by turns, or after ``results``; see diagnosis_paths.yml."""
     known, addresses, seen = _way(way), _addresses(gateway), plain(results)
+    if plain(turns):
+        return plan.turns(known, str(plain(host)), str(plain(path)) or "/")
     if seen is None:
         return plan.first_look(known, str(plain(host)), str(plain(path)) or "/", addresses, int(plain(port)) if plain(port) else None)
     return plan.ladder(known, str(plain(host)), seen, addresses) if known else []
 
 
 def diagnosis(
-    way: Any, host: Any, path: Any = "/", results: Any = (), steps: Any = (), host_facts: Any = "", broken: Any = ""
+    way: Any,
+    host: Any,
+    path: Any = "/",
+    results: Any = (),
+    steps: Any = (),
+    host_facts: Any = "",
+    broken: Any = "",
+    turns: Any = (),
 ) -> dict[str, Any]:
     """The verdict; see diagnosis.yml."""
     facts = hostfacts.facts_of(str(plain(broken)), str(plain(host_facts)))
-    found = verdict.diagnose(_way(way), str(plain(host)), str(plain(path)) or "/", plain(results), plain(steps), facts)
+    found = verdict.diagnose(_way(way), str(plain(host)), str(plain(path)) or "/", plain(results), plain(steps), facts, plain(turns))
     return asdict(found)
 
 

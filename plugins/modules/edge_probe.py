@@ -129,6 +129,26 @@ options:
               - They are shown in verbose output, so put no secret here.
             type: dict
             default: {}
+          after:
+            description:
+              - Requests that are sent first, in this order over the same connection, so that the same worker of an nginx answers them.
+                Each answer is read and not judged. The request itself then meets whatever they left warm.
+              - Takes HTTP/1.1. Where the connection does not survive them the phase is C(not_tested).
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              method:
+                description: The method.
+                type: str
+                default: HEAD
+              path:
+                description: Path and query.
+                type: str
+                default: /
+              host:
+                description: The Host header. By default that of the request itself.
+                type: str
       consecutive:
         description: How often in a row the path must be as expected, each time over a new connection.
         type: int
@@ -338,7 +358,9 @@ results:
           alert received.
       type: dict
     http:
-      description: The answer. C(status), C(version), C(headers) with names in lower case, C(body), C(truncated).
+      description:
+        - The answer. C(status), C(version), C(headers) with names in lower case, C(body), C(truncated); C(before), the statuses of the
+          requests in O(paths[].http.after).
       type: dict
     checks:
       description:

@@ -63,6 +63,11 @@ class Proxy:
     keepalive: bool = False
     places: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Proxy:
+        """The reverse of :func:`dataclasses.asdict`."""
+        return cls(**{**data, "addresses": [tuple(each) for each in data["addresses"]]})
+
 
 @dataclass
 class Effective:
@@ -81,8 +86,10 @@ class Effective:
     asks_client_certificate: bool = False
     proxy: Proxy | None = None
     notes: list[str] = field(default_factory=list)
-    #: upstreams anywhere in the configuration that are reached with several identities
+    #: upstreams anywhere in the configuration that are reached with several identities (see sharing.py)
     shared: list[Shared] = field(default_factory=list)
+    #: requests to the same place in this configuration that go out with another identity (see sharing.py)
+    neighbours: list[Neighbour] = field(default_factory=list)
     #: where a Host header is set that the location loses by setting headers of its own
     lost_host: str = ""
     files: list[str] = field(default_factory=list)
@@ -94,18 +101,37 @@ class Effective:
         if way["listen"] is not None:
             way["listen"] = Listen(**way["listen"])
         if way["proxy"] is not None:
-            way["proxy"] = Proxy(**{**way["proxy"], "addresses": [tuple(each) for each in way["proxy"]["addresses"]]})
-        way["shared"] = [Shared(each["upstream"], tuple(each["places"]), tuple(each["differ"])) for each in way["shared"]]
+            way["proxy"] = Proxy.from_dict(way["proxy"])
+        way["shared"] = [
+            Shared(each["upstream"], each["address"], *(tuple(each[name]) for name in ("places", "differ", "by"))) for each in way["shared"]
+        ]
+        way["neighbours"] = [Neighbour(**{**each, "proxy": Proxy.from_dict(each["proxy"])}) for each in way["neighbours"]]
         return cls(**way)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """One upstream reached with several TLS identities; ``places`` are the locations, one for each identity."""
+    """One upstream reached with several TLS identities.
+
+    ``places`` are the locations, one for each identity; ``differ`` says in what, ``by`` says what nginx would lend: TLS sessions, pooled
+    connections, or both.
+    """
 
     upstream: str
+    address: str
     places: tuple[str, ...]
     differ: tuple[str, ...]
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A request at the same listener that nginx sends to the same place as another client."""
+
+    host: str
+    path: str
+    place: str
+    proxy: Proxy
 
 
 @dataclass
@@ -176,7 +202,6 @@ def effective(config: Config, host: str, path: str = "/", port: int | None = Non
     :param port: the port that clients use; by default one where a server has this name, TLS first.
     """
     way = Effective(host=host.lower().rstrip("."), path=path, version=".".join(map(str, config.version)), files=config.files)
-    way.shared = shared_identities(config)
     choice = _choose_server(config, way.host, port)
     if choice is None:
         return way
@@ -550,46 +575,37 @@ def _request_values(way: Effective) -> dict[str, str]:
     }
 
 
-# --- who shares whose sessions ---------------------------------------------------------------------------------------
+# --- all of it ---------------------------------------------------------------------------------------------------------
 
 
-def shared_identities(config: Config) -> list[Shared]:
-    """Upstreams that locations reach with different TLS identities.
+@dataclass(frozen=True)
+class Passing:
+    """A location that passes requests on: where it stands, the names of its server, how it speaks to the next hop for the first of them."""
 
-    nginx keeps TLS sessions, and connections where it pools them, for each upstream server, whoever opened them: a location
-    without a client certificate is then let in with another's.
-    """
-    uses: dict[str, dict[tuple[str, ...], tuple[str, bool]]] = {}
-    for server, chain, passing in _passing_blocks(config):
-        way = Effective(host=_names(server)[0], path="/", version="")
-        way.server_names = _names(server)
+    place: str
+    server: str
+    names: tuple[str, ...]
+    pattern: str
+    proxy: Proxy
+    varies: bool
+
+
+def passing(config: Config) -> Iterator[Passing]:
+    """Every location that passes requests on, by TLS or not."""
+    for server, chain, directive in _passing_blocks(config):
+        names = _names(server)
+        way = Effective(host=names[0], path="/", version="", server_names=names)
         variables = Variables(config.http, _request_values(way))
         for block in chain[1:]:
             variables.set_from(block)
-        _proxy(config, way, chain, passing, variables)
-        proxy = way.proxy
-        if proxy is None or proxy.scheme != "https" or not proxy.addresses or ("$" in passing.args[0] and not proxy.upstream):
-            continue  # a target that is looked up for each request has no sessions to share
-        identity = (
-            proxy.sni,
-            proxy.certificate,
-            proxy.ca if proxy.verify else "",
-            str(proxy.verify),
-            proxy.ssl_name if proxy.verify else "",
-        )
-        key = proxy.upstream or f"{proxy.addresses[0][0]}:{proxy.addresses[0][1]}"
-        uses.setdefault(key, {}).setdefault(identity, (_place(chain[-1]), proxy.session_reuse or proxy.keepalive))
-    found = []
-    for upstream, identities in uses.items():
-        if len(identities) > 1 and any(kept for _where, kept in identities.values()):
-            columns = zip(("server name", "client certificate", "CA", "verification", "verified name"), zip(*identities))
-            differ = tuple(name for name, values in columns if len(set(values)) > 1)
-            found.append(Shared(upstream, tuple(where for where, _kept in identities.values()), differ))
-    return found
+        _proxy(config, way, chain, directive, variables)
+        if way.proxy is not None:
+            pattern = "".join(_modifier(chain[-1])) if chain[-1].name == "location" else ""
+            yield Passing(_place(chain[-1]), _place(server), tuple(names), pattern, way.proxy, "$" in directive.args[0])
 
 
 def _passing_blocks(config: Config) -> Iterator[tuple[Directive, list[Directive], Directive]]:
-    """Every location that passes requests on: (server, blocks from http to it, proxy_pass)."""
+    """(server, blocks from http to the location, proxy_pass)."""
 
     def inside(chain: list[Directive]) -> Iterator[tuple[list[Directive], Directive]]:
         for passing in chain[-1].find("proxy_pass"):

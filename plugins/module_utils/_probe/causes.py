@@ -295,8 +295,13 @@ _TABLE = (
         "tail -n 50 /var/log/nginx/error.log",
     ),
     Cause(
+        "IDENTITY_BORROWED",
+        "nginx sends a request for {host}{path} to {target} with the identity of another location: {detail}.",
+        "upstream edge_other {{ server {target}; keepalive 16; }}  # one upstream for each SNI, client certificate, CA, verification",
+    ),
+    Cause(
         "UPSTREAM_IDENTITY_SHARED",
-        "Two locations reach the same upstream with different TLS identities, so one uses the other's sessions and connections: {detail}.",
+        "Locations reach the same upstream with different TLS identities, so one uses what another left there: {detail}.",
         "upstream edge_other {{ server {target}; keepalive 16; }}  # one upstream for each SNI, client certificate, CA, verification",
     ),
     Cause(

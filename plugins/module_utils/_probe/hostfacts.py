@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 
@@ -27,7 +28,8 @@ def facts_of(broken: str, lines: str) -> Facts:
         key, text = ("ps", line) if command.isdigit() else (command, output)
         said.setdefault(key, []).append(text.strip())
     errors = [line for line in broken.splitlines() if "[emerg]" in line]
-    denies = said.get("getenforce") == ["Enforcing"] and said.get("getsebool", [""])[0].endswith("off")
+    # a boolean of the kernel is its value and what it is about to become, "0 0"
+    denies = said.get("getenforce", [""])[0] in ("Enforcing", "1") and bool(re.search(r"(off|^0 [01])$", said.get("getsebool", [""])[0]))
     return Facts(denies, _newer(said), errors[-1].partition("[emerg] ")[2] if errors else "")
 
 

@@ -43,7 +43,7 @@ class TlsSeen:
 
 @dataclass
 class HttpSeen:
-    """The answer. ``body`` is cut at the limit, with undecodable bytes replaced."""
+    """The answer. ``body`` is cut at the limit, with undecodable bytes replaced. ``before``: statuses of the requests before it."""
 
     status: int = 0
     version: str = ""
@@ -52,6 +52,7 @@ class HttpSeen:
     body: str = ""
     body_bytes: int = 0
     truncated: bool = False
+    before: list[int] = field(default_factory=list)
 
 
 @dataclass

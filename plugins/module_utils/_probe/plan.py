@@ -1,7 +1,8 @@
 """What to probe to find out why a host name does not work. Pure.
 
 First through nginx, and exactly what nginx sends to each upstream address. Where that fails, the same corrected step by step (scheme,
-server name, HTTP version, Host): the first step names the root cause, the later ones what would have come next.
+server name, HTTP version, Host): the first step names the root cause, the later ones what would have come next. And by turns with requests
+that go to the same place as somebody else, whose identity nginx may lend.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .._nginx.effective import Effective, Proxy
+from .._nginx.effective import Effective, Listen, Neighbour, Proxy
 
 THROUGH = "through nginx"
 CORRECTED = "corrected for "
 #: causes that say that nobody is there
 TCP = ("CONNECTION_REFUSED", "CONNECT_TIMEOUT", "HOST_UNREACHABLE", "DNS_NO_ADDRESS", "CONNECT_DENIED")
+# requests that only warm, at most
+_MOST_TURNS = 8
 
 Options = dict[str, Any]
 Result = dict[str, Any]
@@ -36,16 +39,49 @@ def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[
             }
             for target in targets
         ]
-    listen = way.listen
-    through: Options = {"name": THROUGH, "address": listen.address, "port": listen.port, "http": {"host": _host_header(way), "path": path}}
-    if listen.tls:
-        through["tls"] = {"sni": host, "rules": "none"}
-    if listen.proxy_protocol:
-        through["proxy_protocol"] = "v1"
+    through = {"name": THROUGH, **_through(way, host, way.host, path)}
     if way.proxy is None:
         return [through]
     proxy = way.proxy
     return [through, *({"name": f"as nginx to {text_of(target)}", **replay(proxy, *target)} for target in proxy.addresses)]
+
+
+def turns(way: Effective | None, host: str, path: str) -> list[Options]:
+    """Each neighbour's request and then our own over one connection to nginx, the same the other way round, and the neighbour's past nginx.
+
+    By HEAD goes what only warms: once for each address at least, so that each has a connection and a session to lend.
+    """
+    options: list[Options] = []
+    if way is None or way.proxy is None or way.asks_client_certificate:
+        return options
+    times = min(max(2, len(way.proxy.addresses)), _MOST_TURNS)
+    for each in way.neighbours:
+        first, then, alone = turn_names(each, host, path)
+        here, there = {"host": _host_header(way, way.host), "path": path}, {"host": _host_header(way, each.host), "path": each.path}
+        options.append({"name": first, **_through(way, host, way.host, path, [there] * times)})
+        options.append({"name": then, **_through(way, host, each.host, each.path, [here] * times)})
+        options.append({"name": alone, **replay(each.proxy, *each.proxy.addresses[0])})
+    return options
+
+
+def turn_names(neighbour: Neighbour, host: str, path: str) -> tuple[str, str, str]:
+    """Names of the three probes for a neighbour: we after it, it after us, and it alone."""
+    other, own = f"{neighbour.host}{neighbour.path}", f"{host}{path}"
+    return f"{THROUGH} after {other}", f"{other} {THROUGH} after {own}", f"as nginx for {other} to {text_of(neighbour.proxy.addresses[0])}"
+
+
+def _through(way: Effective, sni: str, host: str, path: str, after: list[Options] | None = None) -> Options:
+    """A request through nginx, as its clients send it."""
+    listen = way.listen or Listen("127.0.0.1", 80)
+    http: Options = {"host": _host_header(way, host), "path": path}
+    if after:
+        http["after"] = after
+    options: Options = {"address": listen.address, "port": listen.port, "http": http}
+    if listen.tls:
+        options["tls"] = {"sni": sni, "rules": "none"}
+    if listen.proxy_protocol:
+        options["proxy_protocol"] = "v1"
+    return options
 
 
 def replay(proxy: Proxy, address: str, port: int) -> Options:
@@ -137,11 +173,11 @@ def _addresses(way: Effective) -> list[tuple[str, int]]:
     return way.proxy.addresses if way.proxy else []
 
 
-def _host_header(way: Effective) -> str:
+def _host_header(way: Effective, host: str) -> str:
     listen = way.listen
     if listen is None or listen.port == (443 if listen.tls else 80):
-        return way.host
-    return f"{way.host}:{listen.port}"
+        return host
+    return f"{host}:{listen.port}"
 
 
 def text_of(target: tuple[str, int]) -> str:

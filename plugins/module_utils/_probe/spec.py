@@ -38,6 +38,16 @@ _HTTP: dict[str, Any] = {
         "path": {"type": "str", "default": "/"},
         "host": {"type": "str"},
         "headers": {"type": "dict", "default": {}},
+        "after": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "method": {"type": "str", "default": "HEAD"},
+                "path": {"type": "str", "default": "/"},
+                "host": {"type": "str"},
+            },
+        },
     },
 }
 _EXPECT: dict[str, Any] = {
@@ -105,13 +115,14 @@ class Tls:
 
 @dataclass(frozen=True)
 class Http:
-    """One request. ``host`` "" sends no Host header."""
+    """One request. ``host`` "" sends no Host header; ``after`` are requests that go before it over the same connection."""
 
     version: str = "1.1"
     method: str = "GET"
     path: str = "/"
     host: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    after: tuple[Http, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,9 @@ def _tls(tls: dict[str, Any], sni: str) -> Tls:
 
 
 def _http(http: dict[str, Any], host: str) -> Http:
+    version, after = http.get("version") or "1.1", http.get("after") or []
+    if after and version != "1.1":
+        raise ValueError("http.after needs a connection that stays, so HTTP/1.1")
     headers = {str(key): "" if value is None else str(value) for key, value in (http.get("headers") or {}).items()}
     method, target = http.get("method") or "GET", http.get("path") or "/"
     sent = [method, target, host, *headers, *headers.values()]
@@ -213,7 +227,11 @@ def _http(http: dict[str, Any], host: str) -> Http:
         raise ValueError("http has a control character or a blank where none can be sent")
     if any(":" in key or " " in key or not key for key in headers):
         raise ValueError("http.headers has a name that is no header name")
-    return Http(version=http.get("version") or "1.1", method=method, path=target, host=host, headers=headers)
+    # without a Connection header a connection stays
+    before = tuple(
+        _http({"headers": {"Connection": ""}, **each, "method": each.get("method") or "HEAD"}, each.get("host") or host) for each in after
+    )
+    return Http(version=version, method=method, path=target, host=host, headers=headers, after=before)
 
 
 def _expect(expect: dict[str, Any]) -> Expect:

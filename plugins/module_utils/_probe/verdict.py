@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._nginx.effective import Effective
+from .._nginx.effective import Effective, Shared
+from .borrowed import borrowed
 from .causes import CAUSES, Context
 from .hostfacts import Facts
-from .plan import CORRECTED, TCP, THROUGH, Result, text_of
+from .plan import CORRECTED, TCP, THROUGH, Result, text_of, turn_names
 
 # nginx's own words for "the next hop": the cause lies behind them
 _NEXT_HOP = ("NGINX_BAD_GATEWAY", "NGINX_UPSTREAM_TIMEOUT", "HTTP_TIMEOUT", "HTTP_NO_ANSWER", "UNEXPECTED_STATUS")
@@ -41,13 +42,20 @@ class Diagnosis:
 
 
 def diagnose(
-    way: Effective | None, host: str, path: str, results: list[Result], steps: list[Result], facts: Facts | None = None
+    way: Effective | None,
+    host: str,
+    path: str,
+    results: list[Result],
+    steps: list[Result],
+    facts: Facts | None = None,
+    turns: list[Result] | None = None,
 ) -> Diagnosis:
     """The verdict.
 
     :param way: the request's way through nginx, None where there is no nginx or its configuration can't be read.
     :param results: what edge_probe returned for :func:`plan.first_look`.
     :param steps: the same for :func:`plan.ladder`.
+    :param turns: the same for :func:`plan.turns`.
     """
     facts = facts or Facts()
     diagnosis = Diagnosis(host=host, path=path, evidence=[_evidence(each) for each in [*results, *steps]])
@@ -56,7 +64,7 @@ def diagnose(
     elif way is None or way.listen is None:
         diagnosis.cause = _without_nginx(way, host, results, diagnosis)
     else:
-        _with_nginx(way, results, steps, facts, diagnosis)
+        _with_nginx(way, results, steps, facts, turns or [], diagnosis)
     diagnosis.healthy = diagnosis.cause is None
     return diagnosis
 
@@ -79,16 +87,24 @@ def _without_nginx(way: Effective | None, host: str, results: list[Result], diag
     return None
 
 
-def _with_nginx(way: Effective, results: list[Result], steps: list[Result], facts: Facts, diagnosis: Diagnosis) -> None:
+def _with_nginx(
+    way: Effective, results: list[Result], steps: list[Result], facts: Facts, turns: list[Result], diagnosis: Diagnosis
+) -> None:
     diagnosis.nginx = _summary(way)
     diagnosis.notes += way.notes
     through = next(each for each in results if each["name"] == THROUGH)
     replays = [each for each in results if each["name"] != THROUGH]
-    diagnosis.findings = _findings(way, through)
+    borrows, lends = _by_turns(way, replays, turns, diagnosis)
+    diagnosis.findings = [*lends, *_findings(way, through)]
     diagnosis.cause = _cause(way, through, replays, steps, facts, diagnosis)
+    if borrows and _healthy(through):
+        diagnosis.cause = borrows  # whatever else is wrong, it gets through by this
+    elif borrows:
+        lends.insert(0, borrows)  # it fails by itself, and gets through when another has been there before
+        diagnosis.findings.insert(0, borrows)
     diagnosis.then = _then(way, results, steps, diagnosis.cause)
     named = {each.code for each in (diagnosis.cause, *diagnosis.then) if each}
-    diagnosis.findings = [each for each in diagnosis.findings if each.code not in named]
+    diagnosis.findings = [each for each in diagnosis.findings if each.code not in named or each in lends]
     if not way.by_name:
         diagnosis.notes.append(f"No server has the name {way.host}; the default server at {way.server} answers.")
 
@@ -142,16 +158,16 @@ def _only_nginx(way: Effective, through: Result, replays: list[Result], facts: F
         return _named("STALE_SNI_KEEPALIVE", proxy.places.get("proxy_ssl_name", ""), host=way.host, detail=way.location_place)
     shared = _shared(way)
     if shared:
-        return shared
+        return _named("UPSTREAM_IDENTITY_SHARED", way.location_place, target=shared.address, detail=_sharing(shared))
     return _named("NGINX_UNLIKE_REPLAY", way.location_place, detail=f": nginx answers {through['observed']}")
 
 
 def _only_replay(way: Effective, bad: list[Result], replays: list[Result], steps: list[Result], diagnosis: Diagnosis) -> Named | None:
     """nginx works although the replay does not: it knows another way, or it lives on what it has."""
     if len(bad) == len(replays):
-        shared = _shared(way)
-        if shared:
-            return shared  # what this location may not do, it does with another's session: seen, not only read
+        if _shared(way):
+            # what this location may not do, it does with what another left: seen, not only read
+            return _borrowed(way, way.host, diagnosis.path, way.location_place, f"it is let in, and alone it is refused ({bad[0]['code']})")
         if way.notes:
             diagnosis.notes.append("The replay fails while nginx works: it may not be what nginx sends (see above).")
             return None
@@ -236,8 +252,7 @@ def _findings(way: Effective, through: Result) -> list[Named]:
     """What is wrong without being the cause."""
     proxy, found = way.proxy, []
     for shared in way.shared:
-        detail = f"upstream {shared.upstream} from {' and '.join(shared.places)} ({', '.join(shared.differ)})"
-        found.append(_named("UPSTREAM_IDENTITY_SHARED", shared.places[0], target=shared.upstream, detail=detail))
+        found.append(_named("UPSTREAM_IDENTITY_SHARED", shared.places[0], target=shared.address, detail=_sharing(shared)))
     if proxy and proxy.scheme == "https":
         if not proxy.verify:
             found.append(_named("UPSTREAM_NOT_VERIFIED", proxy.places.get("proxy_ssl_verify") or way.location_place))
@@ -259,14 +274,40 @@ def _unfit(result: Result) -> tuple[str, str]:
     return code, reason.rstrip(".")
 
 
-def _shared(way: Effective) -> Named | None:
+def _shared(way: Effective) -> Shared | None:
+    """The upstream of this very request, where others use it too."""
     proxy = way.proxy
     keys = {proxy.upstream, *(text_of(address) for address in proxy.addresses)} if proxy else set()
-    for shared in way.shared:
-        if shared.upstream in keys:
-            detail = f"upstream {shared.upstream} from {' and '.join(shared.places)} ({', '.join(shared.differ)})"
-            return _named("UPSTREAM_IDENTITY_SHARED", way.location_place, target=shared.upstream, detail=detail)
-    return None
+    return next((shared for shared in way.shared if shared.upstream in keys), None)
+
+
+def _sharing(shared: Shared) -> str:
+    """upstream mesh from a.conf:1 and b.conf:2 (client certificate), by TLS sessions and pooled connections"""
+    return f"upstream {shared.upstream} from {' and '.join(shared.places)} ({', '.join(shared.differ)}), by {' and '.join(shared.by)}"
+
+
+def _by_turns(way: Effective, replays: list[Result], turns: list[Result], diagnosis: Diagnosis) -> tuple[Named | None, list[Named]]:
+    """What asking by turns showed: that this request borrows an identity, and which others borrow its own."""
+    by_name = {each["name"]: each for each in turns}
+    alone = next((each for each in replays if each["code"] not in TCP), None)
+    borrows, lends = None, []
+    for each in way.neighbours:
+        names = turn_names(each, way.host, diagnosis.path)
+        after, other_after, other_alone = (by_name.get(name) for name in names)
+        if alone and after and not way.notes and (clause := borrowed(alone, after)):
+            borrows = borrows or _borrowed(way, way.host, diagnosis.path, way.location_place, f"after {each.host}{each.path} {clause}")
+            diagnosis.evidence.append(_evidence(after))
+        if other_after and other_alone and (clause := borrowed(other_alone, other_after)):
+            lends.append(_borrowed(way, each.host, each.path, each.place, f"after {way.host}{diagnosis.path} {clause}"))
+            diagnosis.evidence += [_evidence(other_after), _evidence(other_alone)]
+    return borrows, lends
+
+
+def _borrowed(way: Effective, host: str, path: str, place: str, clause: str) -> Named:
+    shared = _shared(way)
+    why = _sharing(shared) if shared else "its files do not say so, so it runs with others"
+    target = text_of(way.proxy.addresses[0]) if way.proxy and way.proxy.addresses else ""
+    return _named("IDENTITY_BORROWED", place, host=host, path=path, target=target, detail=f"{clause} ({why})")
 
 
 def _broken(result: Result) -> bool:

@@ -196,13 +196,16 @@ class Attempt:
             return data
 
     def _http(self, connection: Any, http: Http, early: bytes) -> None:
+        before: list[int] = []
         if http.version == "2":
             with self._timed("http"):
                 answer = http2.exchange(self.path, self.foreign, self.left())
         else:
+            if http.after:
+                before = self._before(connection, http, early)
             try:
                 with self._timed("http"):
-                    answer = http1.exchange(connection, http, early, self.until)
+                    answer = http1.exchange(connection, http, b"" if before else early, self.until)
             except Ended as ended:
                 if self._refused_late(ended.failure):
                     ended.failure.phase = "tls_first_read"
@@ -212,7 +215,25 @@ class Attempt:
         elif isinstance(answer, Failure):
             raise Ended(answer)
         else:
+            answer.before = before
             self.observation.http = answer
+
+    def _before(self, connection: Any, http: Http, early: bytes) -> list[int]:
+        """The statuses of the requests that go first over this connection; what they meet is not what is probed."""
+        statuses: list[int] = []
+        self.phase = "http"
+        for each in http.after:
+            try:
+                answer = http1.exchange(connection, each, early, self.until)
+            except (OSError, EOFError) as error:
+                if self._refused_late(self._failure(error)):
+                    raise Ended(self._failure(error)) from None
+                answer = self._failure(error)
+            early = b""
+            if isinstance(answer, Failure) or answer.truncated or answer.headers.get("connection", "").lower() == "close":
+                raise tls.Untestable(f"the connection did not survive request {len(statuses) + 1} of the {len(http.after)} before it")
+            statuses.append(answer.status)
+        return statuses
 
     def _refused_late(self, failure: Failure) -> bool:
         """Whether what came in place of an answer is about the handshake: an alert, or the end after a certificate was asked for."""

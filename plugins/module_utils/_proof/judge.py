@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._probe import echo
 from .._probe.causes import Context
-from . import accesslog, echo
+from . import accesslog
 from .causes import CAUSES
 from .model import CALLED_UPSTREAM, WEBSOCKET_ACCEPT
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from identity_rig import IdentityGateway
+from nginx_releases import VERSIONS
 from probe_rig import Gateway
 
 
@@ -16,3 +18,18 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     gateway.start()
     yield gateway
     gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityGateway]:
+    """A gateway that tells who came."""
+    gateway = IdentityGateway(Path(tmp_path_factory.mktemp("mesh")))
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture(params=VERSIONS, ids=VERSIONS.values())
+def release(request: pytest.FixtureRequest) -> str:
+    """The Debian release whose nginx it is."""
+    return str(request.param)

@@ -26,7 +26,7 @@ from probe_pki import CLIENT, SERVER, Pair, issue
 from lab import build, settings
 
 HOST = "shop.example.com"
-_TYPE = "type.googleapis.com/envoy"
+TYPE = "type.googleapis.com/envoy"
 
 
 def free_port() -> int:
@@ -121,17 +121,22 @@ class Gateway:
     backend: ThreadingHTTPServer | None = None
     pairs: dict[str, Pair] = field(default_factory=dict)
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where it listens."""
+        return self.tls, self.plain, self.proxy
+
     def path(self, name: str) -> str:
         """A file of the PKI."""
         return str(self.folder / name)
 
     def start(self) -> None:
         """Make the PKI, the service behind, and Envoy."""
-        self._make_certificates()
+        self.make_certificates()
         self.backend = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
         threading.Thread(target=self.backend.serve_forever, daemon=True).start()
         config = self.folder / "envoy.json"
-        config.write_text(json.dumps(self._config()))
+        config.write_text(json.dumps(self.config()))
         log = self.folder / "envoy.log"
         with log.open("wb") as output:
             binary = envoy_binary(self.folder)
@@ -140,7 +145,7 @@ class Gateway:
                 stdout=output,
                 stderr=output,
             )
-        for port in (self.tls, self.plain, self.proxy):
+        for port in self.ports:
             wait_for_port(port, self.process, log)
 
     def stop(self) -> None:
@@ -151,7 +156,7 @@ class Gateway:
         if self.backend:
             self.backend.shutdown()
 
-    def _make_certificates(self) -> None:
+    def make_certificates(self) -> None:
         pki = self.pairs
         pki["ca"] = issue("edge-ca", ca=True)
         pki["intermediate"] = issue("edge-intermediate", pki["ca"], ca=True)
@@ -182,7 +187,7 @@ class Gateway:
 
     # --- Envoy's configuration ------------------------------------------------------------------------------------------
 
-    def _config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         chains = [
             self._chain(HOST, "server"),
             self._chain("mutual.example.com", "server", client_ca="client-ca"),
@@ -198,21 +203,21 @@ class Gateway:
             self._chain("tls13.example.com", "server", versions=("TLSv1_3", "TLSv1_3")),
             self._chain("tls12.example.com", "server", versions=("TLSv1_2", "TLSv1_2")),
         ]
-        inspector = {"name": "tls", "typed_config": {"@type": f"{_TYPE}.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}
-        proxy = {"name": "proxy", "typed_config": {"@type": f"{_TYPE}.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"}}
+        inspector = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}
+        proxy = {"name": "proxy", "typed_config": {"@type": f"{TYPE}.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"}}
         port = self.backend.server_address[1] if self.backend else 0
         return {
-            "admin": {"address": _address(self.admin)},
+            "admin": {"address": address(self.admin)},
             "static_resources": {
                 "listeners": [
-                    {"name": "tls", "address": _address(self.tls), "listener_filters": [inspector], "filter_chains": chains},
-                    {"name": "proxy", "address": _address(self.proxy), "listener_filters": [proxy, inspector], "filter_chains": chains[:2]},
-                    {"name": "plain", "address": _address(self.plain), "filter_chains": [{"filters": [_connection_manager()]}]},
+                    {"name": "tls", "address": address(self.tls), "listener_filters": [inspector], "filter_chains": chains},
+                    {"name": "proxy", "address": address(self.proxy), "listener_filters": [proxy, inspector], "filter_chains": chains[:2]},
+                    {"name": "plain", "address": address(self.plain), "filter_chains": [{"filters": [_connection_manager()]}]},
                 ],
                 "clusters": [
-                    _cluster("app", port),
-                    _cluster("dead", self.dead),
-                    {**_cluster("empty", 0), "load_assignment": {"cluster_name": "empty", "endpoints": []}},
+                    cluster("app", port),
+                    cluster("dead", self.dead),
+                    {**cluster("empty", 0), "load_assignment": {"cluster_name": "empty", "endpoints": []}},
                 ],
             },
         }
@@ -235,7 +240,7 @@ class Gateway:
             ],
         }
         context: dict[str, Any] = {
-            "@type": f"{_TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
             "common_tls_context": common,
         }
         if client_ca:
@@ -251,12 +256,12 @@ class Gateway:
         }
 
 
-def _address(port: int) -> dict[str, Any]:
+def address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def _cluster(name: str, port: int) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": _address(port)}}
+def cluster(name: str, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": address(port)}}
     return {
         "name": name,
         "type": "STATIC",
@@ -287,18 +292,18 @@ def _connection_manager() -> dict[str, Any]:
     rbac = {
         "name": "envoy.filters.http.rbac",
         "typed_config": {
-            "@type": f"{_TYPE}.extensions.filters.http.rbac.v3.RBAC",
+            "@type": f"{TYPE}.extensions.filters.http.rbac.v3.RBAC",
             "rules": {
                 "action": "DENY",
                 "policies": {"p": {"permissions": [{"url_path": {"path": {"prefix": "/denied"}}}], "principals": [{"any": True}]}},
             },
         },
     }
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router"}}
+    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"}}
     return {
         "name": "hcm",
         "typed_config": {
-            "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "gateway",
             "server_name": "istio-envoy",
             "forward_client_cert_details": "SANITIZE_SET",
@@ -315,13 +320,13 @@ def _connection_manager() -> dict[str, Any]:
 class Nginx:
     """One nginx in a folder of its own. ``http`` is what stands in the http block; ports are the caller's."""
 
-    def __init__(self, folder: Path, http: str, port: int, main: str = "") -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Path, http: str, port: int, main: str = "", program: tuple[str, ...] = (), workers: int = 1) -> None:
+        self.folder, self.port, self.program = folder, port, program
         for name in ("logs", "tmp", "conf.d"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         temporary = "\n".join(f"{kind}_temp_path {folder}/tmp/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (folder / "nginx.conf").write_text(
-            f"user root;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log info;\n{main}\n"
+            f"user root;\nworker_processes {workers};\npid {folder}/nginx.pid;\nerror_log {folder}/error.log info;\n{main}\n"
             f"events {{ worker_connections 64; }}\nhttp {{\naccess_log off;\n{temporary}\ninclude conf.d/*.conf;\n}}\n"
         )
         self.write(http)
@@ -334,7 +339,15 @@ class Nginx:
     @property
     def command(self) -> list[str]:
         """The program with what makes it read this configuration."""
-        return [nginx_binary(), "-p", str(self.folder), "-c", f"{self.folder}/nginx.conf", "-e", f"{self.folder}/error.log"]
+        return [
+            *(self.program or (nginx_binary(),)),
+            "-p",
+            str(self.folder),
+            "-c",
+            f"{self.folder}/nginx.conf",
+            "-e",
+            f"{self.folder}/error.log",
+        ]
 
     def dump(self) -> str:
         """What ``nginx -T`` with ``-v`` says, standard error first."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from plugins.module_utils._nginx.effective import Effective, effective, read
+from plugins.module_utils._nginx.effective import Effective, read
+from plugins.module_utils._nginx.sharing import look
 from plugins.module_utils._probe import plan, run, session
 from plugins.module_utils._probe.foreign import foreign_certificate
 from plugins.module_utils._probe.hostfacts import Facts
@@ -13,13 +14,13 @@ from plugins.module_utils._probe.observation import Observation
 from plugins.module_utils._probe.verdict import Diagnosis, diagnose
 
 
-def probe(options: list[dict[str, Any]], wait: float = 0) -> list[dict[str, Any]]:
+def probe(options: list[dict[str, Any]], wait: float = 0, concurrency: int = 8) -> list[dict[str, Any]]:
     """edge_probe's results."""
     foreign = foreign_certificate()
 
     def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
         paths = session.typed(entries)
-        seen = run.probe(paths, timeout=5, deadline=20 + wait, wait=wait, foreign=foreign)
+        seen = run.probe(paths, timeout=5, deadline=20 + wait, wait=wait, concurrency=concurrency, foreign=foreign)
         return [[Observation.from_dict(each) for each in of_path] for of_path in seen], run.read_ca_files(paths)
 
     return session.results(options, observe, "here")
@@ -29,7 +30,8 @@ def diagnose_nginx(
     dump: str, host: str, path: str = "/", gateway: list[tuple[str, int]] | None = None, facts: Facts | None = None
 ) -> Diagnosis:
     """The diagnosis of the nginx whose ``nginx -v -T`` this is."""
-    way = Effective.from_dict(asdict(effective(read(dump), host, path)))
+    way = Effective.from_dict(asdict(look(read(dump), host, path)))
     results = probe(plan.first_look(way, host, path, gateway or []))
     steps = plan.ladder(way, host, results, gateway or [])
-    return diagnose(way, host, path, results, probe(steps) if steps else [], facts)
+    turns = plan.turns(way, host, path)
+    return diagnose(way, host, path, results, probe(steps) if steps else [], facts, probe(turns, concurrency=1) if turns else [])

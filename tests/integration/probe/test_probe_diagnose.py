@@ -218,10 +218,10 @@ def test_borrowed_identity_is_proven(nginx: Run) -> None:
     dump = server.dump()
     with_certificate = diagnose_nginx(dump, "mutual.example.com", "/echo")
     assert with_certificate.healthy
-    assert [each.code for each in with_certificate.findings] == ["UPSTREAM_IDENTITY_SHARED"]
+    assert [each.code for each in with_certificate.findings] == ["IDENTITY_BORROWED", "UPSTREAM_IDENTITY_SHARED"]
     without = diagnose_nginx(dump, "mutual.example.com", "/")
     assert without.cause
-    assert without.cause.code == "UPSTREAM_IDENTITY_SHARED"
+    assert without.cause.code == "IDENTITY_BORROWED"
     assert next(each for each in without.evidence if each["name"] == "through nginx")["ok"]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -245,43 +243,6 @@ def test_included_files_and_places() -> None:
         **{"conf.d__a.conf": "server {\n listen 80;\n server_name a.example;\n return 204;\n}"},
     )
     assert found.server == "/etc/nginx/conf.d/a.conf:1"
-
-
-IDENTITIES = "upstream mesh {{ server 192.0.2.1:443; {kept} }} server {{ listen 80; server_name a.example; {both}\n{one}\n{two}\n}}"
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "kept", "both", "differ"),
-    [
-        ("", "", "keepalive 4;", "", None),
-        ("proxy_ssl_certificate c.crt;", "", "keepalive 4;", "", ("client certificate",)),
-        ("proxy_ssl_certificate c.crt;", "", "", "", ("client certificate",)),
-        ("proxy_ssl_certificate c.crt;", "", "", "proxy_ssl_session_reuse off;", None),
-        ("proxy_ssl_certificate c.crt;", "", "keepalive 4;", "proxy_ssl_session_reuse off;", ("client certificate",)),
-        ("proxy_ssl_certificate c.crt;", "proxy_ssl_certificate d.crt;", "", "", ("client certificate",)),
-        ("proxy_ssl_name a.example;", "proxy_ssl_name b.example;", "", "proxy_ssl_server_name on;", ("server name",)),
-        ("proxy_ssl_verify on; proxy_ssl_trusted_certificate a.crt;", "", "", "", ("CA", "verification", "verified name")),
-        ("proxy_ssl_trusted_certificate a.crt;", "proxy_ssl_trusted_certificate b.crt;", "", "", None),
-    ],
-)
-def test_shared_identities(one: str, two: str, kept: str, both: str, differ: tuple[str, ...] | None) -> None:
-    blocks = [f"location {where} {{ proxy_pass https://mesh; {settings} }}" for where, settings in (("/a", one), ("/b", two))]
-    found = way(IDENTITIES.format(one=blocks[0], two=blocks[1], kept=kept, both=both)).shared
-    assert [each.differ for each in found] == ([] if differ is None else [differ])
-
-
-def test_same_address_written_twice_is_one_upstream_and_other_upstreams_are_not() -> None:
-    location = "location /{0} {{{{ proxy_pass https://{{{1}}}; {2} }}}}"
-    two = f"server {{{{ listen 80; {location.format('a', 0, 'proxy_ssl_certificate c.crt;')} {location.format('b', 1, '')} }}}}"
-    assert way(two.format("192.0.2.1", "192.0.2.1:443")).shared
-    assert not way(two.format("192.0.2.1:443", "192.0.2.2:443")).shared
-    blocks = "upstream a { server 192.0.2.1:443; } upstream b { server 192.0.2.1:443; }"
-    assert not way(blocks + two.format("a", "b")).shared
-
-
-def test_survives_its_journey_as_json() -> None:
-    found = way(IDENTITIES.format(one="location / { proxy_pass https://mesh; proxy_ssl_certificate c; }", two="", kept="", both=""))
-    assert Effective.from_dict(asdict(found)) == found
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,10 @@ def test_report_begins_with_the_answer() -> None:
         ("getenforce Enforcing\ngetsebool httpd_can_network_connect --> on", Facts()),
         ("getenforce Permissive\ngetsebool httpd_can_network_connect --> off", Facts()),
         ("getenforce \ngetsebool ", Facts()),
+        # by the kernel itself, where the tools are not installed
+        ("getenforce 1\ngetsebool 0 0", Facts(selinux_denies=True)),
+        ("getenforce 1\ngetsebool 1 1", Facts()),
+        ("getenforce 0\ngetsebool 0 0", Facts()),
         (
             "date 1000\n    500 nginx: master process nginx\n    100 nginx: worker process\nstat 950 /a b.conf\nstat 800 /c.conf",
             Facts(newer_files=["/a b.conf"]),
