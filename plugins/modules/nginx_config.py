@@ -109,7 +109,8 @@ options:
   manager:
     description:
       - How nginx is reloaded and started.
-      - V(auto) takes systemd where it runs and owns this nginx, else a sysvinit script that starts this program, else a signal to the master process.
+      - V(auto) takes systemd where it runs and owns this nginx, else a sysvinit script that starts this program, else a signal to the
+        master process.
     type: str
     choices: [auto, systemd, sysvinit, signal]
     default: auto
