@@ -82,9 +82,9 @@ def hosts(group: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def on_host(name: str, command: str, given: str = "") -> str:
-    """What a command prints on a VM or a client, as root, by the way that Ansible takes."""
-    host = {**hosts("edge_nginx"), **hosts("clients")}[name]
+def on_host(name: str, command: str, given: str = "", others: Optional[dict[str, dict[str, str]]] = None) -> str:
+    """What a command prints on a VM or a client, or on one of ``others`` in their place, as root, by the way that Ansible takes."""
+    host = (others or {**hosts("edge_nginx"), **hosts("clients")})[name]
     ssh = ["ssh", "-i", host["ansible_ssh_private_key_file"], *shlex.split(host["ansible_ssh_common_args"])]
     words = [*ssh, f"{host['ansible_user']}@{host['ansible_host']}", f"sudo sh -c {shlex.quote(command)}"]
     done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=120, check=False)

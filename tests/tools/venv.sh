@@ -6,5 +6,6 @@ rm -rf "$folder"
 mkdir -p "$(dirname "$folder")"
 echo "making $folder with $("$python" --version)"
 "$python" -m venv "$folder"
-"$folder/bin/pip" install --quiet --disable-pip-version-check "$@"
+# Python compiles what is imported; all of Ansible's collections would take longer than the rest of the installation.
+"$folder/bin/pip" install --quiet --no-compile --disable-pip-version-check "$@"
 touch "$folder/ready"

@@ -55,6 +55,7 @@ def test_every_module_is_pinned_with_its_checksums() -> None:
 
 def test_versions_told_to_the_linker_are_those_of_the_modules() -> None:
     assert f"k8s.io/kubernetes {build.KUBERNETES}" in (build.MODULES / "kubernetes" / "go.mod").read_text()
+    assert f"k8s.io/kubectl {build.KUBECTL.replace('v1.', 'v0.')}" in (build.MODULES / "istio" / "go.mod").read_text()
     assert f"-{build.ISTIO_REVISION} " in (build.MODULES / "istio" / "go.mod").read_text()
     assert f"-X k8s.io/component-base/version.gitVersion={build.KUBERNETES}" in build.BINARIES["kubelet"].flags
     assert "-X k8s.io/client-go/pkg/version.gitMinor=35" in build.BINARIES["kubelet"].flags
