@@ -69,6 +69,8 @@ sanity: $(VENV)/ready $(LINK)
 bench: $(VENV)/ready $(LINK) ## Side-by-side measurements on the lab
 	python -m lab up
 	KUBECONFIG=$${KUBECONFIG:-/var/lib/edgemesh-lab/kubeconfig} python -m tests.bench.bench_k8s_objects
+	pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	python -m tests.bench.bench_nginx
 
 .PHONY: lab
 lab: $(VENV)/ready $(LINK) ## A real Kubernetes, Istio and VMs on this machine (as root)

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.integration.playbooks import CHECKOUT, KUBECTL, LAB, kubectl, play
+from tests.integration.own_gateway import own_gateway
+from tests.integration.playbooks import KUBECTL, LAB, kubectl, play
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 NODE = "198.18.0.1"
 MARK = uuid.uuid4().hex[:6]
 SPACE = f"edgemesh-test-gw-{MARK}"
 APP = f"edgemesh-test-app-{MARK}"
-HELM = [str(LAB / "bin" / "helm"), "--kubeconfig", str(LAB / "kubeconfig"), "--namespace", SPACE]
 DOMAIN = f"{MARK}.example.com"
 
 ROLES = """
@@ -62,17 +61,9 @@ def playbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A gateway of its own, on NodePorts that Kubernetes chooses."""
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "roles.yml").write_text(ROLES)
-    values = yaml.safe_load((CHECKOUT / "lab" / "values" / "gateway.yaml").read_text())
-    for port in values["service"]["ports"]:
-        del port["nodePort"]
-    (folder / "values.json").write_text(json.dumps(values))
-    install = ["upgrade", "--install", "gw", str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
-    command = [*HELM, *install, "--values", str(folder / "values.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr + kubectl("get", "pods,events", "--namespace", SPACE)
-    yield folder / "roles.yml"
-    subprocess.run([*HELM, "uninstall", "gw", "--wait"], check=False, capture_output=True, timeout=120)
-    kubectl("delete", "namespace", SPACE, APP, "--ignore-not-found", "--wait=false")
+    with own_gateway(SPACE, folder):
+        yield folder / "roles.yml"
+    kubectl("delete", "namespace", APP, "--ignore-not-found", "--wait=false")
 
 
 def apply(playbook: Path, *routes: dict[str, Any], **more: Any) -> str:

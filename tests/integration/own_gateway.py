@@ -1,0 +1,38 @@
+"""An ingress gateway of a test's own, on NodePorts that Kubernetes chooses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.integration.playbooks import CHECKOUT, LAB, kubectl
+
+NAME = "gw"
+
+
+@contextmanager
+def own_gateway(namespace: str, folder: Path, **values: Any) -> Iterator[None]:
+    """Release ``gw`` of Istio's chart in a namespace of its own, which goes with it.
+
+    :param values: in addition to the lab's own.
+    """
+    helm = [str(LAB / "bin" / "helm"), "--kubeconfig", str(LAB / "kubeconfig"), "--namespace", namespace]
+    chart = yaml.safe_load((CHECKOUT / "lab" / "values" / "gateway.yaml").read_text())
+    for port in chart["service"]["ports"]:
+        del port["nodePort"]
+    (folder / "values.json").write_text(json.dumps({**chart, **values}))
+    install = ["upgrade", "--install", NAME, str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
+    try:
+        command = [*helm, *install, "--values", str(folder / "values.json")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr + kubectl("get", "pods,events", "--namespace", namespace)
+        yield
+    finally:
+        subprocess.run([*helm, "uninstall", NAME, "--wait"], check=False, capture_output=True, timeout=120)
+        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
