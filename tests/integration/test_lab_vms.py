@@ -21,6 +21,7 @@ from lab import apt, identity, namespaces, netns, rootfs, settings, vms
 from lab.processes import Process
 from lab.settings import Host
 from lab.shell import run
+from tests.quiet import Quiet
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms]
 
@@ -32,18 +33,6 @@ SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
 KILLS = 40 if SOAK else 4
 # A program of its own, so that it can be killed; says a line when it has loaded its modules.
 UP = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from tests.integration.test_lab_vms import *; print(flush=True); up(SPARE)"
-
-
-class Quiet:
-    """Progress that nobody watches."""
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[Quiet]:
-        del title
-        yield self
-
-    def note(self, text: str) -> None:
-        del text
 
 
 def up(*hosts: Host) -> None:

@@ -17,6 +17,9 @@ from .lock import locked
 from .service import Service, service
 from .syntax import Directive, effective, split_dump
 
+#: A machine under load is no reason to take a change for one that did not happen.
+_PATIENCE = 10.0
+
 
 @dataclass
 class Outcome:
@@ -117,7 +120,7 @@ class Transaction:
         outcome = self._compare(wanted, material, good, old)
         outcome.repaired = interrupted
         if good and old and old.digest == digest and not interrupted and self.store.is_active(good, wanted) and self._serves(good, old):
-            outcome.generation, outcome.confirmed = good, answer(old.listen) == good
+            outcome.generation, outcome.confirmed = good, answer(old.listen, _PATIENCE) == good
             return outcome
         outcome.changed, outcome.generation = True, self.store.next_name(digest)
         try:
@@ -142,7 +145,7 @@ class Transaction:
             self.store.write_generation(outcome.generation, wanted, manifest)
             self.store.step("written")
             self._switch(outcome.generation, good, verdict)
-            outcome.confirmed = answer(listen) == outcome.generation
+            outcome.confirmed = answer(listen, _PATIENCE) == outcome.generation
             outcome.draining = len(processes(manifest.pid_file).draining)
             self.store.prune(self.keep)
             self.store.step("pruned")
@@ -325,7 +328,7 @@ class Transaction:
 
     def _serves(self, generation: str, manifest: Manifest) -> bool:
         """Whether nginx answers this generation; where it isn't to be started, one that doesn't run will do."""
-        return answer(manifest.listen) == generation or not (self.start or processes(manifest.pid_file).master)
+        return answer(manifest.listen, _PATIENCE) == generation or not (self.start or processes(manifest.pid_file).master)
 
     def _pid_file(self, verdict: Verdict) -> str:
         nginx = self._nginx()

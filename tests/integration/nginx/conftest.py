@@ -4,44 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from nginx_load import SLOW_SIZE, build
+from nginx_load import FIGURES, SLOW_SIZE, build
 from nginx_machine import USER_SITE, Machine
 
-from lab import vms
-from lab.settings import Host
-
-HOSTS = {
-    "bookworm": Host("vm-nginx12", "198.18.0.231", "2001:db8:18::231", "bookworm"),
-    "trixie": Host("vm-nginx13", "198.18.0.232", "2001:db8:18::232", "trixie"),
-}
+from tests.spare_vms import spare
 
 
-class Quiet:
-    """Progress that nobody watches."""
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[Quiet]:
-        del title
-        yield self
-
-    def note(self, text: str) -> None:
-        del text
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what load nginx stood."""
+    if FIGURES:
+        terminalreporter.section("load on nginx")
+        for line in FIGURES:
+            terminalreporter.write_line(line)
 
 
 # Debian 13's nginx stands in the demo and in Molecule; in the long form here too.
-RELEASES = list(HOSTS) if os.environ.get("EDGEMESH_SOAK") else ["bookworm"]
+RELEASES = ["bookworm", "trixie"] if os.environ.get("EDGEMESH_SOAK") else ["bookworm"]
 
 
 @pytest.fixture(scope="session", params=RELEASES)
 def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh VM on which nginx was installed as a user would."""
-    host = HOSTS[request.param]
-    vms.down([host.name], purge=True)
-    vms.up(Quiet(), vms=[host], clients=())
-    try:
+    with spare(request.param) as host:
         machine = Machine(host, build(tmp_path_factory.mktemp("load")))
         machine.sh("apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install nginx", timeout=600)
         machine.new_certificate()
@@ -50,8 +36,6 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         machine.sh("service nginx restart && nginx -t && cp -a /etc/nginx /root/nginx.orig")
         machine.upload_driver()
         yield machine
-    finally:
-        vms.down([host.name], purge=True)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def main() -> None:
         check=request.get("check", False),
         start=request.get("start", True),
         take_over=request.get("take_over", False),
-        timeout=request.get("timeout", 15),
+        timeout=request.get("timeout", 60),
         keep=request.get("keep", 3),
         method=request.get("manager", "auto"),
     )

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,14 @@ class Machine:
             "-o", "ControlPersist=120", "-i", str(settings.SSH_KEY), f"admin@{host.address}",
         ]  # fmt: skip
 
-    def run(self, command: str, given: bytes | str = b"", timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
+    def run(self, command: str, given: bytes | str = b"", timeout: float = 600) -> subprocess.CompletedProcess[bytes]:
         """A shell command as root, whatever its exit code."""
         data = given.encode() if isinstance(given, str) else given
         return subprocess.run(
             [*self._ssh, f"sudo sh -c {shlex.quote(command)}"], input=data, capture_output=True, timeout=timeout, check=False
         )
 
-    def sh(self, command: str, given: bytes | str = b"", timeout: float = 300) -> str:
+    def sh(self, command: str, given: bytes | str = b"", timeout: float = 600) -> str:
         """A shell command as root that must succeed; its output."""
         done = self.run(command, given, timeout)
         assert done.returncode == 0, f"{command}\n{done.stdout.decode()}{done.stderr.decode()}"
@@ -97,11 +98,18 @@ class Machine:
     def get(self, port: int = 8080, host: str = NAME, path: str = "/") -> str:
         """The answer's text, or "" when there is none."""
         try:
-            connection = http.client.HTTPConnection(self.host.address, port, timeout=5)
+            connection = http.client.HTTPConnection(self.host.address, port, timeout=60)
             connection.request("GET", path, headers={"Host": host})
             return connection.getresponse().read().decode()
         except (OSError, http.client.HTTPException):
             return ""
+
+    def becomes(self, text: str, port: int = 8080, host: str = NAME) -> None:
+        """Wait for an answer that somebody else's reload brings."""
+        until = time.monotonic() + 60
+        while (found := self.get(port, host)) != text:
+            assert time.monotonic() < until, f"port {port} still answers {found!r} instead of {text!r}"
+            time.sleep(0.05)
 
     def tree(self, *, ours: bool = True) -> dict[str, str]:
         """Type, mode and content of everything under the configuration folder."""

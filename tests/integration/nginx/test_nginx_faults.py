@@ -147,14 +147,14 @@ def test_a_reload_that_nobody_does(serving: Machine) -> None:
         "mkdir -p /opt/fake; cat > /opt/fake/service; chmod +x /opt/fake/service; rm -f /opt/fake/done",
         '#!/bin/sh\n[ -e /opt/fake/done ] && exec /usr/sbin/service "$@"\ntouch /opt/fake/done\nexit 0\n',
     )
-    error = gone_back_from(vm, busy("two"), "reload ignored", wrapper="env PATH=/opt/fake:$PATH", timeout=2)
+    error = gone_back_from(vm, busy("two"), "reload ignored", wrapper="env PATH=/opt/fake:$PATH", timeout=5)
     assert "workers are still those of before the reload" in error["why"]
 
 
 def test_an_address_that_another_program_holds(serving: Machine) -> None:
     """nginx's own test doesn't see that; the reload does."""
     vm = serving
-    vm.sh("(timeout 60 python3 -m http.server 8777 >/dev/null 2>&1 & echo $! > /run/holder)")
+    vm.sh("(timeout 600 python3 -m http.server 8777 >/dev/null 2>&1 & echo $! > /run/holder)")
     vm.sh("while ! ss -Hltn | grep -q :8777; do sleep 0.05; done")
     try:
         error = gone_back_from(vm, {**busy("two"), "b.conf": "server { listen 8777; }"}, "address in use")
@@ -248,7 +248,7 @@ def test_two_runs_at_once_take_turns(serving: Machine) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(90)
+            thread.join(600)
     load.check({"one", *texts}, "three runs at once")
     assert [("outcome" in result, result.get("outcome", {}).get("confirmed")) for result in results] == [(True, True)] * 3
     assert len({result["outcome"]["generation"] for result in results}) == 3
@@ -258,7 +258,7 @@ def test_two_runs_at_once_take_turns(serving: Machine) -> None:
 def test_a_run_that_waits_too_long_for_another_says_so(serving: Machine) -> None:
     vm = serving
     before = vm.stamps()
-    vm.sh("(flock /etc/nginx sleep 30 >/dev/null 2>&1 & echo $! > /run/holder); sleep 0.3")
+    vm.sh("(flock /etc/nginx sleep 600 >/dev/null 2>&1 & echo $! > /run/holder); while flock -n /etc/nginx true; do sleep 0.05; done")
     try:
         error = vm.refused(busy("two"), timeout=1)
     finally:

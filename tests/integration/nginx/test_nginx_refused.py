@@ -57,14 +57,15 @@ def test_unknown_hosts_of_a_users_site_are_not_taken(vm: Machine) -> None:
     vm.sh(
         "rm /etc/nginx/sites-enabled/default; cat > /etc/nginx/sites-enabled/blog", "server { listen 80; server_name _; return 200 blog; }"
     )
-    vm.sh("service nginx reload; sleep 0.5")
+    vm.sh("service nginx reload")
+    vm.becomes("blog", 80, "blog.example.com")
     error = refused_untouched(vm, site("one", "80"))
     assert "/etc/nginx/sites-enabled/blog:1" in error["fix"]
     assert vm.get(80, "blog.example.com") == "blog"
     vm.good(site("one", "80"), take_over=True)
     assert (vm.get(80), vm.get(80, "blog.example.com")) == ("one", "one")
     vm.good(state="absent")
-    vm.sh("sed -i 's/listen 80/& default_server/' /etc/nginx/sites-enabled/blog; service nginx reload; sleep 0.5")
+    vm.sh("sed -i 's/listen 80/& default_server/' /etc/nginx/sites-enabled/blog; service nginx reload")
     vm.good(site("one", "80"))
     assert (vm.get(80), vm.get(80, "blog.example.com")) == ("one", "blog")
     vm.good(state="absent")

@@ -26,5 +26,5 @@ def test_the_load_would_see_a_restart(vm: Machine) -> None:
     """What is gone for a moment is a failure, so the figure above can be another than 0."""
     vm.good(busy("one"))
     with vm.load() as load:
-        vm.sh("sleep 0.5; pkill -9 -x nginx; while pgrep -x nginx >/dev/null; do sleep 0.02; done; rm -f /run/nginx.pid; nginx; sleep 0.5")
+        vm.sh("sleep 1; pkill -9 -x nginx; while pgrep -x nginx >/dev/null; do sleep 0.02; done; rm -f /run/nginx.pid; nginx")
     assert load.total("failed") > 0

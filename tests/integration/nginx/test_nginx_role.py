@@ -15,18 +15,14 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Quiet
 from nginx_machine import CHECKOUT, Machine
 
 from lab import settings, vms
 from lab.settings import Host
+from tests.spare_vms import spare
 
 pytestmark = pytest.mark.lab
 
-HOSTS = (
-    Host("vm-role12", "198.18.0.233", "2001:db8:18::233", "bookworm"),
-    Host("vm-role13", "198.18.0.234", "2001:db8:18::234", "trixie"),
-)
 SHOP, FREE, PLAIN = "shop.example.com", "free.example.com", "plain.example.com"
 
 
@@ -204,16 +200,11 @@ class Rig:
 
 
 # Debian 13 stands in the demo and in Molecule; in the long form here too.
-@pytest.fixture(params=HOSTS if os.environ.get("EDGEMESH_SOAK") else HOSTS[:1], ids=lambda host: host.release)
+@pytest.fixture(params=["bookworm", "trixie"] if os.environ.get("EDGEMESH_SOAK") else ["bookworm"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    host: Host = request.param
-    vms.down([host.name], purge=True)
-    vms.up(Quiet(), vms=[host], clients=())
     pki = Pki(tmp_path)
-    try:
+    with spare(request.param) as host:
         yield Rig(host, tmp_path, pki, Gateway(pki))
-    finally:
-        vms.down([host.name], purge=True)
 
 
 def test_from_an_empty_host_and_back(rig: Rig) -> None:

@@ -17,7 +17,9 @@ from typing import Any
 
 from nginx_releases import VERSIONS, program
 from probe_pki import CLIENT, issue
-from probe_rig import TYPE, Gateway, Nginx, address, cluster, free_port
+from probe_rig import TYPE, Gateway, Nginx, address, cluster
+
+from tests.ports import free_port
 
 CLIENTS = {"alice": "client-ca", "bob": "client-ca", "carol": "other-client-ca"}
 HOSTS = tuple(f"{letter}.mesh.example" for letter in "abcdef")

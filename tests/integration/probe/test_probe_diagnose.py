@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from probe_rig import HOST, Gateway, Nginx, free_port
+from probe_rig import HOST, Gateway, Nginx
 from probe_session import diagnose_nginx
+
+from tests.ports import free_port
 
 Run = Callable[..., Nginx]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from probe_pki import CLIENT, issue
-from probe_rig import Nginx, free_port
+from probe_rig import Nginx
 
 from plugins.module_utils._nginx.effective import Effective, effective, read
+from tests.ports import free_port
 
 LONG = bool(os.environ.get("EDGEMESH_SOAK"))
 HOSTS = ["a.test", "b.test", "x.a.test", "y.x.a.test", "a.org", "n7.test", "deep.b.test", "other.invalid", "a.com.au"]

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from probe_pki import CLIENT, Pair, issue
-from probe_rig import Nginx, free_port
+from probe_rig import Nginx
 from probe_session import diagnose_nginx, probe
 
 from lab import settings, vms
 from lab.settings import Host
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
+from tests.ports import free_port
+from tests.spare_vms import spare
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 
@@ -213,19 +215,6 @@ def test_diagnosis_through_a_real_nginx(ladder: Ladder, tmp_path: Path, title: s
     assert found.healthy == (not code)
 
 
-class Quiet:
-    """Progress that nobody watches."""
-
-    @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Quiet]:
-        del title
-        yield self
-
-    def note(self, text: str) -> None:
-        del text
-
-
-VM = Host("vm-ladder", "198.18.0.242", "2001:db8:18::242", "bookworm")
 SEED = """server {{
   listen          80;
   server_name     {host};
@@ -238,17 +227,20 @@ SEED = """server {{
 
 
 @pytest.fixture
-def vm(tmp_path: Path) -> Iterator[Path]:
-    """An inventory with a throw-away Debian 12 VM that has Debian's nginx."""
-    vms.up(Quiet(), vms=(VM,), clients=())
-    try:
-        inventory = tmp_path / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"children": vms.inventory_hosts(vms=(VM,), clients=())}}))
-        install = "apt-get -qq update && apt-get -qq install -y nginx >/dev/null && service nginx start"
-        ansible(inventory, "ansible.builtin.shell", install)
-        yield inventory
-    finally:
-        vms.down([VM.name], purge=True)
+def vm() -> Iterator[Host]:
+    """A throw-away Debian 12 VM."""
+    with spare("bookworm") as host:
+        yield host
+
+
+@pytest.fixture
+def inventory(vm: Host, tmp_path: Path) -> Path:
+    """The VM with Debian's nginx, for Ansible."""
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"children": vms.inventory_hosts(vms=(vm,), clients=())}}))
+    install = "apt-get -qq update && apt-get -qq install -y nginx >/dev/null && service nginx start"
+    ansible(inventory, "ansible.builtin.shell", install)
+    return inventory
 
 
 def ansible(inventory: Path, module: str, arguments: str) -> None:
@@ -263,7 +255,7 @@ def ansible(inventory: Path, module: str, arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_diagnose_on_a_vm_follows_the_seed_to_its_end(ladder: Ladder, vm: Path, tmp_path: Path) -> None:
+def test_diagnose_on_a_vm_follows_the_seed_to_its_end(ladder: Ladder, vm: Host, inventory: Path, tmp_path: Path) -> None:
     """The seed's own file on Debian's nginx 1.22, over SSH with become: each code as the file is mended, then nothing."""
     site = SEED.format(host=SIMPLE, address=GATEWAY[0], port=GATEWAY[1])
     mended = {
@@ -276,13 +268,13 @@ def test_diagnose_on_a_vm_follows_the_seed_to_its_end(ladder: Ladder, vm: Path, 
     for code, more in mended.items():
         local = tmp_path / "site"
         local.write_text(site.replace("proxy_pass", f"{more} proxy_pass"))
-        ansible(vm, "ansible.builtin.copy", f"src={local} dest=/etc/nginx/sites-enabled/default")
-        ansible(vm, "ansible.builtin.command", "nginx -s reload")
+        ansible(inventory, "ansible.builtin.copy", f"src={local} dest=/etc/nginx/sites-enabled/default")
+        ansible(inventory, "ansible.builtin.command", "nginx -s reload")
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(vm), "playbooks/diagnose.yml", "-e", json.dumps(variables)],
+            ["ansible-playbook", "-i", str(inventory), "playbooks/diagnose.yml", "-e", json.dumps(variables)],
             capture_output=True, text=True, cwd=ROOT, check=False, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
         found = json.loads(report.read_text())
         assert (found["cause"] or {"code": ""})["code"] == code, found
-        assert {each["vantage"] for each in found["evidence"]} == {VM.name}
+        assert {each["vantage"] for each in found["evidence"]} == {vm.name}

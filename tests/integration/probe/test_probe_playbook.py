@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probe_rig import HOST, Gateway, Nginx, free_port
+from probe_rig import HOST, Gateway, Nginx
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 

@@ -123,7 +123,7 @@ func main() {
 	rate := flag.Int("rate", 200, "requests a second, all kinds together")
 	clients := flag.Int("clients", 8, "kept connections of each kind")
 	size := flag.Int64("slow", 0, "length of /slow, which every tenth request of a kind asks for; 0 for none")
-	timeout := flag.Duration("timeout", 20*time.Second, "for a whole answer")
+	timeout := flag.Duration("timeout", 60*time.Second, "for a whole answer")
 	flag.Parse()
 
 	kinds := map[string]*Report{
