@@ -7,6 +7,7 @@ client certificate is let in with another's, and one that verifies the gateway r
 from __future__ import annotations
 
 import re
+from typing import Optional
 
 from .effective import Config, Effective, Neighbour, Passing, Proxy, Shared, effective, passing
 
@@ -50,6 +51,17 @@ def shared_identities(config: Config) -> list[Shared]:
             address = _address(next(iter(identities.values()))[0].proxy)
             found.append(Shared(upstream, address, tuple(identities[who][0].place for who in meet), differ, by))
     return found
+
+
+def own(way: Effective) -> Optional[Shared]:
+    """The upstream of this very request, where others use it too."""
+    used = {way.proxy.upstream, *map(_joined, way.proxy.addresses)} if way.proxy else set()
+    return next((shared for shared in way.shared if shared.upstream in used), None)
+
+
+def said(shared: Shared) -> str:
+    """upstream mesh from a.conf:1 and b.conf:2 (client certificate), by TLS sessions and pooled connections"""
+    return f"upstream {shared.upstream} from {' and '.join(shared.places)} ({', '.join(shared.differ)}), by {' and '.join(shared.by)}"
 
 
 def neighbours(config: Config, way: Effective) -> list[Neighbour]:
@@ -106,5 +118,9 @@ def _upstream(proxy: Proxy) -> str:
 
 
 def _address(proxy: Proxy) -> str:
-    host, port = proxy.addresses[0]
+    return _joined(proxy.addresses[0])
+
+
+def _joined(address: tuple[str, int]) -> str:
+    host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

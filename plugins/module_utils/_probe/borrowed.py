@@ -42,6 +42,16 @@ def borrowed(alone: Result, after: Result) -> str:
     return ""
 
 
+def kept(alone: Result, after: Result) -> str:
+    """A clause that says how it shows that the request arrived as itself; "" where nothing shows it."""
+    own, seen = who(alone), who(after)
+    if arrived(after) and seen is not None and seen == own:
+        return f"arrives as {seen or 'nobody'}, as alone"
+    if alone["code"] in _NOBODY and not arrived(after):
+        return f"is refused, as alone ({alone['code']})"
+    return ""
+
+
 def arrived(result: Result) -> bool:
     """Whether somebody behind nginx answered."""
     return bool(result.get("http")) and not str(result["code"]).startswith(_OWN)

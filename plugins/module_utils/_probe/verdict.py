@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._nginx.effective import Effective, Shared
+from .._nginx import sharing
+from .._nginx.effective import Effective
 from .borrowed import borrowed
 from .causes import CAUSES, Context
 from .hostfacts import Facts
@@ -156,16 +157,16 @@ def _only_nginx(way: Effective, through: Result, replays: list[Result], facts: F
     proxy = way.proxy
     if proxy and proxy.ssl_name_varies and proxy.keepalive and through["code"] == "HOST_NOT_ROUTED":
         return _named("STALE_SNI_KEEPALIVE", proxy.places.get("proxy_ssl_name", ""), host=way.host, detail=way.location_place)
-    shared = _shared(way)
+    shared = sharing.own(way)
     if shared:
-        return _named("UPSTREAM_IDENTITY_SHARED", way.location_place, target=shared.address, detail=_sharing(shared))
+        return _named("UPSTREAM_IDENTITY_SHARED", way.location_place, target=shared.address, detail=sharing.said(shared))
     return _named("NGINX_UNLIKE_REPLAY", way.location_place, detail=f": nginx answers {through['observed']}")
 
 
 def _only_replay(way: Effective, bad: list[Result], replays: list[Result], steps: list[Result], diagnosis: Diagnosis) -> Named | None:
     """nginx works although the replay does not: it knows another way, or it lives on what it has."""
     if len(bad) == len(replays):
-        if _shared(way):
+        if sharing.own(way):
             # what this location may not do, it does with what another left: seen, not only read
             return _borrowed(way, way.host, diagnosis.path, way.location_place, f"it is let in, and alone it is refused ({bad[0]['code']})")
         if way.notes:
@@ -252,7 +253,7 @@ def _findings(way: Effective, through: Result) -> list[Named]:
     """What is wrong without being the cause."""
     proxy, found = way.proxy, []
     for shared in way.shared:
-        found.append(_named("UPSTREAM_IDENTITY_SHARED", shared.places[0], target=shared.address, detail=_sharing(shared)))
+        found.append(_named("UPSTREAM_IDENTITY_SHARED", shared.places[0], target=shared.address, detail=sharing.said(shared)))
     if proxy and proxy.scheme == "https":
         if not proxy.verify:
             found.append(_named("UPSTREAM_NOT_VERIFIED", proxy.places.get("proxy_ssl_verify") or way.location_place))
@@ -274,18 +275,6 @@ def _unfit(result: Result) -> tuple[str, str]:
     return code, reason.rstrip(".")
 
 
-def _shared(way: Effective) -> Shared | None:
-    """The upstream of this very request, where others use it too."""
-    proxy = way.proxy
-    keys = {proxy.upstream, *(text_of(address) for address in proxy.addresses)} if proxy else set()
-    return next((shared for shared in way.shared if shared.upstream in keys), None)
-
-
-def _sharing(shared: Shared) -> str:
-    """upstream mesh from a.conf:1 and b.conf:2 (client certificate), by TLS sessions and pooled connections"""
-    return f"upstream {shared.upstream} from {' and '.join(shared.places)} ({', '.join(shared.differ)}), by {' and '.join(shared.by)}"
-
-
 def _by_turns(way: Effective, replays: list[Result], turns: list[Result], diagnosis: Diagnosis) -> tuple[Named | None, list[Named]]:
     """What asking by turns showed: that this request borrows an identity, and which others borrow its own."""
     by_name = {each["name"]: each for each in turns}
@@ -304,8 +293,8 @@ def _by_turns(way: Effective, replays: list[Result], turns: list[Result], diagno
 
 
 def _borrowed(way: Effective, host: str, path: str, place: str, clause: str) -> Named:
-    shared = _shared(way)
-    why = _sharing(shared) if shared else "its files do not say so, so it runs with others"
+    shared = sharing.own(way)
+    why = sharing.said(shared) if shared else "its files do not say so, so it runs with others"
     target = text_of(way.proxy.addresses[0]) if way.proxy and way.proxy.addresses else ""
     return _named("IDENTITY_BORROWED", place, host=host, path=path, target=target, detail=f"{clause} ({why})")
 

@@ -110,6 +110,10 @@ _ALL = (
     Check("nginx.host", GATEWAY, POSITIVE, "nginx sends the Host that the gateway routes",
           "The declared request with the Host header from nginx's own configuration is answered.",
           "gateway.answer", "setting", required=False),
+    Check("nginx.own_upstream", GATEWAY, POSITIVE, "nginx keeps the route's TLS identity apart",
+          "In nginx's own configuration nobody with another server name, client certificate, CA or verification "
+          "goes to the route's upstream over sessions or connections that nginx keeps.",
+          judge="own_upstream", required=False),
     # --- gateway -> app
     Check("gateway.answer", MESH, POSITIVE, "The gateway reaches the app",
           "From the VM, the probe path is answered through the gateway with the declared status.",
@@ -145,6 +149,13 @@ _ALL = (
     Check("path.client_identity", PATH, POSITIVE, "The mesh saw nginx's client certificate",
           "X-Forwarded-Client-Cert, as the app received it, holds the SHA-256 of the certificate that lies on the VM.",
           "path.answer", "client_identity", required=False),
+    Check("path.own_identity", PATH, NEGATIVE, "The request borrows nobody's identity",
+          "After a request that nginx sends to the same place as another client, over one warm connection, "
+          "it arrives as it does past nginx.",
+          judge="identity", required=False),
+    Check("path.lent_identity", PATH, NEGATIVE, "Nobody borrows the route's identity",
+          "The same the other way round: the other request, after the route's own.",
+          judge="identity", required=False),
     Check("path.forged_address", PATH, NEGATIVE, "A forged X-Forwarded-For does not survive",
           "An address that the client invents isn't in what the app received.",
           "path.answer", "forged", required=False),

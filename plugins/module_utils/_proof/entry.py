@@ -11,7 +11,7 @@ from .checks import NEGATIVE, POSITIVE
 from .html import page
 from .judge import Evidence
 from .model import Machine, Options
-from .plan import plan, probes
+from .plan import plan, probes, turns
 from .report import Run, report
 
 MATERIAL = "/etc/edgemesh/tls"
@@ -30,13 +30,15 @@ def planned(routes: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, An
     """
     material = given.get("material") or MATERIAL
     found = files.read(given.get("files") or "")
-    nginx, unknown = configured.upstreams(routes, "\n".join(given.get("nginx") or []))
+    echo_path = given.get("echo_path") or ""
+    nginx = configured.read(routes, "\n".join(given.get("nginx") or []), echo_path)
     machine = Machine(
         name=given["vm"],
         address=given["address"],
         gateways=given.get("gateways") or {},
-        nginx=nginx,
-        nginx_unknown=unknown,
+        nginx=nginx.upstreams,
+        nginx_unknown=nginx.unknown,
+        turns=nginx.turns,
         trust=files.trust(routes, found, material, given.get("front_ca") or ""),
         tls_dir=material,
     )
@@ -45,11 +47,11 @@ def planned(routes: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, An
         foreign_ca=_foreign_ca(),
         client_ca_file=given.get("client_ca_file") or Options.client_ca_file,
         repeat=int(given.get("repeat") or Options.repeat),
-        echo_path=given.get("echo_path") or "",
+        echo_path=echo_path,
         websocket_path=given.get("websocket_path") or "",
     )
     proofs = plan(routes, machine, given.get("clients") or [], options)
-    return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs)}
+    return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs), "turns": turns(proofs)}
 
 
 def reported(routes: list[dict[str, Any]], machines: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class GatewayPlan(Planner):
             self.add("nginx.http_version", "1.1", request, setting="proxy_http_version", value=nginx.http_version)
             request = self._probe(self.declared, self.request(host=nginx.host), **good)
             self.add("nginx.host", self.host, request, setting="Host", value=nginx.host or "(none)")
+        # what is read matters whether or not the gateway answers; it comes with the probe of the session that it is about
+        self.add("nginx.own_upstream", "one identity", self._probe(self.declared), shared="gateway.tls", sharing=nginx.shared)
 
     def _configured_tls(self, nginx: Upstream) -> None:
         session = self._probe({**self.declared, "sni": nginx.sni})
@@ -117,6 +119,7 @@ class GatewayPlan(Planner):
             "nginx.client_certificate": bool(self.client),
             "nginx.http_version": self.http_at_gateway,
             "nginx.host": self.http_at_gateway,
+            "nginx.own_upstream": True,
         }
         return [check for check, yes in applies.items() if yes]
 

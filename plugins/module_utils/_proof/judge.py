@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .._probe import echo
+from .._probe import borrowed, echo
 from .._probe.causes import Context
 from . import accesslog
 from .causes import CAUSES
@@ -40,6 +40,7 @@ class Evidence:
     :param log: lines of the gateways' access logs, or None with the reason in ``no_log``.
     :param addresses: the addresses that clients have, by their names.
     :param trouble: why a vantage point brought no results, by its name.
+    :param beside: what the probes saw that others are compared with, by their names.
     """
 
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Evidence:
     no_log: str = "the gateways' logs were not read"
     addresses: dict[str, list[str]] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, Result] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,9 +83,9 @@ def judge(proof: dict[str, Any], result: Optional[Result], evidence: Evidence) -
     return rule(proof, result, evidence)
 
 
-def _failed(code: str, observed: str) -> Verdict:
-    cause = CAUSES[code]
-    return Verdict(FAILED, observed, cause.sentence(Context()), code, cause.remedy(Context()))
+def _failed(code: str, observed: str, **context: str) -> Verdict:
+    cause, values = CAUSES[code], Context(**context)
+    return Verdict(FAILED, observed, cause.sentence(values), code, cause.remedy(values))
 
 
 def _not_tested(why: str) -> Verdict:
@@ -143,6 +145,30 @@ def _setting(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verd
     verdict = _by_probe(result)
     verdict.observed = f"{proof['wanted']['setting']} {proof['wanted']['value']}: {verdict.observed}"
     return verdict
+
+
+def _own_upstream(proof: dict[str, Any], _result: Result, _evidence: Evidence) -> Verdict:
+    shared = proof["wanted"]["sharing"]
+    if shared:
+        return _failed("UPSTREAM_IDENTITY_SHARED", shared, target=proof["target"], detail=shared)
+    return Verdict(OK, "one identity for its upstream")
+
+
+def _identity(proof: dict[str, Any], result: Result, evidence: Evidence) -> Verdict:
+    """What came by turns through nginx against the same alone."""
+    alone = evidence.beside.get((proof["beside"] or {}).get("name", ""))
+    if alone is None:
+        return _not_tested("what the request is alone was not seen")
+    clause = borrowed.borrowed(alone, result)
+    if clause:
+        detail = f"{proof['target']}: {clause}"
+        return _failed("IDENTITY_BORROWED", clause, target=str(alone["target"]), detail=detail, **_request(proof))
+    shown = borrowed.kept(alone, result)
+    return Verdict(OK, shown) if shown else _not_tested("the answers do not tell as whom the request arrived (verify_echo_path)")
+
+
+def _request(proof: dict[str, Any]) -> dict[str, str]:
+    return {name: str(proof["wanted"][name]) for name in ("host", "path")}
 
 
 def _alpn(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
@@ -297,6 +323,8 @@ _RULES: dict[str, Callable[[dict[str, Any], Result, Evidence], Verdict]] = {
     "mesh_identity": _mesh_identity,
     "forged": _forged,
     "access_log": _access_log,
+    "own_upstream": _own_upstream,
+    "identity": _identity,
 }
 # these judge what came back although it isn't what the probe expected
-_JUDGE_ANY_ANSWER = (_setting, _not_served)
+_JUDGE_ANY_ANSWER = (_setting, _not_served, _own_upstream, _identity)

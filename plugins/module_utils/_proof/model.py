@@ -19,7 +19,8 @@ CALLED_UPSTREAM = "x-envoy-upstream-service-time"
 class Upstream:
     """How an nginx speaks to the gateway: what stands in its configuration, resolved for a route's request.
 
-    ``sni`` "" sends none; ``name`` is what the certificate is verified for (proxy_ssl_name).
+    ``sni`` "" sends none; ``name`` is what the certificate is verified for (proxy_ssl_name); ``shared`` says who else goes there with
+    another TLS identity over what nginx keeps.
     """
 
     addresses: tuple[str, ...] = ()
@@ -32,6 +33,25 @@ class Upstream:
     key_file: str = ""
     http_version: str = "1.0"
     host: str = ""
+    shared: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A request by turns with one that nginx sends to the same place as another client.
+
+    :param check: whose identity is looked at: ``path.own_identity`` or ``path.lent_identity``.
+    :param target: which of the two comes after which.
+    :param request: host and path of the one that comes after.
+    :param after: the probe that sends both over one connection to nginx.
+    :param alone: the probe that sends it past nginx, as nginx's configuration says.
+    """
+
+    check: str
+    target: str
+    request: tuple[str, str]
+    after: dict[str, Any]
+    alone: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,7 @@ class Machine:
     :param gateways: for each gateway's name the ``host:port`` that nginx uses.
     :param nginx: for each route's name how nginx's own configuration speaks to the gateway.
     :param nginx_unknown: for each route's name that ``nginx`` lacks the reason why.
+    :param turns: for each route's name the requests by turns that show whose identity arrives.
     :param trust: for each route's name the CA certificates (PEM) that clients verify nginx with; without one, their system's.
     :param tls_dir: where Secrets' certificates lie on the VM.
     """
@@ -52,6 +73,7 @@ class Machine:
     gateways: dict[str, list[str]] = field(default_factory=dict)
     nginx: dict[str, Upstream] = field(default_factory=dict)
     nginx_unknown: dict[str, str] = field(default_factory=dict)
+    turns: dict[str, list[Turn]] = field(default_factory=dict)
     trust: dict[str, str] = field(default_factory=dict)
     tls_dir: str = "/etc/edgemesh/tls"
 
@@ -81,8 +103,9 @@ class Proof:
     """One line of the report before it is made.
 
     ``probe`` is an entry of edge_probe's ``paths``, or None with the ``reason`` why there is none; several proofs may be
-    judged from one probe. ``judge`` names the rule in judge.py ("" takes the probe's own verdict), and ``wanted`` is what
-    that rule compares with. ``control`` is the id of the proof without whose success this one means nothing.
+    judged from one probe, and one from two: ``beside`` is what the rule compares with. ``judge`` names the rule in judge.py
+    ("" takes the probe's own verdict), and ``wanted`` is what that rule is told. ``control`` is the id of the proof without
+    whose success this one means nothing.
     """
 
     id: str
@@ -93,6 +116,7 @@ class Proof:
     target: str
     expected: str
     probe: Optional[dict[str, Any]] = None
+    beside: Optional[dict[str, Any]] = None
     judge: str = ""
     wanted: dict[str, Any] = field(default_factory=dict)
     control: str = ""

@@ -11,6 +11,7 @@ from typing import Any
 from .client import ClientPlan
 from .gateway import GatewayPlan
 from .model import Machine, Options, Proof
+from .turns import TurnsPlan
 
 
 def plan(routes: list[dict[str, Any]], machine: Machine, clients: list[str], options: Options) -> list[Proof]:
@@ -19,6 +20,7 @@ def plan(routes: list[dict[str, Any]], machine: Machine, clients: list[str], opt
     for route in routes:
         for address in addresses(route, machine) or [""]:
             proofs += GatewayPlan(route, machine, options, address).proofs()
+        proofs += TurnsPlan(route, machine, options).proofs()
         for client in clients:
             proofs += ClientPlan(route, machine, options, client).proofs()
     return proofs
@@ -31,9 +33,14 @@ def addresses(route: dict[str, Any], machine: Machine) -> list[str]:
 
 
 def probes(proofs: list[Proof]) -> dict[str, list[dict[str, Any]]]:
-    """The probes to run, each once, by vantage point."""
+    """The probes to run, each once, by vantage point; without :func:`turns`."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for proof in proofs:
-        if proof.probe:
+        if proof.probe and not proof.beside:
             found.setdefault(proof.vantage, {})[proof.probe["name"]] = proof.probe
     return {vantage: list(each.values()) for vantage, each in found.items()}
+
+
+def turns(proofs: list[Proof]) -> list[dict[str, Any]]:
+    """The probes that mean something only one after the other, because they ask what the one before left in nginx."""
+    return [probe for proof in proofs if proof.beside for probe in (proof.probe, proof.beside) if probe]

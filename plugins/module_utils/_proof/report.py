@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -50,6 +50,8 @@ def report(
     :param certificates: those read from files (see :func:`certificate`); those seen on the wire are added.
     """
     by_name = {result["name"]: result for result in results}
+    beside = {proof["beside"]["name"] for proof in proofs if proof["beside"]}
+    evidence = replace(evidence, beside={name: by_name[name] for name in beside & by_name.keys()})
     seen = {proof["id"]: by_name.get(proof["probe"]["name"]) if proof["probe"] else None for proof in proofs}
     verdicts = settle(proofs, {proof["id"]: judge(proof, seen[proof["id"]], evidence) for proof in proofs}, check_mode=run.check_mode)
     lines = [_line(proof, verdicts[proof["id"]], seen[proof["id"]] or {}) for proof in proofs]

@@ -61,7 +61,7 @@ class IdentityGateway(Gateway):
 
     def handshakes(self) -> int:
         """TLS handshakes so far, resumed ones too."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/stats?filter=ssl.handshake$", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/stats?filter=ssl.handshake$", timeout=60) as answer:
             return sum(int(line.rpartition(":")[2]) for line in answer.read().decode().splitlines() if line.startswith("listener."))
 
     # --- Envoy's configuration
@@ -140,7 +140,7 @@ def _connection_manager(listener: str, host: str) -> dict[str, Any]:
 
 def ask(port: int, requests: list[tuple[str, str]], method: str = "GET") -> list[Seen]:
     """Requests, (host, path) each, one after the other over one connection to nginx, so that one worker answers them all."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     found = []
     try:
         for host, path in requests:

@@ -43,7 +43,7 @@ PATTERNS = [
 
 def answered(port: int, host: str, path: str) -> str:
     """The body of a GET."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path, headers={"Host": host})
     body = connection.getresponse().read().decode()
     connection.close()

@@ -88,9 +88,9 @@ http {
 
 
 def test_nginxs_own_configuration_is_read_as_nginx_reads_it() -> None:
-    found, unknown = configured.upstreams(routes()[:1], DUMP)
-    assert not unknown
-    upstream = found["shop"]
+    found = configured.read(routes()[:1], DUMP)
+    assert not found.unknown
+    upstream = found.upstreams["shop"]
     assert upstream.addresses == ("198.18.0.1:30443", "[2001:db8::1]:30443")
     assert (upstream.sni, upstream.name, upstream.verify, upstream.verify_depth) == ("shop.example.com", "shop.example.com", True, 3)
     assert upstream.ca_file == "/etc/edgemesh/tls/edgemesh/edge-ca/ca.crt"
@@ -110,12 +110,13 @@ def test_nginxs_own_configuration_is_read_as_nginx_reads_it() -> None:
     ],
 )
 def test_why_there_is_nothing_to_read_is_said(dump: str, reason: str) -> None:
-    found, unknown = configured.upstreams(routes()[:1], dump)
-    assert not found
-    assert reason in unknown["shop"]
+    found = configured.read(routes()[:1], dump)
+    assert not found.upstreams
+    assert reason in found.unknown["shop"]
 
 
 def test_what_was_changed_by_hand_shows() -> None:
-    found, _unknown = configured.upstreams(routes()[:1], DUMP.replace("proxy_ssl_server_name on;", "").replace("$host", "$proxy_host"))
-    assert found["shop"].sni == ""
-    assert found["shop"].host == "edge_1"
+    dump = DUMP.replace("proxy_ssl_server_name on;", "").replace("$host", "$proxy_host")
+    upstream = configured.read(routes()[:1], dump).upstreams["shop"]
+    assert upstream.sni == ""
+    assert upstream.host == "edge_1"

@@ -1,0 +1,102 @@
+"""What role verify finds about identities: both leaks on a naive nginx, read and seen, and none on ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from identity_rig import HOSTS, IdentityGateway, running
+from probe_rig import Nginx
+from probe_session import probe
+from test_probe_identity import KEPT, SHOWS, TO_A
+from test_probe_identity_ours import ours, route
+
+from plugins.module_utils._proof import entry
+from plugins.module_utils._routes.load import load
+
+A, B = HOSTS[:2]
+
+
+def naive(mesh: IdentityGateway, port: int, common: str, kept: str) -> str:
+    """Two hosts as people write them: one upstream, a client certificate for one of them."""
+    servers = "\n".join(
+        f"server {{ listen 127.0.0.1:{{port}}; server_name {host}; location / {{ proxy_pass https://mesh; {common} {shows} }} }}"
+        for host, shows in ((A, SHOWS % ("alice", "alice")), (B, ""))
+    )
+    return f"upstream mesh {{ server 127.0.0.1:{port}; {kept} }}\n{servers}\n".replace("{pki}", str(mesh.folder))
+
+
+def verify(nginx: Nginx, mesh: IdentityGateway, at: int, echo_path: str) -> dict[str, Any]:
+    """The role's filters and module without its play, for both routes."""
+    written = [
+        {**each, "listen": {"tls": False, "port": nginx.port}}
+        for each in (route(A, "alice", sni=A, verify=False), route(B, sni=A, verify=False))
+    ]
+    routes = load(written, [{"name": "main", "addresses": [f"127.0.0.1:{at}"], "istio_gateway": "istio-system/edge"}])
+    plan = entry.planned(
+        routes,
+        {
+            "vm": "vm", "address": "127.0.0.1", "run": "r1", "clients": ["client"], "gateways": {"main": [f"127.0.0.1:{at}"]},
+            "nginx": nginx.dump().splitlines(), "echo_path": echo_path,
+        },
+    )  # fmt: skip
+    results = [each for vantage in ("vm", "client") for each in probe(plan["probes"][vantage])]
+    results += probe(plan["turns"], concurrency=1)
+    seen = [{"vm": "vm", "proofs": plan["proofs"], "results": results, "files": ""}]
+    found: dict[str, Any] = entry.reported(routes, seen, {"run": "r1"})
+    return found
+
+
+def outcome(model: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
+    """For each check about identities: (status, code) of all its proofs."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for line in model["proofs"]:
+        if line["check"] in ("nginx.own_upstream", "path.own_identity", "path.lent_identity"):
+            found.setdefault(line["check"], set()).add((line["status"], line["cause"].get("code", "")))
+    return found
+
+
+READ, SEEN, GOOD = ("failed", "UPSTREAM_IDENTITY_SHARED"), ("failed", "IDENTITY_BORROWED"), ("ok", "")
+WAYS = {
+    "session": (TO_A, "", "by TLS sessions"),
+    "pool": (f"{TO_A} {KEPT.partition('proxy_set_header Host')[0].partition('1.1;')[2]} proxy_ssl_session_reuse off;",
+             "keepalive 4;", "by pooled connections"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_both_leaks_are_read_and_seen_on_a_naive_nginx(mesh: IdentityGateway, tmp_path: Path, release: str, way: str) -> None:
+    common, kept, by = WAYS[way]
+    with running(tmp_path, naive(mesh, mesh.tls, common, kept), release) as nginx:
+        model = verify(nginx, mesh, mesh.tls, "/echo/x")
+    found = outcome(model)
+    assert found["nginx.own_upstream"] == {READ}
+    # who asks first borrows or lends, as chance has it
+    assert SEEN in found["path.own_identity"] | found["path.lent_identity"]
+    assert found["path.own_identity"] | found["path.lent_identity"] <= {SEEN, GOOD}
+    assert not model["ok"]
+    assert all(by in failure["why"] for failure in model["failures"] if failure["code"] == READ[1])
+    assert any("it arrives as" in failure["why"] for failure in model["failures"] if failure["code"] == SEEN[1])
+
+
+def test_who_is_let_in_as_another_is_seen_without_an_app_that_tells(mesh: IdentityGateway, tmp_path: Path, release: str) -> None:
+    with running(tmp_path, naive(mesh, mesh.strict, TO_A, ""), release) as nginx:
+        model = verify(nginx, mesh, mesh.strict, "")
+    lines = {line["id"]: line for line in model["proofs"]}
+    line = lines[f"b/path.own_identity/vm>{B}/ after {A}/"]
+    assert (line["status"], line["cause"]["code"]) == SEEN
+    assert "alone it is refused (CLIENT_CERT_MISSING)" in line["observed"]
+
+
+def test_ours_is_read_and_seen_to_keep_them_apart(mesh: IdentityGateway, tmp_path: Path, release: str) -> None:
+    routes = [route(A, "alice", sni=A), route(B, sni=A)]
+    for listener, echo_path in (("open", "/echo/x"), ("strict", "")):
+        text = ours(mesh, routes, {"main": [listener]})
+        at = mesh.tls if listener == "open" else mesh.strict
+        with running(tmp_path, text, release) as nginx:
+            found = outcome(verify(nginx, mesh, at, echo_path))
+        assert found["nginx.own_upstream"] == {GOOD}
+        for check in ("path.own_identity", "path.lent_identity"):
+            # without an app that tells, only the one who is refused alone shows anything
+            assert GOOD in found[check] <= ({GOOD} if echo_path else {GOOD, ("not_tested", "")}), (listener, found)
