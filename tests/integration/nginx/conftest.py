@@ -13,9 +13,9 @@ from tests.spare_vms import spare
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what load nginx stood."""
+    """Say what was measured, also where all is well."""
     if FIGURES:
-        terminalreporter.section("load on nginx")
+        terminalreporter.section("figures of nginx")
         for line in FIGURES:
             terminalreporter.write_line(line)
 

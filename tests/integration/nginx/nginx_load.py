@@ -12,7 +12,7 @@ from typing import Any
 from lab.build import go_program
 
 RATE = 200
-#: What each load was, for the end of the report: figures of tests that pass are figures too.
+#: What was measured, for the end of the report.
 FIGURES: list[str] = []
 #: A file that takes half a second: some answer is always under way.
 SLOW_SIZE, SLOW_RATE = 60_000, "120k"
