@@ -33,3 +33,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityGateway]:
 def release(request: pytest.FixtureRequest) -> str:
     """The Debian release whose nginx it is."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collections path under which this checkout is edgemesh.nginx_istio."""
+    folder = tmp_path_factory.mktemp("collections")
+    (folder / "ansible_collections" / "edgemesh").mkdir(parents=True)
+    (folder / "ansible_collections" / "edgemesh" / "nginx_istio").symlink_to(Path(__file__).parents[3])
+    return folder

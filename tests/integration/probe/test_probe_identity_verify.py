@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from probe_rig import Nginx
 from probe_session import probe
 from test_probe_identity import KEPT, SHOWS, TO_A
 from test_probe_identity_ours import ours, route
+from test_probe_playbook import ROOT, play
 
 from plugins.module_utils._proof import entry
 from plugins.module_utils._routes.load import load
@@ -27,13 +29,17 @@ def naive(mesh: IdentityGateway, port: int, common: str, kept: str) -> str:
     return f"upstream mesh {{ server 127.0.0.1:{port}; {kept} }}\n{servers}\n".replace("{pki}", str(mesh.folder))
 
 
-def verify(nginx: Nginx, mesh: IdentityGateway, at: int, echo_path: str) -> dict[str, Any]:
+def declared(nginx: Nginx, at: int, material: str = "/pki") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Routes and gateways as a user writes them."""
+    listen = {"tls": False, "port": nginx.port}
+    routes = [{**each, "listen": listen} for each in (route(A, "alice", sni=A, verify=False), route(B, sni=A, verify=False))]
+    routes = json.loads(json.dumps(routes).replace("/pki", material))
+    return routes, [{"name": "main", "addresses": [f"127.0.0.1:{at}"], "istio_gateway": "istio-system/edge"}]
+
+
+def verify(nginx: Nginx, at: int, echo_path: str) -> dict[str, Any]:
     """The role's filters and module without its play, for both routes."""
-    written = [
-        {**each, "listen": {"tls": False, "port": nginx.port}}
-        for each in (route(A, "alice", sni=A, verify=False), route(B, sni=A, verify=False))
-    ]
-    routes = load(written, [{"name": "main", "addresses": [f"127.0.0.1:{at}"], "istio_gateway": "istio-system/edge"}])
+    routes = load(*declared(nginx, at))
     plan = entry.planned(
         routes,
         {
@@ -69,7 +75,7 @@ WAYS = {
 def test_both_leaks_are_read_and_seen_on_a_naive_nginx(mesh: IdentityGateway, tmp_path: Path, release: str, way: str) -> None:
     common, kept, by = WAYS[way]
     with running(tmp_path, naive(mesh, mesh.tls, common, kept), release) as nginx:
-        model = verify(nginx, mesh, mesh.tls, "/echo/x")
+        model = verify(nginx, mesh.tls, "/echo/x")
     found = outcome(model)
     assert found["nginx.own_upstream"] == {READ}
     # who asks first borrows or lends, as chance has it
@@ -82,7 +88,7 @@ def test_both_leaks_are_read_and_seen_on_a_naive_nginx(mesh: IdentityGateway, tm
 
 def test_who_is_let_in_as_another_is_seen_without_an_app_that_tells(mesh: IdentityGateway, tmp_path: Path, release: str) -> None:
     with running(tmp_path, naive(mesh, mesh.strict, TO_A, ""), release) as nginx:
-        model = verify(nginx, mesh, mesh.strict, "")
+        model = verify(nginx, mesh.strict, "")
     lines = {line["id"]: line for line in model["proofs"]}
     line = lines[f"b/path.own_identity/vm>{B}/ after {A}/"]
     assert (line["status"], line["cause"]["code"]) == SEEN
@@ -95,8 +101,25 @@ def test_ours_is_read_and_seen_to_keep_them_apart(mesh: IdentityGateway, tmp_pat
         text = ours(mesh, routes, {"main": [listener]})
         at = mesh.tls if listener == "open" else mesh.strict
         with running(tmp_path, text, release) as nginx:
-            found = outcome(verify(nginx, mesh, at, echo_path))
+            found = outcome(verify(nginx, at, echo_path))
         assert found["nginx.own_upstream"] == {GOOD}
         for check in ("path.own_identity", "path.lent_identity"):
             # without an app that tells, only the one who is refused alone shows anything
             assert GOOD in found[check] <= ({GOOD} if echo_path else {GOOD, ("not_tested", "")}), (listener, found)
+
+
+def test_the_playbook_fails_where_identities_are_lent(mesh: IdentityGateway, collections: Path, tmp_path: Path) -> None:
+    with running(tmp_path, naive(mesh, mesh.tls, TO_A, ""), "bookworm") as nginx:
+        routes, gateways = declared(nginx, mesh.tls, str(mesh.folder))
+        at = {"verify_address": "127.0.0.1", "verify_upstreams": {"main": [f"127.0.0.1:{mesh.tls}"]}, "verify_groups": ["edge_nginx"]}
+        given = {
+            "edge_routes": routes, "edge_gateways": gateways, "edge_vms": "all", "edge_become": "false", **at,
+            "verify_nginx_command": nginx.command, "verify_echo_path": "/echo/x", "verify_access_log": "false", "verify_wait": "0",
+            "verify_report_dir": str(tmp_path / "proof"),
+        }  # fmt: skip
+        done = play(collections, ROOT / "playbooks" / "verify.yml", given)
+    assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "Not proven: a, b" in done.stdout + done.stderr
+    found = outcome(json.loads((tmp_path / "proof" / "proof.json").read_text()))
+    assert found["nginx.own_upstream"] == {READ}
+    assert SEEN in found["path.own_identity"] | found["path.lent_identity"]

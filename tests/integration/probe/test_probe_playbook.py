@@ -18,15 +18,6 @@ from tests.ports import free_port
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module")
-def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collections path under which this checkout is edgemesh.nginx_istio."""
-    folder = tmp_path_factory.mktemp("collections")
-    (folder / "ansible_collections" / "edgemesh").mkdir(parents=True)
-    (folder / "ansible_collections" / "edgemesh" / "nginx_istio").symlink_to(ROOT)
-    return folder
-
-
 def play(collections: Path, playbook: Path | str, variables: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     own = collections / "variables.json"
     own.write_text(json.dumps(variables))
