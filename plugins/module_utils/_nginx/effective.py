@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from .._errors import EdgeError
@@ -143,15 +144,24 @@ class Config:
     files: list[str]
     http: list[Directive]
 
-    @property
+    @cached_property
     def servers(self) -> list[Directive]:
         """The http servers in their order."""
         return [server for block in self.http for server in block.find("server")]
 
-    @property
+    @cached_property
     def upstreams(self) -> dict[str, Directive]:
         """The upstream blocks by name."""
         return {block.args[0]: block for http in self.http for block in http.find("upstream") if block.args}
+
+    @cached_property
+    def sockets(self) -> dict[tuple[str, int], list[tuple[Directive, list[str]]]]:
+        """The servers of each address and port, with the flags of their listen directives."""
+        found: dict[tuple[str, int], list[tuple[Directive, list[str]]]] = {}
+        for server in self.servers:
+            for address, number, flags in _listens(server):
+                found.setdefault((address, number), []).append((server, flags))
+        return found
 
 
 def read(dump: str) -> Config:
@@ -219,12 +229,8 @@ def effective(config: Config, host: str, path: str = "/", port: int | None = Non
 
 
 def _choose_server(config: Config, host: str, port: int | None) -> tuple[Listen, Directive, bool] | None:
-    sockets: dict[tuple[str, int], list[tuple[Directive, list[str]]]] = {}
-    for server in config.servers:
-        for address, number, flags in _listens(server):
-            sockets.setdefault((address, number), []).append((server, flags))
     choices = []
-    for (address, number), members in sockets.items():
+    for (address, number), members in config.sockets.items():
         if port is not None and number != port:
             continue
         named = _by_name([server for server, _flags in members], host)

@@ -33,10 +33,10 @@ def identity(proxy: Proxy) -> Identity:
     return (proxy.sni, proxy.certificate, *verified)
 
 
-def shared_identities(config: Config) -> list[Shared]:
-    """Upstreams that locations reach with different identities and over which they can meet."""
+def shared_identities(config: Config, known: Optional[list[Passing]] = None) -> list[Shared]:
+    """Upstreams that locations reach with different identities and over which they can meet; ``known`` as for :func:`neighbours`."""
     uses: dict[str, dict[Identity, list[Passing]]] = {}
-    for each in passing(config):
+    for each in passing(config) if known is None else known:
         if _keeps(each):
             uses.setdefault(_upstream(each.proxy), {}).setdefault(identity(each.proxy), []).append(each)
     found = []
@@ -64,26 +64,29 @@ def said(shared: Shared) -> str:
     return f"upstream {shared.upstream} from {' and '.join(shared.places)} ({', '.join(shared.differ)}), by {' and '.join(shared.by)}"
 
 
-def neighbours(config: Config, way: Effective) -> list[Neighbour]:
+def neighbours(config: Config, way: Effective, known: Optional[list[Passing]] = None) -> list[Neighbour]:
     """One request for each other identity that goes to the same place, if it can be asked for at the same listener.
 
     Also over other upstreams: whether they lend is then for the probe to say, since nginx may run with something else than its files.
+
+    :param known: :func:`passing` of ``config``, where it is asked for many ways.
     """
     own = way.proxy
     if own is None or way.listen is None or own.scheme != "https" or not own.addresses:
         return []
-    found: dict[Identity, tuple[bool, Neighbour]] = {}
-    for each in passing(config):
-        if not _keeps(each) or identity(each.proxy) == identity(own) or not set(each.proxy.addresses) & set(own.addresses):
-            continue
-        apart = _upstream(each.proxy) != _upstream(own)
-        known = found.get(identity(each.proxy))
-        if known is not None and known[0] <= apart:
-            continue
-        made = _request(config, way, each, way.listen.port)
+    others = [
+        each
+        for each in (passing(config) if known is None else known)
+        if _keeps(each) and identity(each.proxy) != identity(own) and set(each.proxy.addresses) & set(own.addresses)
+    ]
+    found: dict[Identity, Neighbour] = {}
+    for each in sorted(others, key=lambda each: _upstream(each.proxy) != _upstream(own)):
+        if len(found) == _MOST:
+            break
+        made = None if identity(each.proxy) in found else _request(config, way, each, way.listen.port)
         if made is not None:
-            found[identity(made.proxy)] = (apart, made)
-    return [neighbour for _apart, neighbour in sorted(found.values(), key=lambda entry: entry[0])][:_MOST]
+            found.setdefault(identity(made.proxy), made)
+    return list(found.values())
 
 
 def _request(config: Config, way: Effective, each: Passing, port: int) -> Neighbour | None:

@@ -116,7 +116,9 @@ def cidr(value: Any, where: str = "") -> str:
 
 def file_path(value: Any, where: str = "") -> str:
     """An absolute path of a file or a folder, without ``..``."""
-    return _path(value, where, _FILE_PATH, "an absolute path", "Write an absolute path without .. that has only letters, digits and ._+@=:,-")
+    return _path(
+        value, where, _FILE_PATH, "an absolute path", "Write an absolute path without .. that has only letters, digits and ._+@=:,-"
+    )
 
 
 def url_path(value: Any, where: str = "") -> str:

@@ -31,7 +31,8 @@ def read(routes: list[dict[str, Any]], dump: str, echo_path: str = "") -> Config
         config = effective.read(dump) if dump else None
     except EdgeError as error:
         return Configured(unknown={route["name"]: error.sentence for route in routes})
-    shared = sharing.shared_identities(config) if config else []
+    known = list(effective.passing(config)) if config else []
+    shared = sharing.shared_identities(config, known) if config else []
     for route in routes:
         if config is None or not config.http:
             found.unknown[route["name"]] = "nginx -T could not be run, or shows no http block"
@@ -50,7 +51,7 @@ def read(routes: list[dict[str, Any]], dump: str, echo_path: str = "") -> Config
             own = sharing.own(way)
             found.upstreams[route["name"]] = _upstream(way.proxy, sharing.said(own) if own else "")
             asked = effective.effective(config, route["host"], echo_path or way.path, route["listen"]["port"])
-            asked.neighbours = sharing.neighbours(config, asked)
+            asked.shared, asked.neighbours = shared, sharing.neighbours(config, asked, known)
             found.turns[route["name"]] = turns.of(asked)
     return found
 

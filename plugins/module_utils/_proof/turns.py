@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._nginx import sharing
 from .._nginx.effective import Effective
 from .._probe import plan
 from .model import Machine, Options, Proof, Turn
@@ -33,7 +34,8 @@ def of(way: Effective) -> list[Turn]:
     probes = {probe.pop("name"): probe for probe in plan.turns(way, way.host, way.path)}
     own, alone = f"{way.host}{way.path}", plan.replay(way.proxy, *way.proxy.addresses[0])
     found = []
-    for each in way.neighbours:
+    # who shares nothing by the files is asked for a sample: nginx may run with others
+    for each in way.neighbours if sharing.own(way) else way.neighbours[:1]:
         other = f"{each.host}{each.path}"
         first, then, other_alone = plan.turn_names(each, way.host, way.path)
         if first in probes:
