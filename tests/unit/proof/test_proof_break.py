@@ -88,9 +88,9 @@ def test_exactly_the_predicted_lines_turn_red(
     assert {failure["code"] for failure in model["failures"]} == causes
     assert not model["ok"]
     assert [entry["name"] for entry in model["routes"] if not entry["ok"]] == [route]
-    # what is not tested hangs on what is red; everything else holds
+    # what is not tested hangs on what is red; everything else holds. By turns, other routes meet the broken one too
     for line in model["proofs"]:
-        if line["status"] == "not_tested":
+        if line["status"] == "not_tested" and line["check"] not in ("path.own_identity", "path.lent_identity"):
             assert (line["route"], line["machine"]) == (route, VM)
             assert line["cause"]["root"] in expected
 

@@ -20,8 +20,8 @@ from plugins.module_utils._probe.observation import Failure, HttpSeen, Observati
 from plugins.module_utils._proof import files
 from plugins.module_utils._proof.judge import Evidence
 from plugins.module_utils._proof.material import public_files
-from plugins.module_utils._proof.model import WEBSOCKET_ACCEPT, Machine, Options, Upstream
-from plugins.module_utils._proof.plan import plan, probes
+from plugins.module_utils._proof.model import WEBSOCKET_ACCEPT, Machine, Options, Turn, Upstream, split
+from plugins.module_utils._proof.plan import plan, probes, turns
 from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._routes.load import load
 from plugins.module_utils._x509.chain import verify
@@ -304,17 +304,43 @@ class World:
                 address,
                 {"main": [GATEWAY]},
                 self.configured.get(vm) or {route["name"]: self.nginx[vm, route["name"]].upstream() for route in self.routes},
+                turns={route["name"]: self._turns(vm, route) for route in self.routes} if self.echo_path else {},
                 trust=files.trust(self.routes, {path: text for (owner, path), text in self.files.items() if owner == vm}, TLS_DIR),
             )
             for vm, address in VMS.items()
         ]
+
+    def _turns(self, vm: str, own: dict[str, Any]) -> list[Turn]:
+        """What the plan finds in ``nginx -T``: every other route goes to the same place with another server name."""
+
+        def through(route: dict[str, Any]) -> dict[str, Any]:
+            http = {"host": route["host"], "path": self.echo_path}
+            return {"address": VMS[vm], "port": 443, "tls": {"sni": route["host"], "rules": "none"}, "http": http}
+
+        def alone(route: dict[str, Any]) -> dict[str, Any]:
+            nginx, (address, port) = self.nginx[vm, route["name"]], split(GATEWAY)
+            client = {"client": {"cert_file": nginx.cert_file, "key_file": nginx.key_file}} if nginx.cert_file else {}
+            http = {"host": nginx.host, "path": self.echo_path}
+            tls = {"sni": nginx.server_name if nginx.sends_sni else "", "rules": "none", **client}
+            return {"address": address, "port": port, "tls": tls, "http": http}
+
+        found = []
+        for other in self.routes:
+            if other is not own:
+                for check, first, then in (("path.own_identity", other, own), ("path.lent_identity", own, other)):
+                    target = f"{then['host']} after {first['host']}"
+                    found.append(Turn(check, target, (then["host"], self.echo_path), through(then), alone(then)))
+        return found
 
     def run(self, options: Options | None = None) -> dict[str, Any]:
         """Plan, probe, report."""
         options = options or Options("r1", pem(pki()["foreign"]), echo_path=self.echo_path, websocket_path=self.websocket_path)
         planned = [proof for machine in self.machines() for proof in plan(self.routes, machine, list(CLIENTS), options)]
         results = []
-        for vantage, entries in probes(planned).items():
+        by_vantage = probes(planned)
+        for vm in VMS:
+            by_vantage[vm] = by_vantage.get(vm, []) + turns([proof for proof in planned if proof.vantage == vm])
+        for vantage, entries in by_vantage.items():
             for entry in entries:
                 path = spec.path(entry)
                 trust = Trust(path.tls.ca_pem or self._file(vantage, path.tls.ca_file)) if path.tls else Trust()
