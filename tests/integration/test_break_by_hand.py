@@ -262,7 +262,7 @@ def test_exactly_the_predicted_lines_turn_red(lab: Lab, by_hand: Any, breaks: li
     predicted = _predicted(breaks, lab.clients, gateway)
     assert code != 0
     assert _red(report) == predicted
-    # what is not tested hangs on what is red
+    # what is not tested hangs on what is red; by turns, other routes meet the broken one too
     for line in report["proofs"]:
-        if line["status"] == "not_tested":
+        if line["status"] == "not_tested" and line["check"] not in ("path.own_identity", "path.lent_identity"):
             assert line["cause"]["root"] in predicted, line
