@@ -20,18 +20,20 @@ from plugins.module_utils._routes.load import load
 A, B = HOSTS[:2]
 
 
-def naive(mesh: IdentityGateway, port: int, common: str, kept: str) -> str:
+def naive(mesh: IdentityGateway, port: int, common: str, kept: str, tls: bool = False) -> str:
     """Two hosts as people write them: one upstream, a client certificate for one of them."""
+    front = " ssl; ssl_certificate {pki}/server.crt; ssl_certificate_key {pki}/server.key" if tls else ""
     servers = "\n".join(
-        f"server {{ listen 127.0.0.1:{{port}}; server_name {host}; location / {{ proxy_pass https://mesh; {common} {shows} }} }}"
+        f"server {{ listen 127.0.0.1:{{port}}{front}; server_name {host}; location / {{ proxy_pass https://mesh; {common} {shows} }} }}"
         for host, shows in ((A, SHOWS % ("alice", "alice")), (B, ""))
     )
     return f"upstream mesh {{ server 127.0.0.1:{port}; {kept} }}\n{servers}\n".replace("{pki}", str(mesh.folder))
 
 
-def declared(nginx: Nginx, at: int, material: str = "/pki") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def declared(nginx: Nginx, at: int, material: str = "/pki", tls: bool = False) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Routes and gateways as a user writes them."""
-    listen = {"tls": False, "port": nginx.port}
+    front = {"certificate": {"cert_file": "/pki/server.crt", "key_file": "/pki/server.key"}, "redirect_http": False}
+    listen = {"port": nginx.port, **(front if tls else {"tls": False})}
     routes = [{**each, "listen": listen} for each in (route(A, "alice", sni=A, verify=False), route(B, sni=A, verify=False))]
     routes = json.loads(json.dumps(routes).replace("/pki", material))
     return routes, [{"name": "main", "addresses": [f"127.0.0.1:{at}"], "istio_gateway": "istio-system/edge"}]
@@ -109,8 +111,8 @@ def test_ours_is_read_and_seen_to_keep_them_apart(mesh: IdentityGateway, tmp_pat
 
 
 def test_the_playbook_fails_where_identities_are_lent(mesh: IdentityGateway, collections: Path, tmp_path: Path) -> None:
-    with running(tmp_path, naive(mesh, mesh.tls, TO_A, ""), "bookworm") as nginx:
-        routes, gateways = declared(nginx, mesh.tls, str(mesh.folder))
+    with running(tmp_path, naive(mesh, mesh.tls, TO_A, "", tls=True), "bookworm") as nginx:
+        routes, gateways = declared(nginx, mesh.tls, str(mesh.folder), tls=True)
         at = {"verify_address": "127.0.0.1", "verify_upstreams": {"main": [f"127.0.0.1:{mesh.tls}"]}, "verify_groups": ["edge_nginx"]}
         given = {
             "edge_routes": routes, "edge_gateways": gateways, "edge_vms": "all", "edge_become": "false", **at,
