@@ -36,6 +36,7 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         machine.sh("service nginx restart && nginx -t && cp -a /etc/nginx /root/nginx.orig")
         machine.upload_driver()
         yield machine
+        machine.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import shlex
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -44,11 +45,16 @@ class Machine:
     def __init__(self, host: Host, load_program: Path = Path()) -> None:
         self.host, self.load_program = host, load_program
         # a socket's path must be short, which pytest's folders are not
-        control = tempfile.mkdtemp(prefix="ssh-")
+        self._control = tempfile.mkdtemp(prefix="ssh-")
         self._ssh = [
-            "ssh", *identity.SSH_OPTIONS.split(), "-o", "BatchMode=yes", "-o", "ControlMaster=auto", "-o", f"ControlPath={control}/%C",
-            "-o", "ControlPersist=120", "-i", str(settings.SSH_KEY), f"admin@{host.address}",
+            "ssh", *identity.SSH_OPTIONS.split(), "-o", "BatchMode=yes", "-o", "ControlMaster=auto",
+            "-o", f"ControlPath={self._control}/%C", "-o", "ControlPersist=120", "-i", str(settings.SSH_KEY), f"admin@{host.address}",
         ]  # fmt: skip
+
+    def close(self) -> None:
+        """End the connection."""
+        subprocess.run([*self._ssh, "-O", "exit"], capture_output=True, check=False)
+        shutil.rmtree(self._control, ignore_errors=True)
 
     def run(self, command: str, given: bytes | str = b"", timeout: float = 600) -> subprocess.CompletedProcess[bytes]:
         """A shell command as root, whatever its exit code."""

@@ -204,7 +204,9 @@ class Rig:
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     pki = Pki(tmp_path)
     with spare(request.param) as host:
-        yield Rig(host, tmp_path, pki, Gateway(pki))
+        rig = Rig(host, tmp_path, pki, Gateway(pki))
+        yield rig
+        rig.machine.close()
 
 
 def test_from_an_empty_host_and_back(rig: Rig) -> None:
