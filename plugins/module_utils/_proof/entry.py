@@ -69,7 +69,7 @@ def reported(routes: list[dict[str, Any]], machines: list[dict[str, Any]], given
         addresses=given.get("addresses") or {},
         trouble={vantage: text for machine in machines for vantage, text in (machine.get("trouble") or {}).items()},
         log=lines if lines or (logs and not problems) else None,
-        **({"no_log": "; ".join(problems)} if problems else {}),
+        no_log="; ".join(problems) or Evidence.no_log,
     )
     minimum = given.get("minimum") or {}
     run = Run(
