@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import FIGURES
+
 LAB_KUBECONFIG = Path("/var/lib/edgemesh-lab/kubeconfig")
 
 
@@ -22,6 +24,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif needs_lab and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs the lab, which needs root"))
     items.sort(key=lambda item: item.get_closest_marker("lab_lifecycle") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured."""
+    if FIGURES:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 from lab import netns, settings, vms
 from lab.settings import Host
 from tests.integration.playbooks import ROUTE, on_host, play, variables
-from tests.integration.test_lab_vms import Quiet
+from tests.quiet import Quiet
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms, pytest.mark.soak]
 

@@ -6,19 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from nginx_load import FIGURES, SLOW_SIZE, build
+from nginx_load import SLOW_SIZE, build
 from nginx_machine import USER_SITE, Machine
 
 from tests.spare_vms import spare
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was measured, also where all is well."""
-    if FIGURES:
-        terminalreporter.section("figures of nginx")
-        for line in FIGURES:
-            terminalreporter.write_line(line)
-
 
 # Debian 13's nginx stands in the demo and in Molecule; in the long form here too.
 RELEASES = ["bookworm", "trixie"] if os.environ.get("EDGEMESH_SOAK") else ["bookworm"]

@@ -10,10 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from lab.build import go_program
+from tests.figures import FIGURES
 
 RATE = 200
-#: What was measured, for the end of the report.
-FIGURES: list[str] = []
 #: A file that takes half a second: some answer is always under way.
 SLOW_SIZE, SLOW_RATE = 60_000, "120k"
 

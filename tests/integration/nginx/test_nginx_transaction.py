@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from nginx_load import FIGURES
 from nginx_machine import NAME, TLS, Machine, site
+
+from tests.figures import FIGURES
 
 pytestmark = pytest.mark.lab
 
