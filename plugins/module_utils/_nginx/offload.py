@@ -160,7 +160,7 @@ def _limit(route: _Route, name: str, where: str) -> Optional[Limit]:
         zone=f"edge_{name}",
         rate=values.rate(asked["rate"], f"{where}.rate") if asked["rate"] else "",
         burst=values.integer(asked["burst"], f"{where}.burst", 0, 100000),
-        connections=values.integer(asked["connections"], f"{where}.connections", 0, 100000),
+        connections=values.integer(asked["connections"], f"{where}.connections", 0, 65535),
     )
 
 

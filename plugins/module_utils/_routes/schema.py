@@ -245,7 +245,7 @@ class RateLimit:
 
     rate: str = of(kinds.rate, "")
     burst: int = of(integer(0, 100000), 0)
-    connections: int = of(integer(0, 100000), 0)  # at a time; 0: any number
+    connections: int = of(integer(0, 65535), 0)  # at a time, nginx counts no further; 0: any number
 
     @staticmethod
     def shorthand(value: Any, _where: str) -> dict[str, Any]:

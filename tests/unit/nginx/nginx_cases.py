@@ -108,6 +108,12 @@ def directives(text: str) -> list[tuple[tuple[str, ...], list[str]]]:
     return [one for one in flat(read_back(text)) if one[0] != ("server_names_hash_bucket_size",)]
 
 
+def without_the_slashless(text: str, path: str) -> str:
+    """Without the location that keeps nginx from a redirect of its own, where a path ends in a slash."""
+    head, found, rest = text.partition(f"    location = {path[:-1]} {{\n") if path.endswith("/") else (text, "", "")
+    return head + rest.partition("    }\n")[2] if found else text
+
+
 def check(text: str, base: list[tuple[tuple[str, ...], list[str]]], old: str, new: str, case: str) -> None:
     """The configuration differs from the base only by the new value in the base value's places."""
     found = directives(text)
