@@ -16,8 +16,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def options(role: Path) -> dict[str, Any]:
-    specs: dict[str, Any] = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]
-    return dict(specs.get("options") or {})
+    """Of all entry points."""
+    specs: dict[str, Any] = load(role / "meta" / "argument_specs.yml")["argument_specs"]
+    return {name: option for entry in specs.values() for name, option in (entry.get("options") or {}).items()}
 
 
 def templated(value: Any) -> bool:
