@@ -8,7 +8,7 @@ import pytest
 from nginx_machine import Machine, busy
 
 pytestmark = pytest.mark.lab
-CHANGES = 50 if os.environ.get("EDGEMESH_SOAK") else 6
+CHANGES = 50 if os.environ.get("EDGEMESH_SOAK") else 5
 
 
 def test_changes_under_load_fail_no_request(vm: Machine) -> None:
