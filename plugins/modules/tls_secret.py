@@ -168,7 +168,7 @@ options:
       include_ca:
         description:
           - Put the CA in as C(ca.crt) as well.
-          - Istio takes a C(ca.crt) in a C(gateway) Secret for the CA of clients, before any C(-cacert) Secret.
+          - Istio takes a C(ca.crt) in a C(gateway) Secret for the CA of clients, unless there is a Secret C(<name>-cacert).
         type: bool
         default: false
       ca:

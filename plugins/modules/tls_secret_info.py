@@ -44,7 +44,8 @@ options:
           use:
             description:
               - V(server) to be presented by a server, V(client) by a client, V(ca) to verify others by.
-              - For V(ca) beside another use the CA is that of the object itself, else of the Secret C(<name>-cacert), as Istio has it.
+              - For V(ca) beside another use the CA is that of the Secret C(<name>-cacert), where there is one, else of the object itself,
+                as Istio has it.
             type: str
             choices: [server, client, ca]
             required: true

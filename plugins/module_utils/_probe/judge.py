@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .._x509 import pem
-from .._x509.chain import CLIENT, ENVOY, NGINX, SERVER, verify
+from .._x509.chain import verify
 from .._x509.facts import facts
+from .._x509.purposes import CLIENT, ENVOY, NGINX, SERVER
 from . import contrast
 from .causes import CAUSES, Context
 from .classify import CHAIN_CODES, Found, of_answer, of_check, of_client, of_failure

@@ -5,24 +5,26 @@ critical extensions). What pyOpenSSL doesn't reach is added here: purpose, secur
 
 | | nginx (OpenSSL) | Envoy (BoringSSL) |
 |---|---|---|
-| anchor | a self-signed root must be in the CA file | any trusted certificate, also an intermediate |
+| anchor | a self-signed root must be in the CA file | any trusted certificate, also an intermediate or the leaf |
+| extensions of the anchor | as of the others | only name constraints |
 | host name | DNS SAN, else common name | SAN only: DNS, IP or URI |
-| keys and digests | refused below OpenSSL's security level (2: RSA 2048, no SHA-1) | RSA and ECDSA of any size |
+| keys | above OpenSSL's security level (2: RSA 2048, no SHA-1 signature) | RSA of any size, ECDSA on P-256 and P-384 |
+| key usage of the leaf | one that OpenSSL knows for its purpose | digitalSignature |
 | old Netscape type | honoured | unknown |
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Optional
 
-from . import clock, facts, names, pem
+from . import clock, facts, names, pem, purposes
+from .der import is_der
 from .library import Encoding, library_missing, x509
-
-SERVER, CLIENT = "server", "client"
-NGINX, ENVOY = "nginx", "envoy"
+from .purposes import CLIENT, ENVOY, NGINX, SERVER
 
 #: OpenSSL's verify error -> our code; the sentences are made in _sentence()
 _OPENSSL_CODES = {
@@ -35,13 +37,11 @@ _OPENSSL_CODES = {
     **dict.fromkeys((47, 48, 49, 51, 52, 53), "NAME_CONSTRAINT"),
 }  # fmt: skip
 
-_EKU = {SERVER: "serverAuth", CLIENT: "clientAuth"}
-#: old "server gated crypto" usages, which OpenSSL takes for serverAuth
-_SGC = {"1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1"}
-_KEY_USAGE = {SERVER: {"digitalSignature", "keyEncipherment", "keyAgreement"}, CLIENT: {"digitalSignature", "keyAgreement"}}
-_NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
-_NETSCAPE_BIT = {CLIENT: 0x80, SERVER: 0x40}
+#: OpenSSL's errors about extensions, which BoringSSL doesn't look at where it believes a certificate anyway
+_EXTENSION_ERRORS = {24, 25, 34, 37, 79}
 _PARTIAL_CHAIN = 0x80000
+#: where OpenSSL starts to look for a block: at the start, and behind the block before
+_BOM = re.compile(rf"(?:\A|(?<=-----\n)|(?<=-----\r\n)){pem.BOM}")
 #: OpenSSL security level -> bits of security; RSA size and EC size that reach them
 _LEVEL_BITS = {0: 0, 1: 80, 2: 112, 3: 128, 4: 192, 5: 256}
 _RSA_BITS = ((15360, 256), (7680, 192), (3072, 128), (2048, 112), (1024, 80))
@@ -106,13 +106,14 @@ def verify(
     if not trusted:
         return Verdict(False, "TRUST_EMPTY", "there is no trusted certificate to verify against.")
     if facts.facts(presented[0])["unreadable"]:  # which OpenSSL reports as all sorts of things
-        return Verdict(False, *(purpose_problem(presented[0], purpose) or ("", "")))
+        return Verdict(False, *(purposes.problem(presented[0], purpose) or ("", "")))
     path, verdict = _build(presented, trusted, rules, now or clock.now())
     if not verdict.ok:
         return verdict
     return (
-        _check_purpose(path, purpose, rules)
-        or (_check_security(path, security_level) if rules == NGINX else _check_key_type(path))
+        _check_purpose(path, trusted, purpose, rules)
+        or _check_key_type(path, rules)
+        or (_check_security(path, security_level) if rules == NGINX else None)
         or _check_depth(path, depth)
         or _check_name(path[0], None if (rules, purpose) == (NGINX, CLIENT) else name, rules)
         or Verdict(True)
@@ -123,7 +124,7 @@ def order(chain: Sequence[x509.Certificate]) -> str:
     """Whether every certificate is followed by its issuer: "" or a sentence that names the first break."""
     for position, (cert, following) in enumerate(zip(chain, chain[1:]), 1):
         if not facts.issued_by(cert, following):
-            return f"certificate {position + 1} ({_title(following)}) did not issue certificate {position} ({_title(cert)})"
+            return f"certificate {position + 1} ({facts.title(following)}) did not issue certificate {position} ({facts.title(cert)})"
     return ""
 
 
@@ -147,17 +148,20 @@ def in_order(certs: Sequence[x509.Certificate], key: Optional[pem.PrivateKey] = 
 
 
 def _trusted(ca: pem.Certificates, rules: str) -> list[x509.Certificate]:
-    """What the program takes from a CA file: other blocks are passed over, and OpenSSL overlooks a byte order mark at the start."""
-    if isinstance(ca, (str, bytes)) and not pem.is_der(ca):
+    """What the program takes from a CA file: other blocks are passed over, and OpenSSL overlooks a byte order mark in front of one."""
+    if isinstance(ca, (str, bytes)) and not is_der(ca):
         text = ca.decode("utf-8", "replace") if isinstance(ca, bytes) else ca
-        return pem.certificates(text.removeprefix(pem.BOM) if rules == NGINX else text, "the trusted certificates", strict=False)
+        return pem.certificates(_BOM.sub("", text) if rules == NGINX else text, "the trusted certificates", strict=False)
     return pem.load(ca, "the trusted certificates")
 
 
 def _build(
-    presented: list[x509.Certificate], trusted: list[x509.Certificate], rules: str, now: datetime
+    presented: list[x509.Certificate], trusted: list[x509.Certificate], rules: str, now: datetime, believe: bool = True
 ) -> tuple[list[x509.Certificate], Verdict]:
-    """The path that OpenSSL finds, or its first error in our words."""
+    """The path that OpenSSL finds, or its first error in our words.
+
+    :param believe: whether BoringSSL would take the trusted certificates as they are.
+    """
     try:
         from OpenSSL import crypto  # late: not needed by those who only want facts
     except ImportError as error:
@@ -182,14 +186,45 @@ def _build(
         except (crypto.Error, pem.PemError):  # it is so broken that it can't be written
             culprit = presented[min(depth, len(presented) - 1)]
         code = _OPENSSL_CODES.get(number, "CHAIN_REFUSED")
-        return [], Verdict(False, code, _sentence(code, culprit, str(error.errors[2]), presented, trusted), number, depth)
+        verdict = Verdict(False, code, _sentence(code, culprit, str(error.errors[2]), presented, trusted), number, depth)
+        if believe and rules == ENVOY and number in _EXTENSION_ERRORS and culprit in trusted:
+            return _up_to(culprit, presented, trusted, now, verdict)
+        return [], verdict
     except (crypto.Error, pem.PemError):
         return [], Verdict(False, "CERT_UNREADABLE", "OpenSSL can't read one of the certificates.")
     return path, Verdict(True)
 
 
+def _up_to(
+    anchor: x509.Certificate, presented: list[x509.Certificate], trusted: list[x509.Certificate], now: datetime, refusal: Verdict
+) -> tuple[list[x509.Certificate], Verdict]:
+    """The path to an anchor whose extensions OpenSSL does not accept, as BoringSSL has it; ``refusal`` where there is none.
+
+    Name constraints of such an anchor count for BoringSSL, but can't be evaluated here; and who may not sign has issued nothing.
+    """
+    usage = facts.facts(anchor)["key_usage"]
+    if facts.has_name_constraints(anchor) or (usage is not None and "keyCertSign" not in usage and anchor != presented[0]):
+        return [], refusal
+    for code, wrong, number in (
+        ("CERT_EXPIRED", anchor.not_valid_after_utc < now, 10),
+        ("CERT_NOT_YET_VALID", anchor.not_valid_before_utc > now, 9),
+    ):
+        if wrong:
+            return [], Verdict(False, code, _sentence(code, anchor, "", presented, trusted), number, refusal.depth)
+    if anchor == presented[0]:
+        return [anchor], Verdict(True)
+    found: tuple[list[x509.Certificate], Verdict] = ([], refusal)
+    for child in (*presented, *trusted):
+        if child != anchor and facts.issued_by(child, anchor):
+            path, verdict = _build(presented, [child], ENVOY, now, believe=child in trusted)
+            found = ([*path, anchor], verdict) if verdict.ok else ([], verdict)
+            if verdict.ok:
+                break
+    return found
+
+
 def _sentence(code: str, cert: x509.Certificate, openssl: str, presented: list[x509.Certificate], trusted: list[x509.Certificate]) -> str:
-    title = _title(cert)
+    title = facts.title(cert)
     issuer = facts.name_text(cert.issuer) or "(no name)"
     if code == "CERT_EXPIRED":
         return f"{title} expired at {clock.text(cert.not_valid_after_utc)}."
@@ -211,46 +246,14 @@ def _sentence(code: str, cert: x509.Certificate, openssl: str, presented: list[x
     return f"{title}: {openssl}."
 
 
-def purpose_problem(cert: x509.Certificate, purpose: str, depth: int = 0, rules: str = NGINX) -> Optional[tuple[str, str]]:
-    """Why a certificate can't serve ``purpose`` (``server`` or ``client``) as leaf, or above one: code and sentence; None = it can.
-
-    This is X509_check_purpose(sslserver | sslclient) but for the CA flag.
-    """
-    wanted = _EKU[purpose]
-    known = facts.facts(cert)
-    broken = sorted({"BasicConstraints", "KeyUsage", "ExtendedKeyUsage"} & set(known["unreadable"]))
-    if broken:
-        return "CERT_UNREADABLE", f"the extensions of {_title(cert)} can't be read ({', '.join(broken)})."
-    extended = known["extended_key_usage"]
-    if extended is not None and wanted not in extended and not (purpose == SERVER and _SGC & set(extended)):
-        role = f"can't issue {purpose} certificates" if depth else f"can't be used as a {purpose} certificate"
-        use = ", ".join(extended) or "nothing"
-        sentence = f"{_title(cert)} {role}: its extended key usage is {use}, without {wanted}."
-        if purpose == CLIENT and not depth and facts.publicly_trusted(cert):
-            return "PUBLIC_CERT_AS_CLIENT", f"{sentence} It comes from a public CA, and these issue no client certificates any more."
-        return f"EKU_NO_{wanted.upper()}", sentence
-    if depth:
-        return None
-    usage = known["key_usage"]
-    if usage is not None and not _KEY_USAGE[purpose] & set(usage):
-        return "KEY_USAGE_WRONG", f"{_title(cert)} may only be used for {', '.join(usage) or 'nothing'}."
-    if rules == NGINX and not _netscape_allows(cert, purpose):
-        return "KEY_USAGE_WRONG", f"the old Netscape certificate type of {_title(cert)} excludes this use."
-    return None
-
-
-def _check_purpose(path: list[x509.Certificate], purpose: str, rules: str) -> Optional[Verdict]:
-    for depth, cert in enumerate(path):
-        problem = purpose_problem(cert, purpose, depth, rules)
+def _check_purpose(path: list[x509.Certificate], trusted: list[x509.Certificate], purpose: str, rules: str) -> Optional[Verdict]:
+    """BoringSSL checks what lies below the first trusted certificate; the leaf is taken for that only where there is no other."""
+    checked = len(path) if rules == NGINX else next((at for at, each in enumerate(path) if at and each in trusted), 0)
+    problems = [purposes.problem(cert, purpose, depth, rules) for depth, cert in enumerate(path[:checked])]
+    for depth, problem in enumerate(problems or [purposes.usage_problem(path[0], purpose, rules)]):
         if problem:
             return Verdict(False, *problem, 26, depth)
     return None
-
-
-def _netscape_allows(cert: x509.Certificate, purpose: str) -> bool:
-    """nsCertType, as easy-rsa 2 wrote it; OpenSSL honours it, BoringSSL doesn't."""
-    raw = facts.extension_bytes(cert, _NETSCAPE_TYPE)  # BIT STRING: 03 02 <unused bits> <bits>
-    return len(raw) < 4 or bool(raw[3] & _NETSCAPE_BIT[purpose])
 
 
 def _check_security(path: list[x509.Certificate], level: int) -> Optional[Verdict]:
@@ -261,27 +264,26 @@ def _check_security(path: list[x509.Certificate], level: int) -> Optional[Verdic
         key = known["key"]
         bits = next((strength for size, strength in _RSA_BITS if key["size"] >= size), 0) if key["type"] == "rsa" else key["size"] // 2
         if bits < wanted:
-            sentence = f"the {key['type']} key of {_title(cert)} has only {key['size']} bits, too few for OpenSSL's security level {level}."
+            sentence = (
+                f"the {key['type']} key of {facts.title(cert)} has only {key['size']} bits, too few for OpenSSL's security level {level}."
+            )
             return Verdict(False, "KEY_TOO_WEAK", sentence, 67 if depth else 66, depth)
         if depth < len(path) - 1 and _DIGEST_BITS.get(known["signature"], wanted) < wanted:
-            sentence = f"{_title(cert)} is signed with {known['signature']}, which OpenSSL's security level {level} refuses."
+            sentence = f"{facts.title(cert)} is signed with {known['signature']}, which OpenSSL's security level {level} refuses."
             return Verdict(False, "DIGEST_TOO_WEAK", sentence, 68, depth)
     return None
 
 
-def _check_key_type(path: list[x509.Certificate]) -> Optional[Verdict]:
-    """BoringSSL, as Envoy sets it up, offers no signature algorithm for other keys than these."""
-    key = facts.facts(path[0])["key"]
-    if key["type"] in ("rsa", "ecdsa"):
-        return None
-    return Verdict(False, "KEY_TYPE_REFUSED", f"the key of {_title(path[0])} is {key['type']}; Envoy takes RSA and ECDSA only.", 0, 0)
+def _check_key_type(path: list[x509.Certificate], rules: str) -> Optional[Verdict]:
+    problem = purposes.key_problem(path[0], rules)
+    return Verdict(False, *problem) if problem else None
 
 
 def _check_depth(path: list[x509.Certificate], depth: Optional[int]) -> Optional[Verdict]:
     between = len(path) - 2
     if depth is None or between <= depth:
         return None
-    sentence = f"there are {between} certificates between {_title(path[0])} and its anchor, but the verify depth is {depth}."
+    sentence = f"there are {between} certificates between {facts.title(path[0])} and its anchor, but the verify depth is {depth}."
     return Verdict(False, "CHAIN_TOO_LONG", sentence, 22, depth + 1)
 
 
@@ -295,10 +297,4 @@ def _check_name(leaf: x509.Certificate, name: Optional[str], rules: str) -> Opti
         has = f"no SAN, only the common name {known['common_name']}"
     else:
         has = "no name at all"
-    return Verdict(False, "NAME_MISMATCH", f"{_title(leaf)} does not cover {name}: it has {has}.", 62, 0)
-
-
-def _title(cert: x509.Certificate) -> str:
-    """How sentences name a certificate: subject, else SANs, else fingerprint."""
-    known = facts.facts(cert)
-    return known["subject"] or ", ".join(known["sans"]) or f"certificate {known['sha256'][:16]}"
+    return Verdict(False, "NAME_MISMATCH", f"{facts.title(leaf)} does not cover {name}: it has {has}.", 62, 0)

@@ -348,7 +348,8 @@ class Delivery:
         else:
             extended = facts.facts(material.leaf)["extended_key_usage"] if material.certs else None
             use = entry.usage or ("client" if extended and "clientAuth" in extended and "serverAuth" not in extended else "server")
-            found = fitness.findings(material, use, [] if entry.issue else entry.names, now=self._now, reader=reader)
+            judge = fitness.beside if entry.kind == "gateway" else fitness.findings  # whose CA is its clients'
+            found = judge(material, use, [] if entry.issue else entry.names, now=self._now, reader=reader)
         if entry.include_ca and not material.trust:
             found.insert(0, fitness.Finding("CA_MISSING", fitness.ERROR, "the CA is to be included, but the source has none.", "Give ca"))
         bad = [each for each in found if each.severity == fitness.ERROR]

@@ -82,6 +82,12 @@ def facts(certificate: Union[str, bytes, x509.Certificate]) -> dict[str, Any]:
     }
 
 
+def title(cert: x509.Certificate) -> str:
+    """How sentences name a certificate: subject, else SANs, else fingerprint."""
+    known = facts(cert)
+    return known["subject"] or ", ".join(known["sans"]) or f"certificate {known['sha256'][:16]}"
+
+
 def extension(cert: x509.Certificate, kind: type[ExtensionT]) -> Optional[ExtensionT]:
     """The extension's value, or None where it is absent.
 
@@ -99,6 +105,11 @@ def extension_bytes(cert: x509.Certificate, oid: str) -> bytes:
     """The value of an extension that ``cryptography`` has no class for; b"" where it is absent or can't be read."""
     found = _or(lambda: cert.extensions.get_extension_for_oid(x509.ObjectIdentifier(oid)).value, None)
     return bytes(getattr(found, "value", b""))
+
+
+def has_name_constraints(cert: x509.Certificate) -> bool:
+    """Whether it limits the names of what it issues; also when the limits can't be read."""
+    return _or(lambda: extension(cert, x509.NameConstraints), True) is not None
 
 
 def publicly_trusted(cert: x509.Certificate) -> bool:
@@ -171,21 +182,22 @@ def san_text(name: x509.GeneralName) -> str:
 
 def dns_names(cert: x509.Certificate) -> list[str]:
     """The DNS names among the SANs; [] where they can't be read."""
-    names = _or(lambda: extension(cert, x509.SubjectAlternativeName), None)
-    return list(names.get_values_for_type(x509.DNSName)) if names else []
+    return [str(each) for each in _sans(cert, x509.DNSName)]
 
 
 def uris(cert: x509.Certificate) -> list[str]:
     """The URIs among the SANs."""
-    names = _or(lambda: extension(cert, x509.SubjectAlternativeName), None)
-    return list(names.get_values_for_type(x509.UniformResourceIdentifier)) if names else []
+    return [str(each) for each in _sans(cert, x509.UniformResourceIdentifier)]
 
 
 def addresses(cert: x509.Certificate) -> list[Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]:
     """The IP addresses among the SANs."""
+    return [each for each in _sans(cert, x509.IPAddress) if isinstance(each, (ipaddress.IPv4Address, ipaddress.IPv6Address))]
+
+
+def _sans(cert: x509.Certificate, kind: Any) -> list[Any]:
     names = _or(lambda: extension(cert, x509.SubjectAlternativeName), None)
-    values = names.get_values_for_type(x509.IPAddress) if names else []
-    return [each for each in values if isinstance(each, (ipaddress.IPv4Address, ipaddress.IPv6Address))]
+    return list(names.get_values_for_type(kind)) if names else []
 
 
 def _serial(cert: x509.Certificate) -> int:

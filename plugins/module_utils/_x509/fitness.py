@@ -7,17 +7,17 @@ ORDER_WRONG, PUBLIC_CERT_AS_CLIENT, NO_SAN, OLD_STYLE, CERT_EXPIRES_SOON, KEY_TO
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
-from . import chain, clock, facts, names
+from . import chain, clock, facts, names, purposes
 from .library import x509
 from .material import Material
+from .purposes import CA, CLIENT, ENVOY, NGINX, SERVER
 
 ERROR, WARNING = "error", "warning"
-SERVER, CLIENT, CA = "server", "client", "ca"
 #: warn when less than this, and less than a third of the validity, is left
 SOON = timedelta(days=7)
 
@@ -56,6 +56,26 @@ def findings(
     return sorted(found, key=lambda each: each.severity != ERROR)
 
 
+def beside(
+    material: Material,
+    use: str,
+    asked_names: Sequence[str] = (),
+    now: Optional[datetime] = None,
+    reader: str = "",
+    soon: timedelta = SOON,
+) -> list[Finding]:
+    """As :func:`findings`, of a certificate with a CA beside it.
+
+    That may be its issuer's, or the one for its peers: nobody can tell, so what doesn't fit to it is a warning.
+    """
+    found = findings(Material(material.certs, material.key), use, asked_names, now, reader, soon)
+    for each in findings(material, use, asked_names, now, reader, soon) if material.ca else []:
+        if each not in found:
+            sentence = f"by the CA in the same object, if that is meant to verify it: {each.sentence}"
+            found.append(Finding(each.code, WARNING, sentence, each.fix))
+    return found
+
+
 def _presented(material: Material, use: str, asked: Sequence[str], now: datetime, reader: str, soon: timedelta) -> list[Finding]:
     if not material.certs:
         return [Finding("CERTIFICATE_MISSING", ERROR, "there is no certificate.")]
@@ -64,10 +84,10 @@ def _presented(material: Material, use: str, asked: Sequence[str], now: datetime
     known = facts.facts(leaf)
     if any(each.code == "LEAF_NOT_FIRST" for each in found):
         return found
-    found += _use(leaf, known, use)
+    found += _use(leaf, use, reader)
     if any(each.code == "CERT_UNREADABLE" for each in found):
         return found
-    found += _key(known, reader)
+    found += _key(leaf, known, reader)
     found += _names(leaf, known, use, asked, reader)
     break_ = chain.order(material.certs)
     if break_:
@@ -101,7 +121,7 @@ def dates(certs: Sequence[x509.Certificate], now: Optional[datetime] = None, soo
     found = []
     for cert in certs:
         known = facts.facts(cert)
-        who = known["subject"] or ", ".join(known["sans"]) or "the certificate"
+        who = facts.title(cert)
         if cert.not_valid_after_utc < now:
             found.append(Finding("CERT_EXPIRED", ERROR, f"{who} expired at {known['not_after']}.", "Renew it"))
         elif cert.not_valid_before_utc > now:
@@ -111,36 +131,46 @@ def dates(certs: Sequence[x509.Certificate], now: Optional[datetime] = None, soo
     return found
 
 
-def _use(leaf: x509.Certificate, known: dict[str, Any], use: str) -> list[Finding]:
-    problem = chain.purpose_problem(leaf, use)
-    if problem is None:
-        return []
-    code, sentence = problem
-    wanted = "clientAuth" if use == CLIENT else "serverAuth"
-    fix = "Use a client certificate from a private CA" if code == "PUBLIC_CERT_AS_CLIENT" else f"Issue it with extended key usage {wanted}"
-    return [Finding(code, ERROR, sentence, fix)]
+def _by_rules(reader: str, judge: Callable[[str], Optional[tuple[str, str]]]) -> list[tuple[str, str, str]]:
+    """Code, severity and sentence of what either program says: an error where it is the reader, so the reader is asked first."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for rules in sorted((NGINX, ENVOY), key=lambda each: each != reader):
+        problem = judge(rules)
+        if problem:
+            found.setdefault(problem[0], (problem[0], ERROR if reader in ("", rules) else WARNING, problem[1]))
+    return list(found.values())
 
 
-def _key(known: dict[str, Any], reader: str) -> list[Finding]:
+def _use(leaf: x509.Certificate, use: str, reader: str) -> list[Finding]:
+    fixes = {
+        "PUBLIC_CERT_AS_CLIENT": "Use a client certificate from a private CA",
+        "KEY_USAGE_WRONG": "Issue it with key usage digitalSignature",
+    }
+    usual = f"Issue it with extended key usage {'clientAuth' if use == CLIENT else 'serverAuth'}"
+    return [
+        Finding(code, severity, sentence, fixes.get(code, usual))
+        for code, severity, sentence in _by_rules(reader, lambda rules: purposes.problem(leaf, use, rules=rules))
+    ]
+
+
+def _key(leaf: x509.Certificate, known: dict[str, Any], reader: str) -> list[Finding]:
     kind, size = known["key"]["type"], known["key"]["size"]
     if kind == "rsa" and size < 2048:
         return [
             Finding("KEY_TOO_SMALL", ERROR, f"an RSA key of {size} bits is refused by nginx and Envoy.", "Use 2048 bits, or ECDSA P-256")
         ]
-    if kind not in ("rsa", "ecdsa"):
-        severity = WARNING if reader == chain.NGINX else ERROR
-        return [Finding("KEY_TYPE_REFUSED", severity, f"Envoy takes RSA and ECDSA keys only, not {kind}.", "Use ECDSA P-256")]
-    return []
+    refused = _by_rules(reader, lambda rules: purposes.key_problem(leaf, rules))
+    return [Finding(code, severity, sentence, "Use ECDSA P-256") for code, severity, sentence in refused]
 
 
 def _names(leaf: x509.Certificate, known: dict[str, Any], use: str, asked: Sequence[str], reader: str) -> list[Finding]:
     found = []
     if not known["sans"]:
-        severity = ERROR if reader == chain.ENVOY else WARNING
+        severity = ERROR if reader == ENVOY else WARNING
         found.append(Finding("NO_SAN", severity, "the certificate has no subject alternative name; only nginx looks at the common name.",
                              "Issue it with its names as SANs"))  # fmt: skip
     for name in asked:
-        rules = chain.NGINX if use == SERVER and reader == chain.NGINX else chain.ENVOY
+        rules = NGINX if use == SERVER and reader == NGINX else ENVOY
         if not names.covers(leaf, name, rules) and name not in facts.dns_names(leaf):
             has = ", ".join(known["sans"]) or f"only the common name {known['common_name']}"
             found.append(Finding("NAME_MISMATCH", ERROR, f"the certificate does not cover {name}: it has {has}.", f"Issue it for {name}"))
@@ -148,16 +178,12 @@ def _names(leaf: x509.Certificate, known: dict[str, Any], use: str, asked: Seque
 
 
 def _verdicts(material: Material, use: str, now: datetime, reader: str, already: set[str]) -> list[Finding]:
-    found = []
-    for rules in (chain.NGINX, chain.ENVOY):
+    def judge(rules: str) -> Optional[tuple[str, str]]:
         verdict = chain.verify(material.certs, material.ca, rules=rules, purpose=use, now=now)
-        if verdict.ok or verdict.code in already:
-            continue
-        severity = ERROR if reader in ("", rules) else WARNING
-        sentence = f"{rules} would refuse the chain: {verdict.reason}"
-        found.append(Finding(verdict.code, severity, sentence, "Give the CA that issued it, with its root, and send the intermediates"))
-        already = already | {verdict.code}
-    return found
+        return None if verdict.ok else (verdict.code, f"{rules} would refuse the chain: {verdict.reason}")
+
+    fix = "Give the CA that issued it, with its root, and send the intermediates"
+    return [Finding(code, severity, sentence, fix) for code, severity, sentence in _by_rules(reader, judge) if code not in already]
 
 
 def _ca(certs: Sequence[x509.Certificate], now: datetime, reader: str, soon: timedelta) -> list[Finding]:
@@ -166,7 +192,7 @@ def _ca(certs: Sequence[x509.Certificate], now: datetime, reader: str, soon: tim
     found = []
     for cert in certs:
         known = facts.facts(cert)
-        who = known["subject"] or f"certificate {known['sha256'][:16]}"
+        who = facts.title(cert)
         old = known["version"] == 1 and known["self_signed"]
         usage = known["key_usage"]
         if not (known["ca"] or old) or (usage is not None and "keyCertSign" not in usage):
@@ -180,7 +206,7 @@ def _ca(certs: Sequence[x509.Certificate], now: datetime, reader: str, soon: tim
     # beside a good one, an expired CA is a leftover of a roll-over
     found += [Finding(each.code, WARNING, each.sentence, each.fix) if good else each for each in dated]
     if not any(facts.self_signed(each) for each in certs):
-        severity = WARNING if reader == chain.ENVOY else ERROR
+        severity = WARNING if reader == ENVOY else ERROR
         sentence = "no root is among the CA certificates: nginx needs the self-signed one, Envoy takes an intermediate."
         found.append(Finding("ROOT_MISSING", severity, sentence, "Add the root"))
     return found

@@ -14,13 +14,14 @@ from .._errors import EdgeError
 from .._kube.loose import mapping
 from .._kube.text import clean
 from . import clock, facts, fitness, pem
-from .fitness import CA, CLIENT, ERROR, SERVER, SOON, WARNING, Finding
+from .fitness import ERROR, SOON, Finding
 from .library import x509
-from .material import CA_KEYS, CERTIFICATE_KEYS, KEY_KEYS, Material
+from .material import CA_KEYS, PAIRS, Material, pair_of
+from .purposes import CA, CLIENT, SERVER
 
 Read = TypeVar("Read")
-#: role -> entries that may hold it, the first that is there counts; Istio keeps its own root under the last name
-ENTRIES = {"certificate": CERTIFICATE_KEYS, "key": KEY_KEYS, "ca": (*CA_KEYS, "root-cert.pem")}
+#: entries that may hold a CA, the first that is there counts; Istio keeps its own root under the last name
+CA_ENTRIES = (*CA_KEYS, "root-cert.pem")
 #: entries that a Secret's type promises
 _PROMISED = {"kubernetes.io/tls": {"certificate": "tls.crt", "key": "tls.key"}, "nginx.org/ca": {"ca": "ca.crt"}}
 #: said of a role when nothing is there; superfluous when it has been said why
@@ -129,7 +130,7 @@ def inspect(
     :param uses: what for; () = what the certificate itself says.
     :param entries: role (certificate, key, ca) -> name of its entry, where it isn't the usual one.
     :param verified_by: ``trusted`` was named (but may not be there): the object with the CA by which peers verify this.
-    :param beside: Istio's ``<name>-cacert``, for a use as CA of what has no CA itself.
+    :param beside: Istio's ``<name>-cacert``: where it exists, Istio takes the CA from nowhere else.
     """
     now = now or clock.now()
     if live is None:
@@ -139,7 +140,7 @@ def inspect(
         ]
         return Report(Held(missing="it does not exist"), False, failed, [missing], [])
     held = hold(live, entries)
-    ca, ca_from, faults = _ca_of(live, held, beside)
+    ca, ca_from, faults = _ca_of(live, held, beside, any(each.use == CA for each in uses))
     judged, findings = [], list(held.faults.values())
     for each in uses or [_own_use(held)]:
         if each.use == CA:
@@ -166,11 +167,15 @@ def hold(live: dict[str, Any], entries: Optional[dict[str, Optional[str]]] = Non
     encoded = mapping(live.get("binaryData" if config_map else "data"))
     there = {name for each in (plain, encoded) for name, value in each.items() if value}
     named = {role: name for role, name in (entries or {}).items() if name}
+    certificate, key = pair_of(there)
+    usual = {"certificate": certificate, "key": key, "ca": next((each for each in CA_ENTRIES if each in there), "")}
     promised = {**_PROMISED.get(str(live.get("type")), {}), **named}
+    if certificate and not key and any(each in there for _certificate, each in PAIRS):
+        promised.setdefault("key", dict(PAIRS)[certificate])
     gaps: list[str] = []
 
     def read(role: str, parse: Callable[[bytes, str], Read], nothing: Read) -> Read:
-        name = promised.get(role) or next((each for each in ENTRIES[role] if each in there), "")
+        name = promised.get(role) or usual[role]
         if not name:
             return nothing
         where = f"{place}, key {clean(name, 253)}"
@@ -210,7 +215,7 @@ def title(live: dict[str, Any]) -> str:
 def holds_certificates(live: dict[str, Any]) -> bool:
     """Whether it is meant for certificates at all, by its type or its entries' names."""
     names = {*mapping(live.get("data")), *mapping(live.get("binaryData"))}
-    return str(live.get("type")) in _PROMISED or any(name in names for role in ("certificate", "ca") for name in ENTRIES[role])
+    return str(live.get("type")) in _PROMISED or not names.isdisjoint((*dict(PAIRS), *CA_ENTRIES))
 
 
 def _own_use(held: Held) -> Use:
@@ -223,39 +228,40 @@ def _own_use(held: Held) -> Use:
     return Use(CLIENT if "clientAuth" in extended and "serverAuth" not in extended else SERVER)
 
 
-def _ca_of(live: dict[str, Any], held: Held, beside: Optional[dict[str, Any]]) -> tuple[list[x509.Certificate], str, dict[str, Finding]]:
-    """The certificates that serve as CA, where they come from, and why they can't be read."""
-    if "ca" in held.entries or "ca" in held.faults:
+def _ca_of(
+    live: dict[str, Any], held: Held, beside: Optional[dict[str, Any]], asked: bool
+) -> tuple[list[x509.Certificate], str, dict[str, Finding]]:
+    """The certificates that serve as CA, where they come from, and why they can't be read.
+
+    :param asked: it is to serve as CA; else the object's own certificates are of more interest.
+    """
+    own_ca = "ca" in held.entries or "ca" in held.faults
+    if own_ca and not (asked and beside is not None):
         return held.material.ca, title(live), {role: fault for role, fault in held.faults.items() if role == "ca"}
     if beside is not None:
         other = hold(beside)
-        return other.material.ca or other.material.certs, title(beside), other.faults
+        faults = {role: fault for role, fault in other.faults.items() if role == "ca"}
+        if not (faults or other.material.ca):
+            sentence = f"{title(beside)} has no entry cacert or ca.crt, and where it exists Istio looks for a CA nowhere else."
+            faults["ca"] = Finding("CA_MISSING", ERROR, sentence, "Put the CA under cacert, or delete it")
+        return other.material.ca, title(beside), faults
     own = [each for each in held.material.certs[:1] if facts.facts(each)["ca"]]
     return own, title(live) if own else "", {}
 
 
 def _presented(held: Held, use: Use, trusted: Optional[dict[str, Any]], verified_by: bool, now: datetime, soon: timedelta) -> list[Finding]:
-    certs, key = held.material.certs, held.material.key
+    if not verified_by:
+        return fitness.beside(held.material, use.use, use.names, now, use.reader, soon)
 
     def judge(ca: list[x509.Certificate]) -> list[Finding]:
-        return fitness.findings(Material(certs, key, ca), use.use, use.names, now, use.reader, soon)
+        return fitness.findings(Material(held.material.certs, held.material.key, ca), use.use, use.names, now, use.reader, soon)
 
     found = judge([])
-    if verified_by:
-        if trusted is None:
-            return [*found, Finding("CA_MISSING", ERROR, "the CA by which peers verify it does not exist.", "Make it first, or correct ca")]
-        other = hold(trusted)
-        trust = other.material.ca or other.material.trust
-        if not trust:
-            return [
-                *found,
-                *other.faults.values(),
-                Finding("CA_MISSING", ERROR, f"{title(trusted)} holds no CA certificate.", "Correct ca"),
-            ]
-        return [*found, *(each for each in judge(trust) if each not in found)]
-    # A CA beside a certificate may be its issuer's, or the one for its peers: nobody can tell.
-    for each in judge(held.material.ca) if held.material.ca else []:
-        if each not in found:
-            sentence = f"by the CA in the same object, if that is meant to verify it: {each.sentence}"
-            found.append(Finding(each.code, WARNING, sentence, each.fix))
-    return found
+    if trusted is None:
+        return [*found, Finding("CA_MISSING", ERROR, "the CA by which peers verify it does not exist.", "Make it first, or correct ca")]
+    other = hold(trusted)
+    trust = other.material.ca or other.material.trust
+    if not trust:
+        missing = Finding("CA_MISSING", ERROR, f"{title(trusted)} holds no CA certificate.", "Correct ca")
+        return [*found, *other.faults.values(), missing]
+    return [*found, *(each for each in judge(trust) if each not in found)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -11,9 +12,8 @@ from .._errors import EdgeError
 from . import chain, facts, pem
 from .library import serialization, x509
 
-#: the entries of a Secret in the order in which Istio and NGINX IC look for them, then those of an IKS ALB
-CERTIFICATE_KEYS = ("tls.crt", "cert", "client.crt")
-KEY_KEYS = ("tls.key", "key", "client.key")
+#: entries with certificate and key in the order in which Istio looks for them, then those of an IKS ALB; those with a CA likewise
+PAIRS = (("cert", "key"), ("tls.crt", "tls.key"), ("client.crt", "client.key"))
 CA_KEYS = ("cacert", "ca.crt", "trusted.crt")
 
 
@@ -65,7 +65,7 @@ class Shape:
 
 TLS = "kubernetes.io/tls"
 SHAPES = {
-    # Istio takes a ca.crt here before the -cacert Secret, so it is written only when asked for
+    # Istio takes a ca.crt here for the CA of clients unless there is a -cacert Secret, so it is written only when asked for
     "gateway": Shape(TLS, "tls.crt", "tls.key", "ca.crt"),
     "gateway_ca": Shape("Opaque", ca="cacert", ca_always=True),
     "nginx_ca": Shape("nginx.org/ca", ca="ca.crt", ca_always=True),
@@ -115,6 +115,12 @@ def title(secret: dict[str, Any]) -> str:
     return f"{secret.get('kind') or 'Secret'} {metadata.get('namespace')}/{metadata.get('name')}"
 
 
+def pair_of(there: Container[str]) -> tuple[str, str]:
+    """The entries with certificate and key, of those that hold something; "" = none. Istio takes no key from another pair."""
+    certificate, key = max(PAIRS, key=lambda pair: 2 * (pair[0] in there) + (pair[1] in there))
+    return certificate if certificate in there else "", key if key in there else ""
+
+
 def from_secret(secret: dict[str, Any], mapping: Optional[dict[str, Optional[str]]] = None) -> Material:
     """What a Secret holds, whatever its type: by Istio's, NGINX IC's and Kubernetes' names, or by ``mapping``.
 
@@ -128,10 +134,9 @@ def from_secret(secret: dict[str, Any], mapping: Optional[dict[str, Optional[str
             raise EdgeError(f"there is no entry {name}", where=place, why=f"it has {', '.join(sorted(data)) or 'none'}",
                             code="SECRET_KEY_MISSING")  # fmt: skip
 
-    def entry(role: str, usual: tuple[str, ...]) -> Optional[str]:
-        return asked.get(role) or next((name for name in usual if data.get(name)), None)
-
-    certificate, key, ca = entry("certificate", CERTIFICATE_KEYS), entry("key", KEY_KEYS), entry("ca", CA_KEYS)
+    usual = pair_of({name for name, value in data.items() if value})
+    certificate, key = asked.get("certificate") or usual[0], asked.get("key") or usual[1]
+    ca = asked.get("ca") or next((name for name in CA_KEYS if data.get(name)), "")
     return from_pem(
         data[certificate] if certificate else None,
         data[key] if key else None,
@@ -163,7 +168,7 @@ def describe(data: dict[str, bytes]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in sorted(data.items()):
         try:
-            if name in KEY_KEYS or name.endswith(".key"):
+            if name == "key" or name.endswith(".key"):
                 key = pem.private_key(value)
                 known = facts.key_facts(key)
                 shown[name] = f"{known['type']} {known['size']} bits, public key SHA-256 {facts.spki_sha256(key.public_key())}"

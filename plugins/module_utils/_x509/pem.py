@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from .._errors import EdgeError
+from .der import KINDS, is_der, tags
 from .library import ec, ed448, ed25519, rsa, serialization, x509
 
 PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey]
@@ -200,7 +201,7 @@ def private_key(data: str | bytes, where: str = "") -> PrivateKey:
         raise _encrypted(where, block.number)
     if block.label not in KEY_FORMS:
         raise PemError(f"{block.label} is not supported", where=where, block=block.number, code="KEY_TYPE")
-    label, tag = KEY_FORMS[block.label][0], _tags(block.der)[1]
+    label, tag = KEY_FORMS[block.label][0], tags(block.der)[1]
     held = next((form for form, own in KEY_FORMS.values() if own == tag), label)
     if held != label:
         raise PemError(
@@ -252,7 +253,7 @@ def _text(data: str | bytes, where: str) -> str:
 
 def _decoded(data: bytes, where: str) -> str:
     if is_der(data):
-        what, fix = _DER_KINDS.get(_tags(data), ("this is DER", "Convert it to PEM"))
+        what, fix = KINDS.get(tags(data), ("this is DER", "Convert it to PEM"))
         raise PemError(f"{what}, not PEM", where=where, code="PEM_DER", fix=fix)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise PemError("the text is UTF-16, which no program reads", where=where, code="PEM_UTF16", fix=_NO_BOM)
@@ -260,39 +261,6 @@ def _decoded(data: bytes, where: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise PemError("this is not text", where=where, code="PEM_NOT_TEXT") from None
-
-
-#: the tags inside the outer SEQUENCE -> what the DER is, and how it becomes PEM
-_DER_KINDS = {
-    (0x30, 0xA0): ("this is a certificate in DER", "Convert it with openssl x509 -inform DER"),
-    (0x30, 0x02): ("this is a certificate in DER", "Convert it with openssl x509 -inform DER"),  # version 1
-    (0x30, 0x06): ("this is an encrypted private key in DER", "Convert it with openssl pkcs8 -inform DER"),
-    (0x02, 0x30): ("this is a private key or a PKCS#12 file in DER", "Convert it with openssl pkey -inform DER, or openssl pkcs12 -nodes"),
-    (0x02, 0x02): ("this is an RSA private key in DER", "Convert it with openssl pkey -inform DER"),
-    (0x02, 0x04): ("this is an EC private key in DER", "Convert it with openssl pkey -inform DER"),
-}
-
-
-def is_der(data: str | bytes) -> bool:
-    """One SEQUENCE, as certificates and keys are; no text in UTF-8 looks like this."""
-    if isinstance(data, str) or len(data) < 2 or data[0] != 0x30:
-        return False
-    return 0x81 <= data[1] <= 0x84 or data[1] == len(data) - 2
-
-
-def _tags(der: bytes) -> tuple[int, int]:
-    """Of a SEQUENCE the tag of its first element, and the tag inside that one or, behind an INTEGER, of the second; 0 = none."""
-
-    def content(at: int) -> int:
-        return at + 2 + (der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0)
-
-    try:
-        at = content(0)
-        first = der[at]
-        following = content(at) + der[at + 1] if first == 0x02 else content(at)
-        return first, der[following]
-    except IndexError:
-        return 0, 0
 
 
 def _encrypted(where: str, block: int) -> PemError:

@@ -16,8 +16,8 @@ from .._kube.loose import mapping
 from .._kube.wait import Objects, Target, follow_all
 from . import clock
 from .entries import reference
-from .fitness import CA
 from .inspect import Report, Use, holds_certificates, inspect
+from .purposes import CA
 
 #: Up to so many names of a namespace are watched one by one, which rights to these names alone permit; more need rights to all.
 BY_NAME = 8
@@ -153,7 +153,7 @@ class Info:
 
     def _read(self, client: Client) -> None:
         self._get(client, (key for asked in self._asked for key in (asked.key, asked.trusted) if key))
-        self._get(client, (asked.beside for asked in self._asked if asked.beside and not self._report(asked).ca))
+        self._get(client, (asked.beside for asked in self._asked if asked.beside))
 
         def select(number: int) -> None:
             each = self._selections[number]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._x509 import fitness, material
 from tests.unit.x509.pki import DAY, NOW, intermediate, leaf, root, rsa_key
 
 #: of all findings, those that keep a program from loading its own certificate; others (dates, uses, names) are its peers' concern
-LOADING = {"KEY_MISMATCH", "KEY_MISSING", "LEAF_NOT_FIRST", "KEY_TOO_SMALL", "KEY_TYPE_REFUSED", "CERTIFICATE_MISSING"}
+LOADING = {"KEY_MISMATCH", "KEY_MISSING", "LEAF_NOT_FIRST", "KEY_TOO_SMALL", "CERTIFICATE_MISSING"}
 EC_PARAMETERS = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 
@@ -46,6 +46,7 @@ def all_own() -> list[Own]:
     end, stranger = leaf(mid), leaf(ca)
     chain, key = end.pem + mid.pem, end.key_pem()
     rsa, weak, edwards = (leaf(ca, key=each) for each in (rsa_key(), rsa_key(1024), ed25519.Ed25519PrivateKey.generate()))
+    p384, p521 = (leaf(ca, key=ec.generate_private_key(each)) for each in (ec.SECP384R1(), ec.SECP521R1()))
 
     def same(title: str, certificate: str, key: str, code: str = "") -> Own:
         return Own(title, certificate, key, code, code)
@@ -74,5 +75,7 @@ def all_own() -> list[Own]:
         same("PKCS#1 key under PKCS#8's label", rsa.pem, rsa.key_pem("PKCS1").replace("RSA ", ""), "KEY_LABEL_WRONG"),
         same("key written on one line", chain, key.replace("\n", " "), "PEM_ONE_LINE"),
         same("1024-bit key", weak.pem, weak.key_pem(), "KEY_TOO_SMALL"),
-        Own("Ed25519 key", edwards.pem, edwards.key_pem(), "", "KEY_TYPE_REFUSED"),
+        same("P-384 key", p384.pem, p384.key_pem()),
+        same("P-521 key", p521.pem, p521.key_pem()),
+        same("Ed25519 key", edwards.pem, edwards.key_pem()),
     ]

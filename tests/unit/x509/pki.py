@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 #: the real time, because real programs judge these certificates as well
@@ -125,7 +125,7 @@ def make(
     for value, critical in extra or []:
         builder = builder.add_extension(value, critical=critical)
     signer = sign_with or (issuer.key if issuer else key)
-    hashing = None if isinstance(signer, ed25519.Ed25519PrivateKey) else digest or hashes.SHA256()
+    hashing = None if isinstance(signer, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)) else digest or hashes.SHA256()
     padded = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH) if pss else None
     cert = builder.sign(signer, hashing, rsa_padding=padded)
     if v1:

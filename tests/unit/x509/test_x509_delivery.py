@@ -371,6 +371,15 @@ def test_what_the_reader_would_refuse_is_refused_unless_told(wanted: dict[str, A
     assert any(code in warning for warning in delivery.warnings)
 
 
+def test_the_ca_in_a_gateways_secret_may_be_its_clients() -> None:
+    cluster, theirs = Cluster(), root("Clients' CA")
+    material = {"certificate": GOOD.pem, "key": GOOD.key_pem(), "ca": theirs.pem}
+    wanted = {"namespace": "a", "name": "b", "for": "gateway", "include_ca": True, "from": {"pem": material}}
+    delivery = Delivery(cluster, entries([wanted]), now=NOW)
+    assert actions(delivery.present()) == ["created"]
+    assert secret(cluster, "a", "b").ca == [theirs.cert]
+
+
 def test_every_entry_that_fails_is_named_and_none_is_written() -> None:
     error = refusal(Cluster(), [CA, UNFIT[0][0], {**CACERT, "from": {"secret": {"namespace": "no", "name": "such"}}}])
     assert "2 of 3" in error.sentence

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from plugins.module_utils._x509 import chain, clock, fitness, sign
 from plugins.module_utils._x509.material import Material
@@ -61,10 +61,21 @@ OLD = leaf(CA, **EXPIRED)
         (material(leaf(CA, key=rsa_key(1024))), "server", [], "", {"KEY_TOO_SMALL": E}),
         (material(leaf(CA, key=ed25519.Ed25519PrivateKey.generate())), "server", [], "", {"KEY_TYPE_REFUSED": E}),
         (material(leaf(CA, key=ed25519.Ed25519PrivateKey.generate())), "server", [], "nginx", {"KEY_TYPE_REFUSED": W}),
+        (
+            material(leaf(CA, key=ec.generate_private_key(ec.SECP521R1()))),
+            "client",
+            [],
+            "nginx",
+            {"EKU_NO_CLIENTAUTH": E, "KEY_TYPE_REFUSED": W},
+        ),
+        (material(leaf(CA, key_usage=["key_agreement"]), ca=(CA,)), "server", [], "nginx", {"KEY_USAGE_WRONG": W}),
+        (material(leaf(CA, key_usage=["key_agreement"]), ca=(CA,)), "server", [], "envoy", {"KEY_USAGE_WRONG": E}),
         (material(leaf(CA, sans=None)), "server", ["shop.example.com"], "nginx", {"NO_SAN": W}),
         (material(leaf(CA, sans=None)), "server", ["shop.example.com"], "envoy", {"NO_SAN": E, "NAME_MISMATCH": E}),
         (material(leaf(CA)), "server", ["other.example.com"], "", {"NAME_MISMATCH": E}),
         (material(leaf(CA), ca=(root(),)), "server", [], "", {"ISSUER_MISSING": E}),
+        (material(leaf(CA), ca=(root(),)), "server", [], "nginx", {"ISSUER_MISSING": E}),
+        (material(leaf(CA), ca=(root(),)), "server", [], "envoy", {"ISSUER_MISSING": E}),
         (material(leaf_of_mid, ca=(MID,)), "server", [], "", {"ROOT_MISSING": E}),
         (material(leaf_of_mid, ca=(MID,)), "server", [], "envoy", {"ROOT_MISSING": W}),
         (material(make("old", key=rsa_key(), v1=True)), "server", [], "nginx", {"NO_SAN": W, "OLD_STYLE": W}),

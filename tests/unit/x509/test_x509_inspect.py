@@ -169,14 +169,34 @@ def test_a_ca_that_peers_verify_by_is_judged_and_one_that_lies_beside_is_only_co
     assert inspect(tls(web), [Use("server", (), "envoy")], trusted=partial, verified_by=True).fit
 
 
-def test_istios_separate_ca_counts_where_there_is_none_inside() -> None:
+def test_istios_separate_ca_counts_before_the_one_inside() -> None:
     uses = [SERVER, Use("ca", (), "envoy")]
     cacert = {**secret(cacert=ROOT.pem), "metadata": {"namespace": "shop", "name": "web-cacert"}}
     assert inspect(tls(), uses, beside=cacert).fit
     assert inspect(tls(), uses, beside=cacert).ca_from == "Secret shop/web-cacert"
     assert not inspect(tls(), uses).fit
-    inside = inspect(tls(WEB, ca__crt=WEB.pem), uses, beside=cacert)
-    assert (inside.ca_from, inside.fit) == ("Secret shop/web", False)
+    right, wrong = tls(WEB, ca__crt=ROOT.pem), tls(WEB, ca__crt=WEB.pem)
+    for inside, beside, found in ((right, None, ("Secret shop/web", True)), (wrong, None, ("Secret shop/web", False)),
+                                  (wrong, cacert, ("Secret shop/web-cacert", True))):  # fmt: skip
+        report = inspect(inside, uses, beside=beside)
+        assert (report.ca_from, report.fit) == found
+    assert inspect(right, [SERVER], beside=cacert).ca_from == "Secret shop/web"  # nobody asked for a CA
+    empty = {**secret(tls__crt=ROOT.pem), "metadata": {"namespace": "shop", "name": "web-cacert"}}
+    shadowed = inspect(right, uses, beside=empty)
+    assert not shadowed.fit
+    assert shadowed.why_not("fit") == (
+        "Secret shop/web-cacert has no entry cacert or ca.crt, and where it exists Istio looks for a CA nowhere else."
+    )
+
+
+def test_istio_takes_certificate_and_key_as_a_pair() -> None:
+    """Of two pairs the generic one; of halves of two, none."""
+    both = secret(cert=WEB.pem, key=WEB.key_pem(), tls__crt=CLIENT.pem, tls__key=CLIENT.key_pem())
+    assert inspect(both, [SERVER]).held.entries == {"certificate": "cert", "key": "key"}
+    assert inspect(secret(cert=WEB.pem, tls__crt=WEB.pem, tls__key=WEB.key_pem()), [SERVER]).held.entries["certificate"] == "tls.crt"
+    mixed = inspect(secret(tls__crt=WEB.pem, key=WEB.key_pem()), [SERVER])
+    assert mixed.why_not("present") == "entry tls.key missing or empty"
+    assert "with content: key, tls.crt" in mixed.findings[0].sentence
 
 
 @pytest.mark.parametrize(

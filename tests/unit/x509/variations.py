@@ -6,7 +6,7 @@ import base64
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 
 from tests.unit.x509.certificate_set import NAME, Set
 from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, make, root, rsa_key
@@ -14,13 +14,14 @@ from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, make, root, 
 #: as a client, of any name
 CLIENT: dict[str, str | None] = {"purpose": "client", "name": None}
 SPIFFE = "spiffe://td/ns/a/sa/b"
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 SCT = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x02\x00\x00")
 
 
 def variations() -> list[Set]:
     """All of them."""
     ca = root("Varied Root")
-    return [*_files(ca), *_chains(ca), *_dates(ca), *_uses(ca), *_names(ca), *_keys(ca)]
+    return [*_files(ca), *_chains(ca), *_anchors(ca), *_dates(ca), *_uses(ca), *_names(ca), *_keys(ca)]
 
 
 def _same(title: str, chain: tuple[Pair, ...], ca: tuple[Pair, ...], code: str = "", **options: object) -> Set:
@@ -50,7 +51,8 @@ def _files(ca: Pair) -> list[Set]:
         file("a certificate request beside it", request + text),
         file("nothing but a private key", other.key_pem(), "TRUST_EMPTY"),
         file("byte order mark", "\ufeff" + text, "", "PEM_BOM"),
-        file("byte order mark at the join", other.pem + "\ufeff" + text, "PEM_BOM"),
+        file("byte order mark at the join", other.pem + "\ufeff" + text, "", "PEM_BOM"),
+        file("text and a byte order mark at the join", f"{other.pem}\n\ufeff{text}", "PEM_BOM"),
         file("newline lost at the join", other.pem.rstrip() + text, "PEM_JOINED"),
         file("cut off", other.pem + text[:-40], "PEM_UNTERMINATED"),
         file("a character that is not base64", text.replace("MII", "M?I", 1), "PEM_BASE64"),
@@ -97,6 +99,39 @@ def _chains(ca: Pair) -> list[Set]:
     ]
 
 
+def _anchors(ca: Pair) -> list[Set]:
+    """What is trusted itself. BoringSSL believes it whatever its extensions say; only its dates and name constraints count."""
+
+    def anchor(title: str, chain: tuple[Pair, ...], trust: Pair, nginx: str, envoy: str = "", **options: object) -> Set:
+        return Set(f"anchor: {title}", chain, (trust,), nginx, envoy, **options)  # type: ignore[arg-type]
+
+    flagless, gone = root("Flagless", ca=False, key_usage=None), {"not_before": NOW - 90 * DAY, "not_after": NOW - DAY}
+    flagless_gone = root("Flagless Gone", ca=False, key_usage=None, **gone)
+    flagless_middle = intermediate(ca, "Flagless Middle", ca=False, key_usage=None)
+    for_servers, for_clients = root("For Servers", eku=["server"]), root("For Clients", eku=["client"])
+    short = root("Short Root", path_length=0)
+    below_short = intermediate(short, "Below Short")
+    critical = root("Critical Root", extra=[(UNKNOWN, True)])
+    signs_nothing = root("Signs Nothing", key_usage=["digital_signature"])
+    wrong_use, old = leaf(ca, eku=["client"]), leaf(None, **gone)
+    below = intermediate(flagless, "Below Flagless")
+    return [
+        anchor("no CA flag", (leaf(flagless),), flagless, "CA_FLAG_MISSING"),
+        anchor("no CA flag, two above", (leaf(below), below), flagless, "CA_FLAG_MISSING"),
+        anchor("no CA flag, and expired", (leaf(flagless_gone),), flagless_gone, "CA_FLAG_MISSING", "CERT_EXPIRED"),
+        anchor("no CA flag, below it a leaf for clients", (leaf(flagless, eku=["client"]),), flagless, "CA_FLAG_MISSING",
+               "EKU_NO_SERVERAUTH"),
+        anchor("an intermediate without CA flag", (leaf(flagless_middle),), flagless_middle, "ROOT_MISSING"),
+        anchor("key usage without keyCertSign", (leaf(signs_nothing),), signs_nothing, "CA_FLAG_MISSING", "CA_FLAG_MISSING"),
+        anchor("limited to servers, client leaf", (leaf(for_servers, eku=["client"]),), for_servers, "EKU_NO_CLIENTAUTH", **CLIENT),
+        anchor("limited to clients, server leaf", (leaf(for_clients),), for_clients, "EKU_NO_SERVERAUTH"),
+        anchor("path length exceeded", (leaf(below_short), below_short), short, "PATH_LENGTH_EXCEEDED"),
+        anchor("unknown critical extension", (leaf(critical),), critical, "CRITICAL_EXTENSION"),
+        anchor("the leaf, which is not for servers", (wrong_use,), wrong_use, "ISSUER_MISSING"),
+        anchor("the self-signed leaf, expired", (old,), old, "CERT_EXPIRED", "CERT_EXPIRED"),
+    ]  # fmt: skip
+
+
 def _dates(ca: Pair) -> list[Set]:
     renewed = root("Renewed Root")
     gone = root("Renewed Root", key=renewed.key, not_before=NOW - 90 * DAY, not_after=NOW - DAY)
@@ -122,7 +157,12 @@ def _uses(ca: Pair) -> list[Set]:
         _same("issuer limited to clients, server leaf", (leaf(client_only), client_only), (ca,), "EKU_NO_SERVERAUTH"),
         _same("issuer limited to clients, client leaf", (leaf(client_only, eku=["client"]), client_only), (ca,), **CLIENT),
         _same("no key usage", (leaf(ca, key_usage=None),), (ca,)),
-        _same("key usage keyAgreement", (leaf(ca, key_usage=["key_agreement"]),), (ca,)),
+        Set("key usage keyAgreement", (leaf(ca, key_usage=["key_agreement"]),), (ca,), "", "KEY_USAGE_WRONG"),
+        Set("key usage keyAgreement, as a client", (leaf(ca, eku=["client"], key_usage=["key_agreement"]),), (ca,), "",
+            "KEY_USAGE_WRONG", **CLIENT),
+        Set("key usage keyEncipherment, RSA", (leaf(ca, key=rsa_key(2048, 1), key_usage=["key_encipherment"]),), (ca,), "",
+            "KEY_USAGE_WRONG"),
+        _same("key usage nonRepudiation", (leaf(ca, key_usage=["content_commitment"]),), (ca,), "KEY_USAGE_WRONG"),
         _same("SPIFFE identity as expected", (leaf(ca, sans=[f"URI:{SPIFFE}"], eku=["client"]),), (ca,), purpose="client", name=SPIFFE),
         Set("SPIFFE identity of another trust domain", (leaf(ca, sans=["URI:spiffe://other/ns/a/sa/b"], eku=["client"]),), (ca,),
             "", "NAME_MISMATCH", "client", SPIFFE),
@@ -169,5 +209,31 @@ def _keys(ca: Pair) -> list[Set]:
         Set("intermediate signed with SHA-1", (leaf(sha1_middle), sha1_middle), (ca,), "DIGEST_TOO_WEAK", ""),
         Set("1024-bit intermediate", (leaf(weak), weak), (ca,), "KEY_TOO_WEAK", ""),
         _same("Ed25519 root", (leaf(edwards),), (edwards,)),
-        Set("secp256k1 leaf", (leaf(ca, key=ec.generate_private_key(ec.SECP256K1())),), (ca,), "", "KEY_TYPE_REFUSED"),
+        _same("secp256k1 leaf", (leaf(ca, key=ec.generate_private_key(ec.SECP256K1())),), (ca,), "KEY_TYPE_REFUSED"),
+        _same("brainpoolP256r1 leaf", (leaf(ca, key=ec.generate_private_key(ec.BrainpoolP256R1())),), (ca,), "KEY_TYPE_REFUSED"),
+        Set("Ed448 leaf", (leaf(ca, key=ed448.Ed448PrivateKey.generate()),), (ca,), "", "KEY_TYPE_REFUSED"),
+        Set(
+            "Ed25519 leaf as a client",
+            (leaf(ca, eku=["client"], key=ed25519.Ed25519PrivateKey.generate()),),
+            (ca,),
+            "",
+            "KEY_TYPE_REFUSED",
+            **CLIENT,
+        ),
+        _same("P-384 leaf as a client", (leaf(ca, eku=["client"], key=ec.generate_private_key(ec.SECP384R1())),), (ca,), **CLIENT),
+        Set(
+            "P-521 leaf as a client",
+            (leaf(ca, eku=["client"], key=ec.generate_private_key(ec.SECP521R1())),),
+            (ca,),
+            "",
+            "KEY_TYPE_REFUSED",
+            **CLIENT,
+        ),
+        _same(
+            "secp256k1 leaf as a client",
+            (leaf(ca, eku=["client"], key=ec.generate_private_key(ec.SECP256K1())),),
+            (ca,),
+            "KEY_TYPE_REFUSED",
+            **CLIENT,
+        ),
     ]
