@@ -27,7 +27,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._x509 import chain, facts, fitness, material, pem
+from plugins.module_utils._x509 import chain, facts, fitness, inspect, material, pem
 from tests.unit.x509.pki import Pair, intermediate, leaf, make, root, rsa_key
 
 #: seconds of one iteration after which it is a hang; long, because the machine may be busy
@@ -127,34 +127,53 @@ def secret(rng: random.Random) -> Any:
     return whole
 
 
-def read(rng: random.Random) -> str:
-    """One damaged thing, read by one of the readers; a word for what came of it."""
-    kind = rng.randrange(14)
+def read(rng: random.Random) -> tuple[str, str]:
+    """One damaged thing, read by one of the readers: a word for what came of it, and what is shown of it."""
+    kind = rng.randrange(16)
+    if kind >= 14:
+        return inspected(rng)
     if kind >= 10:
-        return deep(rng)
+        return deep(rng), ""
     if kind < 3:
         mapping = {role: rng.choice((None, None, "", *ENTRIES)) for role in ("certificate", "key", "ca")} if rng.randrange(3) == 0 else None
         given = secret(rng)
-        if rng.randrange(4) == 0:
-            material.describe(material.decoded(given))
+        shown = json.dumps(material.describe(material.decoded(given))) if rng.randrange(4) == 0 else ""
         held = material.from_secret(given, mapping)
         json.dumps(material.summary(held))
         if rng.randrange(20) == 0:
             json.dumps([each.as_dict() for each in fitness.findings(held, rng.choice(("server", "client", "ca")), ["shop.example.com"])])
             chain.order(held.certs)
             chain.in_order(held.certs, held.key)
-        return "secret"
+        return "secret", shown
     given_text = text(rng)
     data: str | bytes = given_text if rng.randrange(2) else given_text.decode("utf-8", rng.choice(("replace", "surrogateescape", "ignore")))
     if kind < 5:
         pem.private_key(data)
-        return "key"
+        return "key", ""
     if kind < 6:
-        pem.blocks(data, "somewhere")
-        return "blocks"
+        return "blocks", repr(pem.blocks(data, "somewhere"))
     for each in pem.load(data):
         json.dumps(facts.facts(each))
-    return "certificates"
+    return "certificates", ""
+
+
+def inspected(rng: random.Random) -> tuple[str, str]:
+    """A Secret or ConfigMap as tls_secret_info reads it: whatever is wrong with it is a finding, and no error."""
+    given = secret(rng)
+    if rng.randrange(4) == 0:
+        given["kind"] = "ConfigMap"
+    if rng.randrange(8) == 0:
+        given[rng.choice(("type", "kind", "binaryData"))] = rng.choice(ODD)
+    uses = [inspect.Use(rng.choice(("server", "client", "ca")), ("shop.example.com",), rng.choice(("", "nginx", "envoy")))]
+    entries = {role: rng.choice((None, "", *ENTRIES)) for role in ("certificate", "key", "ca")} if rng.randrange(3) == 0 else None
+    # building chains takes long: most Secrets are read only
+    beside, trusted = (secret(rng), secret(rng)) if rng.randrange(20) == 0 else (None, None)
+    if trusted is None:
+        held = inspect.hold(given, entries)
+        return "held", json.dumps([each.as_dict() for each in held.faults.values()]) + repr(held)
+    report = inspect.inspect(given, uses if rng.randrange(2) else (), entries, trusted=trusted, verified_by=True, beside=beside)
+    report.why_not(rng.choice(("present", "fit", "changed")), report.fingerprint)
+    return "inspected", json.dumps(report.result())
 
 
 def deep(rng: random.Random) -> str:
@@ -183,7 +202,7 @@ def one(seed: int, number: int, tally: Tally) -> None:
     started = time.thread_time()
     shown = ""
     try:
-        outcome = read(rng)
+        outcome, shown = read(rng)
     except EdgeError as error:
         outcome, shown = error.code, error.sentence + json.dumps(error.as_result())
         if not outcome:

@@ -11,6 +11,8 @@ def test_damaged_input_never_leads_to_anything_but_facts_or_errors() -> None:
     assert not tally.failures, "\n".join(tally.failures)
     assert len(tally.outcomes) > 20, "it no longer reaches most faults"
     assert tally.outcomes["damaged certificate"] > 400
+    assert tally.outcomes["held"] > 300
+    assert tally.outcomes["inspected"] > 10
 
 
 def test_the_fuzzer_sees_what_it_looks_for(monkeypatch) -> None:
