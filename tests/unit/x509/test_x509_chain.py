@@ -61,6 +61,7 @@ def test_openssl_agrees(each: Set, rules: str, tmp_path: Path) -> None:
     assert (answer.returncode != 0) == refused, answer.stdout + answer.stderr + ours.text
     if refused and each.ca_text is None:
         theirs = {int(number) for number in re.findall(r"error (\d+) at", answer.stdout + answer.stderr)}
+        theirs |= {62} if 64 in theirs else set()  # it has a number of its own for addresses
         assert ours.openssl in theirs, (answer.stderr, ours)
 
 

@@ -180,7 +180,7 @@ def _names(ca: Pair) -> list[Set]:
         named("SPIFFE name beside the DNS name", f"URI:{SPIFFE} DNS:shop.example.com"),
         named("capital letters", "DNS:Shop.Example.COM"),
         named("wildcard for the name itself", "DNS:*.shop.example.com", no, no),
-        named("wildcard over the whole top level", "DNS:*.com", no, no, "example.com"),
+        named("wildcard over the whole top level", "DNS:*.com", no, "", "example.com"),
         named("part of a label as wildcard", "DNS:sh*.example.com"),
         named("wildcard in the second label", "DNS:shop.*.com", no, no),
         named("right name as a URI, and as the common name", "URI:https://shop.example.com/", "", no),
