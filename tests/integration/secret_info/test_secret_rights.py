@@ -6,7 +6,8 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
 from plugins.module_utils._kube.deadline import Deadline
 from plugins.module_utils._kube.errors import ApiError
-from tests.integration.kube.kube_proxy import Asked, Fault, Proxy
+from tests.integration.kube.kube_proxy import Asked, Fault, Proxy, refuse
 from tests.integration.secret_info.material import deliver, info, named, server, tls, wanted
 from tests.integration.secret_info.own_api import OwnApi, kubeconfig
 
@@ -120,45 +121,64 @@ def token(api: OwnApi, client: Client, namespace: str, seconds: float) -> str:
     return f"{signed}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
-def test_a_token_that_expires_is_read_again_and_one_that_stays_expired_is_named(
-    api: OwnApi, client: Client, namespace: str, tmp_path: Path
-) -> None:
-    """The API server's own 401s. Before the second LIST and the second write comes an expired token; its file then holds a good one."""
-    allow(client, namespace, "runner", ["get", "list", "watch", "create", "update"], kind="ServiceAccount")
-    good, old = (token(api, client, namespace, seconds) for seconds in (600, -300))
-    file = tmp_path / "token"
-    config = tmp_path / "config"
-    anybody = urllib3.PoolManager(cert_reqs="REQUIRED", ca_certs=str(api.folder / "ca.crt"))
-    state = {"until": 2}
+class Runner:
+    """A service account whose token is in a file, and the API server behind a proxy that leaves the token as it is."""
 
-    def rotate(asked: Asked) -> Fault | None:
-        if asked.number >= state["until"]:
-            file.write_text(good)
-        return None
+    def __init__(self, api: OwnApi, client: Client, namespace: str, folder: Path) -> None:
+        allow(client, namespace, "runner", ["get", "list", "watch", "create", "update"], kind="ServiceAccount")
+        self.good, self.expired = (token(api, client, namespace, seconds) for seconds in (600, -300))
+        self.file, self._folder, self._admin = folder / "token", folder, client
+        self._anybody = urllib3.PoolManager(cert_reqs="REQUIRED", ca_certs=str(api.folder / "ca.crt"))
 
-    for until, work in (
-        (1, lambda one: info(one, named(namespace, "web"), wait=True, until="present")),
-        (2, lambda one: deliver(one, wanted(namespace))),
-    ):
-        file.write_text(old)
-        state["until"] = until
-        proxy = Proxy(client._transport, rotate, anybody=anybody)
-        config.write_text(json.dumps(kubeconfig({"server": proxy.url}, {"tokenFile": str(file)})))
+    @contextmanager
+    def client(self, first: str, plan: Callable[[Asked], Fault | None]) -> Iterator[Client]:
+        """As a module has it that starts while the file holds ``first``."""
+        self.file.write_text(first)
+        proxy = Proxy(self._admin._transport, plan, anybody=self._anybody)
+        config = self._folder / "config"
+        config.write_text(json.dumps(kubeconfig({"server": proxy.url}, {"tokenFile": str(self.file)})))
         try:
-            one = connect({"kubeconfig": str(config)}, deadline=Deadline(20))
-            if until == 1:
-                client.create(tls(namespace, "web", server()))
-                assert work(one)[0]["found"]
-                # The same for a wait that has begun: the watch's own 401.
-            else:
-                state["until"] = 10_000
-                started = time.monotonic()
-                with pytest.raises(ApiError, match="the token expired at") as caught:
-                    work(one)
-                assert (caught.value.code, caught.value.status) == ("UNAUTHORIZED", 401)
-                assert time.monotonic() - started < 2
-                assert [each["metadata"]["name"] for each in client.list("Secret", namespace)[0]] == ["web"]
-                file.write_text(good)
-                assert work(connect({"kubeconfig": str(config)}, deadline=Deadline(20))) == ["created"] * 3
+            yield connect({"kubeconfig": str(config)}, deadline=Deadline(20))
         finally:
             proxy.close()
+
+    def renewed(self, _asked: Asked) -> None:
+        """A plan: from now on a good one is in the file."""
+        self.file.write_text(self.good)
+
+
+@pytest.fixture
+def runner(api: OwnApi, client: Client, namespace: str, tmp_path: Path) -> Runner:
+    return Runner(api, client, namespace, tmp_path)
+
+
+def test_a_token_that_has_been_renewed_is_read_again(runner: Runner, client: Client, namespace: str) -> None:
+    """After the API server's own 401 to the first request, of reading and of writing, and after a 401 to a watch."""
+    with runner.client(runner.expired, runner.renewed) as one:
+        assert deliver(one, wanted(namespace)) == ["created"] * 3
+    with runner.client(runner.expired, runner.renewed) as one:
+        assert info(one, named(namespace, "edge-shop"), wait=True)[0]["fit"]
+    watches = []
+
+    def expires(asked: Asked) -> Fault | None:
+        if asked.verb != "watch":
+            return None
+        watches.append(asked)
+        if len(watches) > 1:
+            return None
+        client.create(tls(namespace, "web", server()))
+        return refuse(401, reason="Unauthorized", message="Unauthorized")
+
+    with runner.client(runner.good, expires) as one:
+        assert info(one, named(namespace, "web"), wait=True)[0]["fit"]
+
+
+def test_a_token_that_stays_expired_is_named_at_once(runner: Runner, client: Client, namespace: str) -> None:
+    for work in (lambda one: deliver(one, wanted(namespace)), lambda one: info(one, named(namespace, "web"), wait=True)):
+        with runner.client(runner.expired, lambda _asked: None) as one:
+            started = time.monotonic()
+            with pytest.raises(ApiError, match="the token expired at") as caught:
+                work(one)
+            assert (caught.value.code, caught.value.status) == ("UNAUTHORIZED", 401)
+            assert time.monotonic() - started < 2
+    assert client.list("Secret", namespace)[0] == []

@@ -126,7 +126,7 @@ def tls_secret(scene: Scene) -> States:
 
 
 def tls_secret_export(scene: Scene) -> States:
-    """Its Secrets are there before: canary, bad (key of another), junk (key cut off)."""
+    """Its Secrets are there before: canary, other, bad (key of another), junk (key cut off)."""
     states = States(scene, "tls_secret_export")
 
     def export(name: str = "canary", to: str = "tls", **more: Any) -> dict[str, Any]:
@@ -181,6 +181,15 @@ def k8s_objects(scene: Scene) -> States:
     return states
 
 
+def tls_secret_info(scene: Scene) -> States:
+    """The Secrets of the export."""
+    listed = [scene.secret(name) for name in ("canary", "other", "bad", "junk")]
+    states = _reader(States(scene, "tls_secret_info"), {"secrets": listed}, {"secrets": [scene.secret("none")]}, missing="ok")
+    states.add("waits in vain", "failed", kube(secrets=listed, wait=True, timeout=1), "waited 1 s in vain")
+    states.more("by namespace", "ok", kube(select=[{"namespace": scene.namespace}]))
+    return states
+
+
 def node_port_info(scene: Scene) -> States:
     return _reader(
         States(scene, "node_port_info"), {"services": [{"namespace": "default", "name": "kubernetes"}]}, {"services": [scene.secret()]}
@@ -188,22 +197,20 @@ def node_port_info(scene: Scene) -> States:
 
 
 def gateway_log_info(scene: Scene) -> States:
+    """A log that can't be read is no failure."""
+    bad = {"gateways": ["default/none"], "contains": "x"}
     return _reader(
-        States(scene, "gateway_log_info"),
-        {"gateways": ["default/kubernetes"], "contains": "x"},
-        {"gateways": ["default/none"], "contains": "x"},
+        States(scene, "gateway_log_info"), {"gateways": ["default/kubernetes"], "contains": "x"}, bad, refused="ok", missing="ok"
     )
 
 
-def _reader(states: States, good: dict[str, Any], bad: dict[str, Any]) -> States:
-    """A module that changes nothing, and knows no key but that of its credentials."""
+def _reader(states: States, good: dict[str, Any], bad: dict[str, Any], refused: str = "failed", missing: str = "failed") -> States:
+    """A module that changes nothing; how it ends when the API refuses, and when what it asks for is not there."""
     states.add("check", "ok", kube(**good), check_mode=True)
     states.add("ok", "ok", kube(**good))
     states.background("ok", kube(**good))
-    # a log that can't be read is no failure of gateway_log_info
-    refused = "failed" if "services" in good else "ok"
     credentials(states, good, refused)
-    states.more("nothing there", refused, kube(**bad))
+    states.more("nothing there", missing, kube(**bad))
     states.add("silent API", refused, silent(**good))
     states.poisoned(kube(**good))
     return states
@@ -261,6 +268,7 @@ def nginx_config(scene: Scene) -> States:
 SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "tls_secret": (tls_secret, False),
     "tls_secret_export": (tls_secret_export, True),
+    "tls_secret_info": (tls_secret_info, False),
     "k8s_objects": (k8s_objects, False),
     "nginx_config": (nginx_config, False),
     "edge_probe": (edge_probe, True),

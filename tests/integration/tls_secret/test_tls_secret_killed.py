@@ -18,6 +18,7 @@ from plugins.module_utils._x509 import authority, chain, facts, folder
 from plugins.module_utils._x509.delivery import Delivery
 from plugins.module_utils._x509.entries import entries
 from plugins.module_utils._x509.material import from_secret
+from tests.unit.x509.test_x509_files import killed_at
 
 pytestmark = pytest.mark.cluster
 WHOLE = bool(os.environ.get("EDGEMESH_SOAK"))
@@ -74,25 +75,6 @@ def counted(call: Callable[..., Any], step: Callable[[], None]) -> Callable[...,
     return called
 
 
-def killed_at(step: int, work: Callable[[], Any]) -> bool:
-    """Whether ``work``, in a process of its own, came as far as that step and was killed there."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            arm(step)
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _pid, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.waitstatus_to_exitcode(status) == 0
-    return False
-
-
 def check_whole(client: Client, namespace: str, path: str, *, complete: bool) -> None:
     """Every Secret that is there is whole, and no leaf is there without what verifies it."""
     there = {each["metadata"]["name"]: each for each in client.list("Secret", namespace)[0]}
@@ -135,7 +117,7 @@ def test_killed_at_every_step(where: str, client: Client, namespace: str, folder
         while True:
             step += 1
             before = snapshot(client, namespace, path)
-            killed = killed_at(step, lambda listed=listed: deliver(kubeconfig, listed))
+            killed = killed_at(step, lambda listed=listed: deliver(kubeconfig, listed), arm)
             check_whole(client, namespace, path, complete=False)
             deliver(kubeconfig, listed)
             check_whole(client, namespace, path, complete=True)

@@ -18,7 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from plugins.module_utils import _files
 from plugins.modules import tls_secret_export
-from tests.unit.x509.test_x509_files import killed_at
+from tests.unit.x509.test_x509_files import killed_at, watched
 
 NAMES = ("client/cert", "client/key", "client/chain", "ca/ca")
 
@@ -98,6 +98,18 @@ def test_a_kill_at_any_step_of_an_export_is_repaired_by_the_next_run(folder: Pat
             again = run(folder, version, state, sent=False)
             assert (again["changed"], again["restored"], again.get("needed")) == (False, [], None), step
     assert kills > 60
+
+
+def test_no_key_can_be_read_by_others_while_the_module_makes_and_replaces_it(folder: Path) -> None:
+    """A hundred times made and a hundred times replaced, with a group that may read it."""
+
+    def write() -> None:
+        for number in range(100):
+            for version in ("one", "two"):
+                assert run(folder, f"{version}{number}")["changed"]
+            run(folder, "", "absent")
+
+    assert watched(folder, write) == {"0600", "0640"}
 
 
 def test_a_run_that_is_refused_after_a_kill_leaves_the_old_set(folder: Path) -> None:

@@ -100,17 +100,19 @@ import os, stat, sys
 folder, seen = sys.argv[1], set()
 print("ready", flush=True)
 while not os.path.exists(folder + "/stop"):
-    for entry in os.listdir(folder):
-        try:
-            seen.add(f"{stat.S_IMODE(os.lstat(folder + '/' + entry).st_mode):04o}")
-        except FileNotFoundError:
-            pass
+    for path, _folders, names in os.walk(folder):
+        for name in names:
+            try:
+                if "key" in name:
+                    seen.add(f"{stat.S_IMODE(os.lstat(path + '/' + name).st_mode):04o}")
+            except OSError:
+                pass
 print(" ".join(sorted(seen)))
 """
 
 
 def watched(folder: Path, write: Callable[[], None]) -> set[str]:
-    """Every mode that a process looking all the time saw on any file of the folder while ``write`` ran."""
+    """Every mode that a process looking all the time saw on any key file below the folder while ``write`` ran."""
     with subprocess.Popen([sys.executable, "-c", WATCHER, str(folder)], stdout=subprocess.PIPE, text=True) as watcher:
         assert watcher.stdout is not None
         assert watcher.stdout.readline() == "ready\n"
@@ -119,8 +121,7 @@ def watched(folder: Path, write: Callable[[], None]) -> set[str]:
             write()
         finally:
             os.umask(old)
-            stop = folder / "stop"
-            stop.touch(mode=0o600)
+            (folder / "stop").touch()
         return set(watcher.stdout.read().split())
 
 
@@ -149,16 +150,23 @@ def test_the_watcher_sees_a_careless_writer(folder: Path) -> None:
 CALLS = ("open", "mkdir", "chown", "chmod", "link", "symlink", "rename", "unlink", "rmdir", "fsync")
 
 
-def killed_at(step: int, work: Callable[[], None]) -> bool:
-    """Do ``work`` in another process that ends by SIGKILL before its ``step``-th change, so after the one before; False if it has none."""
+def killed_at(step: int, work: Callable[[], Any], arm: Callable[[int], None] | None = None) -> bool:
+    """Do ``work`` in another process that ends by SIGKILL before its ``step``-th change, so after the one before; False if it has none.
+
+    :param arm: has the process kill itself at that step, if other steps are meant.
+    """
     child = os.fork()
     if child == 0:
+        code = 1
         try:
-            _kill_self_at(step)
+            (arm or _kill_self_at)(step)
             work()
+            code = 0
         finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
 
 
 def _kill_self_at(step: int) -> None:
