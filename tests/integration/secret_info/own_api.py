@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -45,8 +46,12 @@ class OwnApi:
     def kubeconfig_of(self, user: str, group: str = "") -> Path:
         """Credentials of anybody, by certificate."""
         pki.leaf(self.folder, self.authority, user, user, group)
-        cluster = {"server": self.url, "certificate-authority": str(self.folder / "ca.crt")}
-        credentials = {"client-certificate": str(self.folder / f"{user}.crt"), "client-key": str(self.folder / f"{user}.key")}
+
+        def encoded(name: str) -> str:
+            return base64.b64encode((self.folder / name).read_bytes()).decode()
+
+        cluster = {"server": self.url, "certificate-authority-data": encoded("ca.crt")}
+        credentials = {"client-certificate-data": encoded(f"{user}.crt"), "client-key-data": encoded(f"{user}.key")}
         path = self.folder / f"{user}.kubeconfig"
         path.write_text(json.dumps(kubeconfig(cluster, credentials)))
         return path
