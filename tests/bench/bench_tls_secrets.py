@@ -93,7 +93,7 @@ class Bench:
 
     def files(self) -> dict[str, tuple[int, int]]:
         """Inode and time of every file that was exported."""
-        found = ((path, path.stat()) for path in sorted((self.host.base / "ours").rglob("*.*")) if path.is_file())
+        found = ((path, path.stat()) for path in sorted((self.host.base / "ours").rglob("tls.*")))
         return {str(path): (facts.st_ino, facts.st_mtime_ns) for path, facts in found}
 
     def exports(self, count: int) -> dict[str, Any]:

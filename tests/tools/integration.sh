@@ -8,7 +8,7 @@ if [ "${KUBECONFIG:-$lab}" != "$lab" ]; then
 fi
 
 # Programs that tests compare with: a real nginx, curl with HTTP/2. None is left running.
-python -c 'from lab import packages, progress; packages.ensure(progress.Progress(), ["curl", "nginx-light", "openssl"])'
+python -c 'from lab import packages, progress; packages.ensure(progress.Progress(), ["curl", "nginx-light", "openssh-server", "openssl"])'
 python -m lab up
 export KUBECONFIG=$lab
 

@@ -402,7 +402,8 @@ class Client:
     def _as_sent(self, manifest: Manifest, error: ApiError) -> dict[str, Any]:
         metadata = manifest["metadata"]
         there = self.get(manifest["kind"], metadata["name"], metadata.get("namespace"), manifest["apiVersion"])
-        wanted = {**manifest, "metadata": {key: value for key, value in metadata.items() if key != "resourceVersion"}}
+        # empty maps, as of annotations, are not kept
+        wanted = {**manifest, "metadata": {key: value for key, value in metadata.items() if key != "resourceVersion" and value}}
         if there is None or not contains(there, wanted):
             raise error
         return there

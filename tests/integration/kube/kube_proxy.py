@@ -87,8 +87,8 @@ class Proxy:
         return Client(Transport(self.url, urllib3.PoolManager(maxsize=16, retries=False), lambda: []), Deadline(seconds))
 
     def ask(self, handler: BaseHTTPRequestHandler, body: bytes, path: str = "") -> Any:
-        names = ("Accept", "Content-Type", *(["Authorization"] if self._anybody else []))
-        headers = {name: value for name, value in handler.headers.items() if name in names}
+        names = ("accept", "content-type", *(["authorization"] if self._anybody else []))
+        headers = {name: value for name, value in handler.headers.items() if name.lower() in names}
         pool = self._anybody or self._upstream._pool
         return pool.request(
             handler.command,

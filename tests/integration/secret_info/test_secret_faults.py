@@ -32,6 +32,8 @@ from tests.integration.secret_info.own_api import OwnApi
 pytestmark = pytest.mark.lab
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api_faults.md"
+#: What tls_secret asks for.
+VERBS = ("get", "list", "create", "update")
 STAYING = [name for name, each in PASSING.items() if each.code]
 #: How many requests of each verb meet the fault that passes, and how long a task has in which the fault stays.
 TIMES, PATIENCE = (3, 6.0) if SOAK else (1, 2.0)
@@ -175,7 +177,7 @@ def final(cases: Cases, shared: str) -> Results:
     jobs: dict[tuple[str, str], Callable[[], Outcome]] = {}
     for name, each in FINAL.items():
         jobs[name, "info list"] = lambda n=name, f=each.fault: cases.waits(shared, slug("end", n), always(f, "list", "get"), 60)
-        for verb in ("get", "create", "update"):
+        for verb in VERBS:
             jobs[name, f"write {verb}"] = lambda n=name, f=each.fault, v=verb: cases.writes(slug("end", v, n), lambda: always(f, v), 60)
     return together(jobs)
 
@@ -206,7 +208,7 @@ def test_a_write_gets_over_what_passes_and_tells_what_it_did(name: str, passing:
     assert outcome.error is None, outcome.error
     assert outcome.what == [["created"] * 3, ["unchanged", "changed", "unchanged"], ["unchanged"] * 3]
     assert outcome.seconds < 60
-    assert {"get", "create", "update"} == {each.verb for each in outcome.proxy.asked}
+    assert {"get", "list", "create", "update"} == {each.verb for each in outcome.proxy.asked}
     assert cases.whole(slug("pass", name)) == ["edge-ca", "edge-shop", "edge-shop-cacert"]
 
 
@@ -242,7 +244,7 @@ def test_what_does_not_pass_ends_a_wait_at_once(name: str, final: Results) -> No
     check_final(final[name, "info list"], FINAL[name])
 
 
-@pytest.mark.parametrize("verb", ["get", "create", "update"])
+@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", FINAL)
 def test_what_does_not_pass_ends_a_write_at_once_with_nothing_half_written(name: str, verb: str, final: Results, cases: Cases) -> None:
     check_final(final[name, f"write {verb}"], FINAL[name])

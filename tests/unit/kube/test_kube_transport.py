@@ -163,7 +163,8 @@ def test_warnings_are_noted_once() -> None:
 def test_a_created_object_whose_answer_was_lost_is_recognised() -> None:
     ours = thing(data={"a": "b"})
     with serving(resets, refuses(409, "AlreadyExists", "exists"), says({**ours, "metadata": {**ours["metadata"], "uid": "new"}})) as api:
-        manifest = {**ours, "metadata": {"name": "a", "namespace": "n"}}
+        # what is empty is not kept
+        manifest = {**ours, "metadata": {"name": "a", "namespace": "n", "annotations": {}}}
         assert api.client().create(manifest)["metadata"]["uid"] == "new"
     with (
         serving(resets, refuses(409, "AlreadyExists", "exists"), says(thing(data={"a": "theirs"}))) as api,

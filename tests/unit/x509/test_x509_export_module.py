@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def run(folder: Path, version: str, state: str = "present", sent: bool = True, **options: Any) -> dict[str, Any]:
+def run(
+    folder: Path, version: str, state: str = "present", sent: bool = True, names: Sequence[str] = NAMES, **options: Any
+) -> dict[str, Any]:
     """The module as Ansible runs it, but for the process."""
     files = [
         {
@@ -43,7 +45,7 @@ def run(folder: Path, version: str, state: str = "present", sent: bool = True, *
             "content": version if sent else None,
             **options,
         }
-        for name in NAMES
+        for name in names
     ]
     said = io.StringIO()
     arguments = {"exports": [], "state": state, "_files": files, "_ansible_remote_tmp": str(folder), "_ansible_tmpdir": str(folder)}
@@ -101,13 +103,14 @@ def test_a_kill_at_any_step_of_an_export_is_repaired_by_the_next_run(folder: Pat
 
 
 def test_no_key_can_be_read_by_others_while_the_module_makes_and_replaces_it(folder: Path) -> None:
-    """A hundred times made and a hundred times replaced, with a group that may read it."""
+    """A hundred keys are made, twice replaced and removed, with a group that may read them."""
+    keys = [f"{number}/key" for number in range(20)]
 
     def write() -> None:
-        for number in range(100):
-            for version in ("one", "two"):
-                assert run(folder, f"{version}{number}")["changed"]
-            run(folder, "", "absent")
+        for _round in range(5):
+            for version in ("one", "two", "three"):
+                assert run(folder, version, names=keys)["changed"]
+            run(folder, "", "absent", names=keys)
 
     assert watched(folder, write) == {"0600", "0640"}
 
