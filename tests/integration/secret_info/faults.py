@@ -105,6 +105,10 @@ FINAL: dict[str, Final] = {
     "413": Final(refuse(413, reason="RequestEntityTooLarge"), "INVALID", "refuses it"),
     "redirect to a login page": Final(refuse(302), "REDIRECT", "no API server"),
 }
+#: What tls_secret asks for with each verb, and which faults end it: without a LIST it can do (it only shows what a lost CA had signed).
+ENDS_WRITE = {
+    verb: [name for name in FINAL if verb != "list" or not name.startswith("403")] for verb in ("get", "list", "create", "update")
+}
 #: What has a test of its own here or in test_secret_rights.py: what becomes of tls_secret_info, and of tls_secret.
 OTHERS = {
     "API server killed and started again": ("waits on", "goes on"),
@@ -143,6 +147,7 @@ def _rows() -> Iterator[tuple[str, str, str, str]]:
     for name in PASSING_WATCH:
         yield name, "waits on", "does not watch", "succeeds: LISTs still tell"
     for name, final in FINAL.items():
-        yield name, f"fails at once: `{final.code}`", f"fails at once: `{final.code}`", ""
+        goes_on = "" if name in ENDS_WRITE["list"] else "; goes on without a LIST that is refused"
+        yield name, f"fails at once: `{final.code}`", f"fails at once: `{final.code}`{goes_on}", ""
     for name, (info, write) in OTHERS.items():
         yield name, info, write, ""
