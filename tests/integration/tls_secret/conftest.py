@@ -88,7 +88,8 @@ def play(tmp_path: Path, kubeconfig: Path) -> Player:
 
 @pytest.fixture
 def client(kubeconfig: Path) -> Client:
-    return connect({"kubeconfig": str(kubeconfig), "timeout": 120})
+    """A test's own, which outlasts its plays."""
+    return connect({"kubeconfig": str(kubeconfig), "timeout": 7200})
 
 
 @pytest.fixture
