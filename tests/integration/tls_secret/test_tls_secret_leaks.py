@@ -33,13 +33,12 @@ pytestmark = pytest.mark.cluster
 SHORT = (
     Way("tls_secret", "ssh", False, 4),
     Way("tls_secret_export", "ssh", True, 4),
-    Way("tls_secret_export", "local", False, 0),
     Way("tls_secret_info", "ssh", False, 3),
     Way("k8s_objects", "local", True, 4),
     Way("nginx_config", "local", False, 4),
     Way("edge_probe", "ssh", False, 4),
     Way("gateway_log_info", "ssh", True, 4),
-    Way("node_port_info", "local", False, 4),
+    Way("node_port_info", "local", False, 0),
 )
 FULL = tuple(Way(*each) for each in product(SUBJECTS, ("ssh", "local"), (True, False), range(5)))
 
