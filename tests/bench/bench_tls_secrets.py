@@ -87,6 +87,7 @@ class Bench:
             command, capture_output=True, text=True, check=False, env={**os.environ, "K8S_AUTH_KUBECONFIG": str(self.config)}
         )
         seconds = time.perf_counter() - started
+        print(f"  {time.strftime('%H:%M:%S')} a play with {count} Secrets: {seconds:.1f} s", flush=True)
         if done.returncode:
             raise RuntimeError(done.stdout[-2000:] + done.stderr[-1000:])
         return Figure(seconds, len(self.proxy.asked) - before, json.loads(said.read_text()) if tasks else None, count)
