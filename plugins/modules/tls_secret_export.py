@@ -114,6 +114,8 @@ notes:
   - Folders that are missing are made with mode 0755, and 0700 where a key goes into them (0750 and the group if O(exports[].group) is
     given, 0711 if only an O(exports[].owner) is).
   - Refuses folders that others can write to.
+  - 1000 Secrets as 2000 files on a host take 23 seconds, and 18 when nothing has changed, a whole play by SSH on two busy cores
+    (C(tests/bench/bench_tls_secrets.py)).
   - Refuses to send a key to an unprivileged C(become_user) without pipelining, for which Ansible would put it into a temporary file that
     another user can read, and while C(ANSIBLE_KEEP_REMOTE_FILES) is on, which would leave it there.
 requirements:
