@@ -10,7 +10,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .._x509 import pem
+from .._x509 import pem, purposes
 from .._x509.chain import verify
 from .._x509.facts import facts
 from .._x509.purposes import CLIENT, ENVOY, NGINX, SERVER
@@ -174,14 +174,18 @@ def _refined(found: Found, seen: Observation, trust: Trust) -> Found:
         leaf = facts(chain[0])
     except pem.PemError:
         return found
-    own = verify(chain, chain, rules=ENVOY, purpose=CLIENT)  # trusts itself: what is left is about fitness
+    # It trusts itself, so what is left is about fitness; a trusted certificate's purpose is none of Envoy's business, and asked for apart.
+    own = verify(chain, chain, rules=ENVOY, purpose=CLIENT).code
+    unfit = purposes.problem(pem.load(chain[0])[0], CLIENT, rules=ENVOY)
+    if unfit and not own:
+        own = unfit[0]
     names = [name_text(base64.b64decode(each)) for each in seen.tls.authorities]
-    clearer = of_client(own.code, leaf, names)
+    clearer = of_client(own, leaf, names)
     if clearer:
         return Found(clearer.code, found.phase, clearer.detail)
     if found.code == "CLIENT_CERT_MISSING":  # it was sent, so the other side means that it found none of use
         return Found("CLIENT_CERT_REFUSED", found.phase, ": it is sent, and still asked for")
-    if found.code in ("CLIENT_CERT_REFUSED", "EKU_NO_CLIENTAUTH") and own.ok and names:
+    if found.code in ("CLIENT_CERT_REFUSED", "EKU_NO_CLIENTAUTH") and not own and names:
         return Found("CLIENT_NAME_NOT_PINNED", found.phase, f": it has {', '.join(leaf['sans']) or 'no name at all'}")
     return found
 
