@@ -16,7 +16,7 @@ import pytest
 from tests.integration.own_gateway import own_gateway
 from tests.integration.playbooks import hosts, kubectl, on_host, play, variables
 
-pytestmark = [pytest.mark.lab, pytest.mark.vms]
+pytestmark = [pytest.mark.lab, pytest.mark.vms, pytest.mark.soak]
 VM = "vm-deb13"
 SPACE = f"edgemesh-test-hs-{uuid.uuid4().hex[:6]}"
 NAMES = ["one.example.com", "two.example.com"]

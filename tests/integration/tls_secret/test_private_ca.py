@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._kube.client import Client
+from plugins.module_utils._kube.connection import connect
+from plugins.module_utils._kube.wait import wait_for
 from plugins.module_utils._x509 import chain, facts, sign
 from plugins.module_utils._x509.authority import Authority, dump, load_file
 from plugins.module_utils._x509.material import SHAPES, Material, from_secret, to_data
@@ -172,8 +174,6 @@ class Stand(threading.Thread):
 
 @pytest.fixture
 def cert_manager(kubeconfig: Path, client: Client) -> Iterator[Stand]:
-    from plugins.module_utils._kube.connection import connect
-
     crds = [crd("Issuer", "Namespaced"), crd("ClusterIssuer", "Cluster"), crd("Certificate", "Namespaced")]
     there = client.get("CustomResourceDefinition", "certificates.cert-manager.io")
     if there:
@@ -197,9 +197,11 @@ def cert_manager(kubeconfig: Path, client: Client) -> Iterator[Stand]:
     yield stand
     stand.done.set()
     stand.join()
-    for each in crds:
-        client.delete("CustomResourceDefinition", each["metadata"]["name"])
-    client.delete("Namespace", place)
+    made = [("CustomResourceDefinition", each["metadata"]["name"]) for each in crds] + [("Namespace", place)]
+    for kind, name in made:
+        client.delete(kind, name)
+    for kind, name in made:  # or the next test takes them for somebody else's
+        wait_for(client, kind, name, None, lambda live: "it is still there" if live else "")
 
 
 def test_with_cert_manager_nothing_is_signed_here(cert_manager: Stand, client: Client, namespace: str, play: Player) -> None:
