@@ -71,6 +71,7 @@ class Way:
         return {
             "name": self.name,
             "host": self.host,
+            "on": "bench",
             "listen": {"certificate": "bench-public"} if self.listener == "tls" else {"tls": False},
             "upstream_tls": mutual if self.mode == "mutual" else {},
             "paths": [{"path": "/", "service": {"namespace": "shop", "name": "web", "port": 8000}}],

@@ -34,6 +34,14 @@ def answer_checks(seen: Observation, expect: Expect) -> list[Check]:
     return [*_tls_checks(seen, expect), *_http_checks(seen, expect)]
 
 
+def statuses(expect: Expect) -> str:
+    """The statuses that are right, as people say it: ``200``, ``301 or 302``, ``200 to 499``."""
+    wanted = sorted(set(expect.status)) or list(range(200, 400))
+    if len(wanted) > 2 and wanted[-1] - wanted[0] == len(wanted) - 1:
+        return f"{wanted[0]} to {wanted[-1]}"
+    return " or ".join(map(str, wanted))
+
+
 def _tls_checks(seen: Observation, expect: Expect) -> list[Check]:
     if seen.tls is None:
         return []
@@ -55,7 +63,7 @@ def _http_checks(seen: Observation, expect: Expect) -> list[Check]:
     if http is None:
         return []
     good = http.status in expect.status if expect.status else 200 <= http.status < 400
-    wanted = " or ".join(map(str, expect.status)) or "200 to 399"
+    wanted = statuses(expect)
     checks = [passed("status", str(http.status)) if good else failed("status", str(http.status), wanted)]
     if expect.http_version:
         checks.append(_equal("http_version", http.version, expect.http_version))

@@ -17,7 +17,7 @@ from .._x509.purposes import CLIENT, ENVOY, NGINX, SERVER
 from . import contrast
 from .causes import CAUSES, Context
 from .classify import CHAIN_CODES, Found, of_answer, of_check, of_client, of_failure
-from .expect import Check, answer_checks, failed, not_tested, passed, short
+from .expect import Check, answer_checks, failed, not_tested, passed, short, statuses
 from .names import name_text
 from .observation import HttpSeen, Observation
 from .spec import PHASES, Path
@@ -348,4 +348,4 @@ def _expected(path: Path) -> str:
         return f"refused ({how})" if how else "refused"
     if path.http is None:
         return "a TLS connection that stays open" if path.tls else "a connection"
-    return "HTTP " + (" or ".join(map(str, expect.status)) or "200 to 399")
+    return f"HTTP {statuses(expect)}"

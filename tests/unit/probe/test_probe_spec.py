@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils._probe import http1, spec
+from plugins.module_utils._probe.expect import statuses
 
 
 def path(**options: Any) -> spec.Path:
@@ -90,3 +91,13 @@ def test_request_is_what_is_asked_for_and_nothing_else(version: str) -> None:
 
 def test_request_without_host() -> None:
     assert b"host" not in http1.request(spec.Http(host="")).lower()
+
+
+def test_right_statuses_are_said_as_people_do() -> None:
+    assert [statuses(spec.Expect(status=tuple(each))) for each in ([], [200], [302, 301], range(200, 500), [200, 201, 204])] == [
+        "200 to 399",
+        "200",
+        "301 or 302",
+        "200 to 499",
+        "200 or 201 or 204",
+    ]
