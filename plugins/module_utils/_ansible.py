@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ._errors import EdgeError
 from ._hidden import hide
 from ._plain import plain
+
+
+class Client(Protocol):
+    """What has asked the API."""
+
+    warnings: list[str]
+
 
 Work = Callable[[AnsibleModule, dict[str, Any]], dict[str, Any]]
 
@@ -35,6 +43,20 @@ def run(work: Work, **module_arguments: Any) -> None:
     if failure:
         module.fail_json(**failure)
     module.exit_json(**result)
+
+
+@contextmanager
+def warned(module: AnsibleModule, client: Client) -> Iterator[None]:
+    """Show what the API warned of, also where the work fails."""
+    failure = None
+    try:
+        yield
+    except EdgeError as error:
+        failure = error
+    for warning in client.warnings:
+        module.warn(warning)
+    if failure:
+        raise failure
 
 
 def unexpected(error: BaseException) -> str:

@@ -226,7 +226,7 @@ error:
 
 from typing import TYPE_CHECKING, Any
 
-from ..module_utils._ansible import run
+from ..module_utils._ansible import run, warned
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.labels import FIELD_MANAGER
@@ -274,11 +274,10 @@ def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
     client = connect(params)
     failure = None
     try:
-        objects.change(client)
+        with warned(module, client):
+            objects.change(client)
     except EdgeError as error:
         failure = error
-    for warning in client.warnings:
-        module.warn(warning)
     result = objects.result()
     if failure:
         module.fail_json(msg=failure.sentence, error=failure.as_result(), **result)

@@ -271,8 +271,7 @@ results:
 
 from typing import TYPE_CHECKING, Any
 
-from ..module_utils._ansible import run
-from ..module_utils._errors import EdgeError
+from ..module_utils._ansible import run, warned
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._x509 import library
 from ..module_utils._x509.secret_info import Info
@@ -326,16 +325,8 @@ def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
     library.require()
     info = Info(params, check=module.check_mode)
     client = connect(params)
-    failure, results = None, []
-    try:
-        results = info.look(client)
-    except EdgeError as error:
-        failure = error
-    for warning in client.warnings:
-        module.warn(warning)
-    if failure:
-        raise failure
-    return {"changed": False, "results": results}
+    with warned(module, client):
+        return {"changed": False, "results": info.look(client)}
 
 
 def main() -> None:

@@ -258,7 +258,7 @@ def main() -> None:
         finally:
             play("teardown.yml", values, "--inventory", str(inventory))
             vms.down(list(REACHED), purge=True)
-    page_nginx.write(found)
+    page_nginx.write(found, CLIENTS)
 
 
 if __name__ == "__main__":

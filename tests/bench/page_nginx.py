@@ -39,19 +39,19 @@ connections.
 """
 
 
-def write(found: Sequence[dict[str, Any]]) -> None:
+def write(found: Sequence[dict[str, Any]], clients: int) -> None:
     """The page, its pictures and the figures as JSON."""
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
     questions = list(dict.fromkeys(entry["question"] for entry in found))
     for number, question in enumerate(questions):
         picture(question, [entry for entry in found if entry["question"] == question], PICTURES / f"{number}.svg")
-    PAGE.write_text("\n".join(page(found, questions)) + "\n")
+    PAGE.write_text("\n".join(page(found, questions, clients)) + "\n")
 
 
-def page(found: Sequence[dict[str, Any]], questions: Sequence[str]) -> Iterator[str]:
+def page(found: Sequence[dict[str, Any]], questions: Sequence[str], clients: int) -> Iterator[str]:
     rounds = max(len(entry["runs"]) for entry in found)
-    yield HEAD.format(day=datetime.now(timezone.utc).date().isoformat(), cores=os.cpu_count(), rounds=rounds, clients=32)
+    yield HEAD.format(day=datetime.now(timezone.utc).date().isoformat(), cores=os.cpu_count(), rounds=rounds, clients=clients)
     titles = {
         "hop": "## From nginx to the gateway\nThe gateway answers 41 bytes by itself.",
         "hop, 64 KiB": "## The same with 64 KiB",

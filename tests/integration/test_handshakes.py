@@ -8,7 +8,6 @@ import ssl
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +96,7 @@ def test_two_hosts_by_turns(served: None) -> None:
     assert made <= workers() * len(NAMES), "workers x upstreams x nodes"
 
 
-def test_without_keepalive_each_request_is_a_handshake(served: None, tmp_path: Path) -> None:
+def test_without_keepalive_each_request_is_a_handshake(served: None) -> None:
     """Which shows that the test before could fail."""
     on_host(VM, "sed -i '/^ *keepalive/d' /etc/nginx/edgemesh/current/routes.conf && nginx -t && nginx -s reload && sleep 2")
     before = handshakes()

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._address import join
 from .._errors import EdgeError
 from .loose import mapping, mappings, number
 from .ready import Never
@@ -101,7 +102,7 @@ def describe(asked: Asked, found: Found, address_types: Collection[str]) -> dict
     for word, port in ports.items():
         serving = [node for node in nodes if node["ready"] and node["address"] and (not local or node["name"] in (reached[word] or ()))]
         node_port = number(port.get("nodePort"))
-        node_ports[word] = [f"{_host(node['address'])}:{node_port}" for node in serving] if node_port else []
+        node_ports[word] = [join(node["address"], node_port) for node in serving] if node_port else []
     return {
         "namespace": asked.namespace,
         "name": asked.name,
@@ -210,7 +211,3 @@ def _node(live: dict[str, Any], address_types: Collection[str]) -> dict[str, Any
         "addresses": addresses,
         "ready": ready and not mapping(live.get("metadata")).get("deletionTimestamp"),
     }
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

@@ -10,7 +10,7 @@ from .client import Client
 from .errors import ApiError
 from .node_ports import Asked, Found, describe, endpoints_lack, nodes_lack, predicted, service_lacks
 from .ready import Never
-from .wait import Objects, follow
+from .wait import Objects, Target, follow
 
 _SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -87,7 +87,7 @@ class Reach:
                 found.service = objects.get(asked.name)
             return self._settled(service_lacks(asked, found, self._until) for asked, found in pairs)
 
-        return follow(client, client.resource("Service"), namespace, {asked.name for asked, _found in pairs}, done)
+        return follow(client, Target(client.resource("Service"), namespace, {asked.name for asked, _found in pairs}), done)
 
     def _settled(self, reasons: Iterable[str]) -> bool:
         return not self._wait or all(not reason or isinstance(reason, Never) for reason in reasons)
@@ -108,7 +108,7 @@ class Reach:
             return self._settled(endpoints_lack(asked, found, self._until) for asked, found in pairs)
 
         try:
-            return follow(client, client.resource("EndpointSlice"), namespace, None, done, labels=labels)
+            return follow(client, Target(client.resource("EndpointSlice"), namespace, None, labels), done)
         except ApiError as error:
             local = any((found.service or {}).get("spec", {}).get("externalTrafficPolicy") == "Local" for _asked, found in pairs)
             if error.status != 403 or local or (self._wait and "endpoint" in self._until):
@@ -126,4 +126,4 @@ class Reach:
                 found.nodes = [objects[name] for name in sorted(objects)]
             return self._settled(nodes_lack(asked, found, self._until, self._types) for asked, found in pairs)
 
-        return follow(client, client.resource("Node"), None, None, done, labels=self._node_selector)
+        return follow(client, Target(client.resource("Node"), None, None, self._node_selector), done)

@@ -15,7 +15,7 @@ from .loose import mapping, mappings
 from .manifests import Key
 from .resources import Resource
 from .text import clean
-from .wait import Objects, follow
+from .wait import Objects, Target, follow
 
 
 def find_unlisted(
@@ -95,7 +95,8 @@ def wait_gone(client: Client, items: list[Item]) -> None:
 
         trouble = ""
         try:
-            trouble = follow(client, resource, namespace, [member.key.name for member in members], done, metadata_only=True)
+            names = [member.key.name for member in members]
+            trouble = follow(client, Target(resource, namespace, names, metadata_only=True), done)
         except ApiError as error:
             if error.status == 404:  # with its CRD goes the kind, and all its objects
                 return

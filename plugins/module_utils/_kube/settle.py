@@ -13,7 +13,7 @@ from .loose import mapping, mappings
 from .ready import Never, pod, why_not
 from .resources import Resource
 from .text import clean
-from .wait import Objects, follow
+from .wait import Objects, Target, follow
 
 #: For how many unready objects their pods are looked at: enough to see the cause, and in time.
 _LOOKS = 5
@@ -40,7 +40,7 @@ def settle(client: Client, items: list[Item]) -> None:
             return all(not member.not_ready or isinstance(member.not_ready, Never) for member in members)
 
         try:
-            trouble = follow(client, resource, namespace, [member.key.name for member in members], done)
+            trouble = follow(client, Target(resource, namespace, [member.key.name for member in members]), done)
         except ApiError as error:
             trouble = error.sentence
         for member in members:

@@ -65,7 +65,7 @@ def wait_for(
         reason = why_not(found)
         return not reason or isinstance(reason, Never)
 
-    trouble = follow(client, resource, namespace, [name], done)
+    trouble = follow(client, Target(resource, namespace, [name]), done)
     if reason or trouble:
         raise EdgeError(
             "waiting is of no use" if isinstance(reason, Never) else f"waited {client.deadline.seconds:g} s in vain",
@@ -74,26 +74,6 @@ def wait_for(
             code="TIMEOUT",
         )
     return found
-
-
-def follow(
-    client: Client,
-    resource: Resource,
-    namespace: Optional[str],
-    names: Optional[Collection[str]],
-    done: Callable[[Objects], bool],
-    *,
-    labels: Optional[str] = None,
-    metadata_only: bool = False,
-) -> str:
-    """Keep ``done`` told about objects (those that are not there are not in its argument) until it returns True.
-
-    :param names: which objects; None = all. :param labels: label selector that they must match.
-    :returns: empty when ``done`` was; at the deadline what was wrong with the API lately, or "" when nothing was: ask ``done``'s
-        own records what it lacked.
-    :raises ApiError: for what waiting can't mend, and when there was no answer at all.
-    """
-    return follow_one(client, Target(resource, namespace, names, labels, metadata_only=metadata_only), done)
 
 
 def follow_all(client: Client, targets: Sequence[Target], done: Callable[[list[Objects]], bool]) -> str:
@@ -111,7 +91,7 @@ def follow_all(client: Client, targets: Sequence[Target], done: Callable[[list[O
             return finished.is_set()
 
         try:
-            outcome: Any = follow_one(client, target, tell)
+            outcome: Any = follow(client, target, tell)
         except BaseException as error:
             outcome = error
         news.put((number, outcome))
@@ -143,8 +123,13 @@ def follow_all(client: Client, targets: Sequence[Target], done: Callable[[list[O
         finished.set()
 
 
-def follow_one(client: Client, target: Target, done: Callable[[Objects], bool]) -> str:
-    """:func:`follow` with its target in one piece."""
+def follow(client: Client, target: Target, done: Callable[[Objects], bool]) -> str:
+    """Keep ``done`` told about objects (those that are not there are not in its argument) until it returns True.
+
+    :returns: empty when ``done`` was; at the deadline what was wrong with the API lately, or "" when nothing was: ask ``done``'s
+        own records what it lacked.
+    :raises ApiError: for what waiting can't mend, and when there was no answer at all.
+    """
     watch = _Watch(client, target)
     backoff = Backoff(client.deadline)
     while True:

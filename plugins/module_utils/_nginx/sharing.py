@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
+from .._address import join
 from .effective import Config, Effective, Neighbour, Passing, Proxy, Shared, effective, passing
 
 SESSION, POOL = "TLS sessions", "pooled connections"
@@ -55,7 +56,7 @@ def shared_identities(config: Config, known: Optional[list[Passing]] = None) -> 
 
 def own(way: Effective) -> Optional[Shared]:
     """The upstream of this very request, where others use it too."""
-    used = {way.proxy.upstream, *map(_joined, way.proxy.addresses)} if way.proxy else set()
+    used = {way.proxy.upstream, *(join(*address) for address in way.proxy.addresses)} if way.proxy else set()
     return next((shared for shared in way.shared if shared.upstream in used), None)
 
 
@@ -121,9 +122,4 @@ def _upstream(proxy: Proxy) -> str:
 
 
 def _address(proxy: Proxy) -> str:
-    return _joined(proxy.addresses[0])
-
-
-def _joined(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join(*proxy.addresses[0])

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 
+from .._address import bracketed
 from .http1 import BODY_LIMIT, seen_headers
 from .observation import Failure, HttpSeen
 from .spec import Path
@@ -68,7 +69,7 @@ def _options(path: Path, foreign: str | None, seconds: float) -> str:
     http, tls = path.http, path.tls
     if http is None:
         return ""
-    address = f"[{path.address}]" if ":" in path.address else path.address
+    address = bracketed(path.address)
     name = (tls.sni if tls else "") or address
     options = [
         ("url", f"{'https' if tls else 'http'}://{name}:{path.port}{http.path}"),

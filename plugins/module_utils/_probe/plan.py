@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .._address import join
 from .._nginx.effective import Effective, Listen, Neighbour, Proxy
 
 THROUGH = "through nginx"
@@ -32,7 +33,7 @@ def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[
         targets = gateway or [(host, port or 443)]
         return [
             {
-                "name": f"{'gateway' if gateway else 'as a client to'} {text_of(target)}",
+                "name": f"{'gateway' if gateway else 'as a client to'} {join(*target)}",
                 "address": target[0],
                 "port": target[1],
                 **_correct(host, path),
@@ -43,7 +44,7 @@ def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[
     if way.proxy is None:
         return [through]
     proxy = way.proxy
-    return [through, *({"name": f"as nginx to {text_of(target)}", **replay(proxy, *target)} for target in proxy.addresses)]
+    return [through, *({"name": f"as nginx to {join(*target)}", **replay(proxy, *target)} for target in proxy.addresses)]
 
 
 def turns(way: Effective | None, host: str, path: str) -> list[Options]:
@@ -67,7 +68,7 @@ def turns(way: Effective | None, host: str, path: str) -> list[Options]:
 def turn_names(neighbour: Neighbour, host: str, path: str) -> tuple[str, str, str]:
     """Names of the three probes for a neighbour: we after it, it after us, and it alone."""
     other, own = f"{neighbour.host}{neighbour.path}", f"{host}{path}"
-    return f"{THROUGH} after {other}", f"{other} {THROUGH} after {own}", f"as nginx for {other} to {text_of(neighbour.proxy.addresses[0])}"
+    return f"{THROUGH} after {other}", f"{other} {THROUGH} after {own}", f"as nginx for {other} to {join(*neighbour.proxy.addresses[0])}"
 
 
 def _through(way: Effective, sni: str, host: str, path: str, after: list[Options] | None = None) -> Options:
@@ -112,7 +113,7 @@ def ladder(way: Effective, host: str, results: list[Result], gateway: list[tuple
     ]
     reached = next((each for each in failing if each["code"] not in TCP), None)
     if reached is not None:
-        start = replay(proxy, *next(target for target in used if text_of(target) == reached["target"]))
+        start = replay(proxy, *next(target for target in used if join(*target) == reached["target"]))
         for name in _names(proxy, host):
             options += [{"name": f"{CORRECTED}{name}: {step}", **changed} for step, changed in _steps(start, name, host, reached["code"])]
     return options
@@ -178,9 +179,3 @@ def _host_header(way: Effective, host: str) -> str:
     if listen is None or listen.port == (443 if listen.tls else 80):
         return host
     return f"{host}:{listen.port}"
-
-
-def text_of(target: tuple[str, int]) -> str:
-    """``address:port``, with brackets around IPv6."""
-    address, port = target
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

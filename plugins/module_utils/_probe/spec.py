@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._address import join
+
 PHASES = ("dns", "tcp", "proxy_protocol", "tls_handshake", "tls_first_read", "http", "policy")
 
 _CLIENT: dict[str, Any] = {
@@ -158,7 +160,7 @@ class Path:
     @property
     def target(self) -> str:
         """Where it connects, as text: ``198.18.0.1:30443``, ``[::1]:443``."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return join(self.address, self.port)
 
 
 def path(options: dict[str, Any]) -> Path:

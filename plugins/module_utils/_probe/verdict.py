@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._address import join
 from .._nginx import sharing
 from .._nginx.effective import Effective
 from .borrowed import borrowed
 from .causes import CAUSES, Context
 from .hostfacts import Facts
-from .plan import CORRECTED, TCP, THROUGH, Result, text_of, turn_names
+from .plan import CORRECTED, TCP, THROUGH, Result, turn_names
 
 # nginx's own words for "the next hop": the cause lies behind them
 _NEXT_HOP = ("NGINX_BAD_GATEWAY", "NGINX_UPSTREAM_TIMEOUT", "HTTP_TIMEOUT", "HTTP_NO_ANSWER", "UNEXPECTED_STATUS")
@@ -295,7 +296,7 @@ def _by_turns(way: Effective, replays: list[Result], turns: list[Result], diagno
 def _borrowed(way: Effective, host: str, path: str, place: str, clause: str) -> Named:
     shared = sharing.own(way)
     why = sharing.said(shared) if shared else "its files do not say so, so it runs with others"
-    target = text_of(way.proxy.addresses[0]) if way.proxy and way.proxy.addresses else ""
+    target = join(*way.proxy.addresses[0]) if way.proxy and way.proxy.addresses else ""
     return _named("IDENTITY_BORROWED", place, host=host, path=path, target=target, detail=f"{clause} ({why})")
 
 
@@ -361,7 +362,7 @@ def _summary(way: Effective) -> dict[str, Any]:
     }
     if proxy:
         shown["upstream"] = {
-            "target": proxy.target, "addresses": [text_of(address) for address in proxy.addresses], "http_version": proxy.http_version,
+            "target": proxy.target, "addresses": [join(*address) for address in proxy.addresses], "http_version": proxy.http_version,
             "host": proxy.host, "sni": proxy.sni, "verify": proxy.verify, "verified_name": proxy.ssl_name if proxy.verify else "",
             "ca": proxy.ca, "client_certificate": proxy.certificate, "protocols": proxy.protocols, "keepalive": proxy.keepalive,
         }  # fmt: skip

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
+from .._address import join
 from . import http1, http2, tls
 from .observation import Failure, Observation
 from .spec import Http, Path, Tls
@@ -151,7 +152,7 @@ class Attempt:
                     candidate.close()
                     last = error
                     continue
-                self.observation.connected = f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
+                self.observation.connected = join(address[0], address[1])
                 candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.socket = candidate
                 return candidate

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._address import join
 from .._errors import EdgeError
 from .._nginx import effective, sharing
 from . import turns
-from .model import Turn, Upstream, join
+from .model import Turn, Upstream
 
 
 @dataclass

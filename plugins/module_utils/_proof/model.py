@@ -133,11 +133,6 @@ def user_agent(options: Options, proof: str) -> str:
     return f"edgemesh-verify/{options.run}-{hashlib.sha256(proof.encode()).hexdigest()[:10]}"
 
 
-def join(host: str, port: int) -> str:
-    """The reverse of :func:`split`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def split(address: str) -> tuple[str, int]:
     """``host:port`` or ``[v6]:port`` as two."""
     host, _colon, port = address.rpartition(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .._address import join
 from .fields import refuse
 
 UNKNOWN = "(known after apply)"
@@ -50,7 +51,7 @@ def upstreams(routes: list[dict[str, Any]], services: list[dict[str, Any]], chec
         if gateway["address"] == "addresses":
             addresses = gateway["addresses"]
         elif gateway["address"] == "load_balancer":
-            addresses = [f"{_host(each)}:{port_number(gateway, service, check)}" for each in service.get("load_balancer", [])]
+            addresses = [join(each, port_number(gateway, service, check)) for each in service.get("load_balancer", [])]
         else:
             addresses = service.get("node_ports", {}).get(gateway["port"], [])
         if addresses:
@@ -62,11 +63,6 @@ def upstreams(routes: list[dict[str, Any]], services: list[dict[str, Any]], chec
                 "Set address, or give addresses as host:port",
             )
     return found
-
-
-def _host(address: str) -> str:
-    """An address as it stands before a port."""
-    return f"[{address}]" if ":" in address else address
 
 
 def selector(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> dict[str, str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab.build import go_program
+from lab.build import Binary, go
 from tests.figures import FIGURES
 
 RATE = 200
@@ -20,11 +19,8 @@ SLOW_SIZE, SLOW_RATE = 60_000, "120k"
 def build(folder: Path) -> Path:
     """The load generator, from the standard library of Go alone."""
     program = folder / "load"
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-trimpath -buildvcs=false"}
-    subprocess.run(
-        [go_program(), "build", "-ldflags=-s -w", "-o", str(program), "."],
-        cwd=Path(__file__).with_name("load"), env=environment, check=True,
-    )  # fmt: skip
+    load = Binary("load", str(Path(__file__).with_name("load")), ".")
+    list(go(load, "build", "-ldflags=-s -w", "-o", str(program), load.package))
     return program
 
 

@@ -214,7 +214,7 @@ def test_a_list_that_is_forbidden_fails_at_once() -> None:
         started = time.monotonic()
         client = api.client(30)
         with pytest.raises(ApiError, match="may not list"):
-            wait.follow(client, client.resource("ConfigMap"), "n", None, lambda _objects: False)
+            wait.follow(client, wait.Target(client.resource("ConfigMap"), "n", None), lambda _objects: False)
         assert (len(api.requests), client.warnings) == (1, [])
         assert time.monotonic() - started < 1
 
