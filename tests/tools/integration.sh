@@ -1,8 +1,10 @@
 # Everything that needs a cluster: the lab's (made here if it isn't up), or the one that KUBECONFIG names.
 set -euo pipefail
 lab=/var/lib/edgemesh-lab/kubeconfig
+all=tests/integration
+tests=(pytest -q --durations=20 --durations-min=5)
 if [ "${KUBECONFIG:-$lab}" != "$lab" ]; then
-  pytest -q tests/integration -m "not lab_lifecycle"
+  "${tests[@]}" $all -m "not lab_lifecycle"
   echo "skipped: molecule scenarios and the lab's own life cycle: they need the lab, but KUBECONFIG names a cluster of your own"
   exit
 fi
@@ -11,24 +13,38 @@ fi
 python -c 'from lab import packages, progress; packages.ensure(progress.Progress(), ["curl", "nginx-light", "openssh-server", "openssl"])'
 python -m lab up
 export KUBECONFIG=$lab
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
-# Two at a time: what takes the lab's VMs through whole scenarios, one after the other, and beside it what has hosts of its own.
-# Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
-log=$(mktemp -d)
+# step NAME COMMAND...: its output goes to a file, to be shown in the end; its verdict and its times are said at once.
+step() {
+  local name=$1 began=$SECONDS verdict=passed TIMEFORMAT='%U %S'
+  shift
+  { time "$@" >"$logs/$name.log" 2>&1; } 2>"$logs/$name.cpu" || verdict=FAILED
+  if [ $verdict = FAILED ]; then mv "$logs/$name.log" "$logs/$name.failed"; fi
+  awk -v name="$name" -v verdict=$verdict -v wall=$((SECONDS - began)) \
+    'END { printf "%-10s %s after %d s, with %d s of CPU\n", name, verdict, wall, $1 + $2 }' "$logs/$name.cpu" | tee -a "$logs/summary"
+}
+
+# Beside each other: what uses the lab's mesh and VMs, one after the other, and what makes VMs of its own.
 {
-  pytest -q tests/integration -m "mesh and not vms and not lab_lifecycle" || touch "$log/failed"
-  touch "$log/mesh-done"
-  pytest -q tests/integration -m "not mesh and not vms and not lab_lifecycle" || touch "$log/failed"
-} >"$log/beside" 2>&1 &
-result=0
-pytest -q tests/integration -m "vms and not lab_lifecycle" || result=$?
-until [ -e "$log/mesh-done" ]; do sleep 1; done
-molecule test --scenario-name vm_offload || result=$?
-# The oldest ansible-core that we support does what the newest did: the demo, from new VMs to the proof.
-PATH="$OLD_VENV/bin:$PATH" bash demo/run.sh || result=$?
+  step mesh "${tests[@]}" $all -m "mesh and not vms"
+  step vms "${tests[@]}" $all -m "vms and not lab_lifecycle"
+  # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
+  step molecule molecule test --scenario-name vm_offload
+  # The oldest ansible-core that we support does what the newest did: the demo, from new VMs to the proof.
+  PATH="$OLD_VENV/bin:$PATH" step demo bash demo/run.sh
+} &
+step modules "${tests[@]}" $all/{kube,nginx,tls_secret} -m "not mesh and not vms"
 wait
-cat "$log/beside"
-[ ! -e "$log/failed" ] || result=1
-rm -r "$log"
-[ $result = 0 ] || exit $result
-pytest -q tests/integration -m lab_lifecycle
+# Then the lab comes and goes; beside it what has API servers and gateways of its own.
+step lifecycle "${tests[@]}" $all -m lab_lifecycle &
+step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
+wait
+
+# What failed comes last: that is where a reader looks first.
+for log in "$logs"/*.log "$logs"/*.failed; do
+  if [ -e "$log" ]; then printf '\n=== %s\n' "$(basename "$log")" && cat "$log"; fi
+done
+printf '\n=== summary\n' && cat "$logs/summary"
+! grep -q FAILED "$logs/summary"
