@@ -32,8 +32,6 @@ step() {
   step vms "${tests[@]}" $all -m "vms and not lab_lifecycle"
   # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
   step molecule molecule test --scenario-name vm_offload
-  # The oldest ansible-core that we support does what the newest did: the demo, from new VMs to the proof.
-  PATH="$OLD_VENV/bin:$PATH" step demo bash demo/run.sh
 } &
 step modules "${tests[@]}" $all/{kube,nginx,tls_secret} -m "not mesh and not vms"
 wait

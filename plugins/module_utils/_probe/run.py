@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import tls
-from .classify import of_failure
+from .classify import CHAIN_CODES, of_failure
 from .expect import meets
 from .observation import Observation
 from .spec import Path
@@ -15,6 +15,7 @@ from .wire import Attempt
 
 _PAUSE = 0.2  # seconds between attempts that wait for a change
 _CA_FILE_LIMIT = 4 * 1024 * 1024
+_JUDGED_LATER = set(CHAIN_CODES.values())
 
 
 def probe(
@@ -50,7 +51,7 @@ def _series(path: Path, timeout: float, wait: float, until: float, foreign: str 
             return streak or [Observation(not_tested={"dns": "the deadline for all probes had passed"}, attempts=0)]
         seen = Attempt(path, min(timeout, left), foreign).run()
         streak.append(seen)
-        if meets(seen, path.expect) and (time.monotonic() >= patience or _refused_as_expected(path, seen)):
+        if _chain_was_sent(path, seen) or (meets(seen, path.expect) and (time.monotonic() >= patience or _refused_as_expected(path, seen))):
             if len(streak) >= path.consecutive:
                 return _distinct(streak)
         elif time.monotonic() >= patience:
@@ -58,6 +59,12 @@ def _series(path: Path, timeout: float, wait: float, until: float, foreign: str 
         else:
             streak = []
             time.sleep(max(0.0, min(_PAUSE, patience - time.monotonic())))
+
+
+def _chain_was_sent(path: Path, seen: Observation) -> bool:
+    """Where a chain is expected to be no good, the wire shows no more than the chain: there is nothing to wait for."""
+    sent = seen.failure is None and seen.tls is not None and bool(seen.tls.chain)
+    return sent and path.expect.refused and bool(_JUDGED_LATER.intersection(path.expect.codes))
 
 
 def _refused_as_expected(path: Path, seen: Observation) -> bool:

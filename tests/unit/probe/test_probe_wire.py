@@ -424,6 +424,15 @@ def test_wait_is_not_content_with_another_refusal_than_the_expected_one(serve: A
     assert [failure(seen)[1:] for seen in found] == [("alert", 116)]
 
 
+def test_a_chain_that_shall_be_no_good_is_not_waited_for(serve: Any, pki: Path) -> None:
+    """Whether it is any good is judged later, elsewhere."""
+    port = serve(answering(server_context(pki)))
+    began = time.monotonic()
+    (found,) = series([{"port": port, "tls": {"sni": "a.example"}, "expect": {"refused": True, "codes": ["WRONG_TRUST_ANCHOR"]}}], wait=10)
+    assert time.monotonic() - began < 5
+    assert [(seen.failure, seen.attempts) for seen in found] == [(None, 1)]
+
+
 def test_what_the_deadline_cuts_off_is_not_tested(serve: Any) -> None:
     port = serve(lambda connection: time.sleep(1))
     found = series([{"port": port, "http": {"host": "a"}} for _ in range(3)], timeout=0.6, deadline=0.7, concurrency=1)

@@ -1,9 +1,8 @@
-"""Broken input is refused in words, and nothing has changed: not nginx's files, not an object in the cluster."""
+"""Broken input is refused in words, and nothing has changed: not nginx's files, not an object in the cluster. The demo survives all."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 
 from tests.integration.playbooks import LAB, ROUTE, play, tree, variables, versions
 
-pytestmark = [pytest.mark.lab, pytest.mark.vms]
+pytestmark = [pytest.mark.lab, pytest.mark.vms, pytest.mark.usefixtures("demo")]
 VM = "vm-deb13"
 NAMESPACES = ("edgemesh", "istio-system", "shop")
 
@@ -77,17 +76,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "Secret edgemesh/edge-ca: the material is not fit for its use (tls)",
     ),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def good() -> Iterator[None]:
-    """One good route, which must survive everything."""
-    values = variables(ROUTE, vms=VM)
-    made = play("site.yml", values)
-    assert made.returncode == 0, made.stdout[-4000:]
-    yield
-    removed = play("teardown.yml", values)
-    assert removed.returncode == 0, removed.stdout[-4000:]
 
 
 def state() -> tuple[str, dict[str, str]]:

@@ -7,24 +7,21 @@ has lines of its own. docs/proof.md has the same table, and tests/unit/proof hol
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from demo_lab import Demo
 
 from plugins.module_utils._x509.sign import new_ca, new_leaf
-from tests.integration.playbooks import INVENTORY, hosts, on_host
+from tests.integration.playbooks import on_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms]
 
-ROOT = Path(__file__).parents[2]
 CONFIG = "/etc/nginx/edgemesh/current/routes.conf"
 FOREIGN_CA, FOREIGN_PAIR = "/etc/nginx/foreign-ca.crt", "/etc/nginx/foreign-client.pem"
 VM_A, VM_B = "vm-deb12", "vm-deb13"
@@ -111,74 +108,27 @@ ROUNDS = {
 }
 
 
-class Lab:
-    """The lab with the demo's two routes on its VMs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.vms = hosts("edge_nginx")
-        self.clients = hosts("clients")
-        #: what the demo itself ended in
-        self.first: tuple[dict[str, Any], int] = ({}, 0)
-
-    def play(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-        """A playbook of the collection with the demo's variables, as ``make demo`` runs it."""
-        image = '{"demo_app_image": "{{ lab_images.httpbin }}"}'
-        command = [
-            "ansible-playbook",
-            "-i",
-            str(INVENTORY),
-            "-e",
-            "@demo/vars.yml",
-            "-e",
-            image,
-            *options,
-            f"edgemesh.nginx_istio.{name}",
-        ]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
-
-    def prove(self, playbook: str = "verify") -> tuple[dict[str, Any], int]:
-        """The report, and the exit code of the run that made it."""
-        (self.folder / "proof.json").unlink(missing_ok=True)
-        done = self.play(playbook, "-e", f"verify_report_dir={self.folder}")
-        report = self.folder / "proof.json"
-        assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
-        return json.loads(report.read_text(encoding="utf-8")), done.returncode
-
-    def reload(self, vm: str) -> None:
-        """Reload nginx, and wait until the workers of before take no more connections."""
-        workers = "ps -o pid=,args= -C nginx | grep 'nginx: worker process$' | sort"
-        before = set(on_host(vm, workers).splitlines())
-        on_host(vm, "nginx -t -q && nginx -s reload")
-        for _attempt in range(50):
-            now = set(on_host(vm, workers).splitlines())
-            if now and not now & before:
-                return
-            time.sleep(0.2)
-        pytest.fail(f"nginx on {vm} keeps its old workers")
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two routes on both VMs, and nothing of them left afterwards."""
-    made = Lab(tmp_path_factory.mktemp("proof"))
-    try:
-        made.first = made.prove("site")
-        for vm in made.vms:
-            on_host(vm, f"cat > {FOREIGN_CA}", _certificates(new_ca("somebody else", 1)))
-            on_host(vm, f"umask 077; cat > {FOREIGN_PAIR}", _foreign_pair())
-        yield made
-    finally:
-        done = made.play("teardown")
-        for vm in made.vms:
-            on_host(vm, f"rm -f {FOREIGN_CA} {FOREIGN_PAIR}")
-        assert done.returncode == 0, done.stdout[-4000:]
+def reload(vm: str) -> None:
+    """Reload nginx, and wait until the workers of before take no more connections."""
+    workers = "ps -o pid=,args= -C nginx | grep 'nginx: worker process$' | sort"
+    before = set(on_host(vm, workers).splitlines())
+    on_host(vm, "nginx -t -q && nginx -s reload")
+    for _attempt in range(50):
+        now = set(on_host(vm, workers).splitlines())
+        if now and not now & before:
+            return
+        time.sleep(0.2)
+    pytest.fail(f"nginx on {vm} keeps its old workers")
 
 
 @pytest.fixture
-def by_hand(lab: Lab) -> Iterator[Any]:
+def by_hand(demo: Demo) -> Iterator[Any]:
     """Makes changes, and takes them back."""
-    before = {vm: on_host(vm, f"cat {CONFIG}") for vm in lab.vms}
+    before = {}
+    for vm in demo.vms:
+        before[vm] = on_host(vm, f"cat {CONFIG}")
+        on_host(vm, f"cat > {FOREIGN_CA}", _certificates(new_ca("somebody else", 1)))
+        on_host(vm, f"umask 077; cat > {FOREIGN_PAIR}", _foreign_pair())
 
     def change(breaks: list[Break]) -> None:
         for vm in {each.vm for each in breaks}:
@@ -186,12 +136,13 @@ def by_hand(lab: Lab) -> Iterator[Any]:
             for each in (each for each in breaks if each.vm == vm):
                 text = _changed(text, each)
             on_host(vm, f"cat > {CONFIG}", text)
-            lab.reload(vm)
+            reload(vm)
 
     yield change
     for vm, text in before.items():
         on_host(vm, f"cat > {CONFIG}", text)
-        lab.reload(vm)
+        reload(vm)
+        on_host(vm, f"rm {FOREIGN_CA} {FOREIGN_PAIR}")
 
 
 def _certificates(material: Any) -> str:
@@ -227,8 +178,8 @@ def _red(report: dict[str, Any]) -> dict[str, str]:
     return {line["id"]: line["cause"]["code"] for line in report["proofs"] if line["status"] == "failed"}
 
 
-def test_the_demo_is_proven_without_a_gap(lab: Lab) -> None:
-    report, code = lab.first
+def test_the_demo_is_proven_without_a_gap(demo: Demo) -> None:
+    report, code = demo.first
     assert (code, report["ok"], _red(report)) == (0, True, {})
     assert [line["id"] for line in report["proofs"] if line["status"] != "ok"] == []
     for route in report["routes"]:
@@ -237,11 +188,11 @@ def test_the_demo_is_proven_without_a_gap(lab: Lab) -> None:
     assert all(line["observed"] and line["started"] for line in report["proofs"])
 
 
-def test_curl_from_each_client_gets_the_apps_answer_over_http2_with_tls_verified(lab: Lab) -> None:
+def test_curl_from_each_client_gets_the_apps_answer_over_http2_with_tls_verified(demo: Demo) -> None:
     """The same as path.http2 by other means: curl verifies by itself, against the CA that signed."""
     authority = on_host(VM_A, "cat /etc/edgemesh/tls/edgemesh/edge-ca/ca.crt")
-    for client in lab.clients:
-        for host in lab.vms.values():
+    for client in demo.clients:
+        for host in demo.vms.values():
             for name in ("shop.example.com", "pay.example.com"):
                 shown = "%{http_version} %{ssl_verify_result} %{response_code}"
                 curl = f"curl -sS --http2 --cacert /dev/stdin --resolve {name}:443:{host['ansible_host']} -w '\n{shown}' https://{name}/headers"
@@ -249,17 +200,17 @@ def test_curl_from_each_client_gets_the_apps_answer_over_http2_with_tls_verified
                 assert facts == "2 0 200"
                 received = json.loads("\n".join(body))["headers"]
                 assert received["Host"] == [name]
-                assert received["X-Forwarded-For"][0].split(",")[0] == lab.clients[client]["ansible_host"]
+                assert received["X-Forwarded-For"][0].split(",")[0] == demo.clients[client]["ansible_host"]
 
 
 @pytest.mark.parametrize(
     "breaks", [pytest.param(breaks, id=title, marks=[pytest.mark.soak] * (title != FIRST)) for title, breaks in ROUNDS.items()]
 )
-def test_exactly_the_predicted_lines_turn_red(lab: Lab, by_hand: Any, breaks: list[Break]) -> None:
+def test_exactly_the_predicted_lines_turn_red(demo: Demo, by_hand: Any, breaks: list[Break]) -> None:
     by_hand(breaks)
-    report, code = lab.prove()
+    report, code = demo.prove()
     gateway = next(line["to"] for line in report["proofs"] if line["check"] == "gateway.tls")
-    predicted = _predicted(breaks, lab.clients, gateway)
+    predicted = _predicted(breaks, demo.clients, gateway)
     assert code != 0
     assert _red(report) == predicted
     # what is not tested hangs on what is red; by turns, other routes meet the broken one too

@@ -1,0 +1,21 @@
+"""The demo, once for all tests of the folder: two routes on both VMs, made by its own script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from demo_lab import Demo
+
+
+@pytest.fixture(scope="package")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """As `make demo` leaves it, with the oldest ansible-core that we support where that is installed (OLD_VENV); nothing of it stays."""
+    made = Demo(Path(tmp_path_factory.mktemp("proof")))
+    try:
+        made.make()
+        yield made
+    finally:
+        done = made.play("teardown")
+        assert done.returncode == 0, done.stdout[-4000:]

@@ -1,0 +1,49 @@
+"""The demo on the lab, as its tests see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.integration.playbooks import CHECKOUT, INVENTORY, hosts
+
+#: Seconds in which what is broken is looked at again, as it might be a change on its way.
+PATIENCE = 2
+
+
+class Demo:
+    """The demo's two routes on the lab's VMs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.vms = hosts("edge_nginx")
+        self.clients = hosts("clients")
+        #: what the demo itself ended in
+        self.first: tuple[dict[str, Any], int] = ({}, 0)
+
+    def make(self) -> None:
+        """Run the demo's script."""
+        first = [f"{os.environ['OLD_VENV']}/bin"] if os.environ.get("OLD_VENV") else []
+        env = {**os.environ, "PATH": os.pathsep.join([*first, os.environ["PATH"]]), "ANSIBLE_NOCOLOR": "1"}
+        report = CHECKOUT / "proof" / "proof.json"
+        report.unlink(missing_ok=True)
+        done = subprocess.run(["bash", "demo/run.sh"], cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
+        assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
+        self.first = json.loads(report.read_text(encoding="utf-8")), done.returncode
+
+    def play(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """A playbook of the collection with the demo's variables, as `make demo` runs it."""
+        image = '{"demo_app_image": "{{ lab_images.httpbin }}"}'
+        words = ["ansible-playbook", "-i", str(INVENTORY), "-e", "@demo/vars.yml", "-e", image, *options, f"edgemesh.nginx_istio.{name}"]
+        return subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+
+    def prove(self) -> tuple[dict[str, Any], int]:
+        """The report of a proof of what is there now, and the exit code of the run that made it."""
+        (self.folder / "proof.json").unlink(missing_ok=True)
+        done = self.play("verify", "-e", f"verify_report_dir={self.folder}", "-e", f"verify_wait={PATIENCE}")
+        report = self.folder / "proof.json"
+        assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
+        return json.loads(report.read_text(encoding="utf-8")), done.returncode
