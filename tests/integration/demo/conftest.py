@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_lab import Demo
+from demo_lab import CONFIG, Demo, configure
+
+from tests.integration.playbooks import on_host
 
 
 @pytest.fixture(scope="package")
@@ -19,3 +21,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     finally:
         done = made.play("teardown")
         assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.fixture
+def configs(demo: Demo) -> Iterator[dict[str, str]]:
+    """Each VM's configuration, which is put back afterwards."""
+    before = {vm: on_host(vm, f"cat {CONFIG}") for vm in demo.vms}
+    yield before
+    for vm, text in before.items():
+        configure(vm, text)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
-from tests.integration.playbooks import CHECKOUT, INVENTORY, hosts
+import pytest
+
+from tests.integration.playbooks import CHECKOUT, INVENTORY, hosts, on_host
+
+CONFIG = "/etc/nginx/edgemesh/current/routes.conf"
 
 #: Seconds in which what is broken is looked at again, as it might be a change on its way.
 PATIENCE = 2
@@ -47,3 +52,16 @@ class Demo:
         report = self.folder / "proof.json"
         assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
         return json.loads(report.read_text(encoding="utf-8")), done.returncode
+
+
+def configure(vm: str, text: str) -> None:
+    """Write our configuration by hand and reload nginx; ends when the workers of before take no more connections."""
+    workers = "ps -o pid=,args= -C nginx | grep 'nginx: worker process$' | sort"
+    before = set(on_host(vm, workers).splitlines())
+    on_host(vm, f"cat > {CONFIG} && nginx -t -q && nginx -s reload", text)
+    for _attempt in range(50):
+        now = set(on_host(vm, workers).splitlines())
+        if now and not now & before:
+            return
+        time.sleep(0.2)
+    pytest.fail(f"nginx on {vm} keeps its old workers")

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from demo_lab import Demo
+from demo_lab import Demo, configure
 
 from plugins.module_utils._x509.sign import new_ca, new_leaf
 from tests.integration.playbooks import on_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms]
 
-CONFIG = "/etc/nginx/edgemesh/current/routes.conf"
-FOREIGN_CA, FOREIGN_PAIR = "/etc/nginx/foreign-ca.crt", "/etc/nginx/foreign-client.pem"
+FOREIGN_CA, FOREIGN_PAIR = "/run/foreign-ca.crt", "/run/foreign-client.pem"
 VM_A, VM_B = "vm-deb12", "vm-deb13"
 
 
@@ -108,41 +106,21 @@ ROUNDS = {
 }
 
 
-def reload(vm: str) -> None:
-    """Reload nginx, and wait until the workers of before take no more connections."""
-    workers = "ps -o pid=,args= -C nginx | grep 'nginx: worker process$' | sort"
-    before = set(on_host(vm, workers).splitlines())
-    on_host(vm, "nginx -t -q && nginx -s reload")
-    for _attempt in range(50):
-        now = set(on_host(vm, workers).splitlines())
-        if now and not now & before:
-            return
-        time.sleep(0.2)
-    pytest.fail(f"nginx on {vm} keeps its old workers")
-
-
 @pytest.fixture
-def by_hand(demo: Demo) -> Iterator[Any]:
-    """Makes changes, and takes them back."""
-    before = {}
-    for vm in demo.vms:
-        before[vm] = on_host(vm, f"cat {CONFIG}")
+def by_hand(configs: dict[str, str]) -> Callable[[list[Break]], None]:
+    """Makes changes; the files that they name are there."""
+    for vm in configs:
         on_host(vm, f"cat > {FOREIGN_CA}", _certificates(new_ca("somebody else", 1)))
         on_host(vm, f"umask 077; cat > {FOREIGN_PAIR}", _foreign_pair())
 
     def change(breaks: list[Break]) -> None:
         for vm in {each.vm for each in breaks}:
-            text = before[vm]
+            text = configs[vm]
             for each in (each for each in breaks if each.vm == vm):
                 text = _changed(text, each)
-            on_host(vm, f"cat > {CONFIG}", text)
-            reload(vm)
+            configure(vm, text)
 
-    yield change
-    for vm, text in before.items():
-        on_host(vm, f"cat > {CONFIG}", text)
-        reload(vm)
-        on_host(vm, f"rm {FOREIGN_CA} {FOREIGN_PAIR}")
+    return change
 
 
 def _certificates(material: Any) -> str:
