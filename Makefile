@@ -66,9 +66,11 @@ sanity: $(VENV)/ready $(LINK)
 	bash tests/tools/sanity.sh
 
 .PHONY: bench
+bench: export KUBECONFIG ?= /var/lib/edgemesh-lab/kubeconfig
 bench: $(VENV)/ready $(LINK) ## Side-by-side measurements on the lab
 	python -m lab up
-	KUBECONFIG=$${KUBECONFIG:-/var/lib/edgemesh-lab/kubeconfig} python -m tests.bench.bench_k8s_objects
+	python -m tests.bench.bench_k8s_objects
+	python -m tests.bench.bench_tls_secrets
 	pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	python -m tests.bench.bench_nginx
 

@@ -25,8 +25,9 @@ from .shell import run
 
 # The lab's users need them on the machine itself.
 HOST_PACKAGES = ("debian-archive-keyring", "iproute2", "mmdebstrap", "openssh-client", "util-linux", "zstd")
-VM_PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "procps", "python3", "sudo", "sysvinit-core")
-CLIENT_PACKAGES = (*VM_PACKAGES, "curl", "openssl")
+COMMON = ("ca-certificates", "iproute2", "openssh-server", "procps", "python3", "sudo", "sysvinit-core")
+# One root for each release: clients are of the newer one and need more; the older one does without, so that nobody comes to count on it.
+PACKAGES = {"bookworm": COMMON, "trixie": (*COMMON, "curl", "openssl")}
 
 # Documentation and translations: two thirds of the files and none of the behaviour.
 DPKG = "".join(f"path-exclude=/usr/share/{name}/*\n" for name in ("doc", "info", "locale", "man"))
@@ -70,14 +71,17 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Root:
-    """The root file system of a release with some packages.
+    """The root file system of a release.
 
     :param release: Debian code name.
-    :param packages: beside Debian's essential and required ones.
     """
 
     release: str
-    packages: tuple[str, ...]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Beside Debian's essential and required ones."""
+        return PACKAGES[self.release]
 
     @property
     def key(self) -> str:

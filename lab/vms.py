@@ -26,7 +26,7 @@ from plugins.module_utils._errors import EdgeError
 
 from . import files, identity, namespaces, netns, settings
 from .processes import Process
-from .rootfs import CLIENT_PACKAGES, VM_PACKAGES, Progress, Root, archive, locked
+from .rootfs import Progress, Root, archive, locked
 from .settings import CLIENTS, VMS, Host
 
 FOLDER = settings.STATE / "vms"
@@ -41,7 +41,6 @@ class Vm:
     """A host of the lab together with the root file system that it is made from."""
 
     host: Host
-    packages: tuple[str, ...] = VM_PACKAGES
 
     @property
     def name(self) -> str:
@@ -51,7 +50,7 @@ class Vm:
     @property
     def root(self) -> Root:
         """The root that it shares with others of its kind."""
-        return Root(self.host.release, self.packages)
+        return Root(self.host.release)
 
     @property
     def folder(self) -> Path:
@@ -67,15 +66,14 @@ class Vm:
         """What it is. Its files belong to the very folder that they were laid over, not to another that looks the same."""
         return {
             "host": asdict(self.host),
-            "packages": list(self.packages),
             "root": self.root.key,
             "inode": self.root.folder.stat().st_ino,
         }
 
 
 def all_of(vms: Iterable[Host], clients: Iterable[Host]) -> list[Vm]:
-    """These hosts, clients with the programs of a client."""
-    return [*(Vm(host) for host in vms), *(Vm(host, CLIENT_PACKAGES) for host in clients)]
+    """These hosts."""
+    return [Vm(host) for host in (*vms, *clients)]
 
 
 def build(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host] = CLIENTS) -> None:
@@ -87,7 +85,7 @@ def build(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host]
 def up(progress: Progress, vms: Iterable[Host] = VMS, clients: Iterable[Host] = CLIENTS) -> None:
     """Bring hosts up, and mend what is broken about them; the lab's other hosts are left as they are.
 
-    A VM whose root is made otherwise by now (release, packages, recipe) starts with a fresh one.
+    A VM whose root is made otherwise by now (release, recipe) starts with a fresh one.
 
     :raises EdgeError: the bridge, a program or a package is missing, or a VM does not come up.
     """
@@ -258,7 +256,7 @@ def ssh_answers(address: str, seconds: float) -> str:
 def noted() -> dict[str, Vm]:
     """All hosts that have files, by name."""
     notes = {path.parent.name: files.read_json(path) for path in FOLDER.glob("*/vm.json")}
-    return {name: Vm(Host(**note["host"]), tuple(note["packages"])) for name, note in notes.items() if note}
+    return {name: Vm(Host(**note["host"])) for name, note in notes.items() if note}
 
 
 def remove_files(vm: Vm) -> None:

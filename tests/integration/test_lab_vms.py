@@ -437,12 +437,12 @@ def test_root_build_killed_leaves_neither_processes_nor_mounts(tmp_path: Path, m
             "from lab import rootfs, settings",
             f"settings.CACHE = Path({str(tmp_path)!r})",
             "rootfs.CUSTOMIZE = 'true'",
-            "rootfs.Root('trixie', ('procps',)).build()",
+            "rootfs.Root('bookworm').build()",
         ]
     )
     monkeypatch.setattr(rootfs, "CUSTOMIZE", "true")
     monkeypatch.setattr(settings, "CACHE", tmp_path)
-    root = rootfs.Root("trixie", ("procps",))
+    root = rootfs.Root("bookworm")
     work = root.folder.with_suffix(".work")
     with subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT) as process:
         deadline = time.monotonic() + 120

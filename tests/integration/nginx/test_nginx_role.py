@@ -217,9 +217,10 @@ def test_from_an_empty_host_and_back(rig: Rig) -> None:
     assert rig.changed(first) == foretold, "check mode foretold exactly this"
     assert "PRIVATE KEY" not in first["text"]
     stamps = rig.machine.stamps()
-    assert [rig.changed(rig.play()) for _run in range(2)] == [[], []]
+    assert rig.changed(rig.play()) == []
     rig.text = True
-    assert rig.changed(rig.play(nginx_offload_timeout="30", nginx_offload_install="true", nginx_offload_ipv6="true")) == [], "as texts"
+    again = rig.play(nginx_offload_timeout="30", nginx_offload_install="true", nginx_offload_ipv6="true")
+    assert rig.changed(again) == [], "a third time, as texts"
     rig.text = False
     assert rig.machine.stamps() == stamps
     served(rig)
@@ -276,11 +277,9 @@ def refusals(rig: Rig) -> None:
     assert "curl 35" in rig.curl("https://unknown.example.com/")
     assert rig.curl("http://unknown.example.com/", "-o", "/dev/null", "-w", "%{http_code}") == "421"
     stamps = rig.machine.stamps()
-    broken = [("host", "shop.example.com; return 200", ".host"), ("listen", {"certificate": "x", "port": 70000}, ".listen.port")]
-    for key, value, place in broken:
-        routes = rig.routes()
-        routes[0][key] = value
-        assert f"edge_routes[0] (shop){place}" in rig.failure(rig.play(edge_routes=routes))
+    routes = rig.routes()
+    routes[0]["host"] = "shop.example.com; return 200"
+    assert "edge_routes[0] (shop).host" in rig.failure(rig.play(edge_routes=routes))
     assert "no address is known for gateway main" in rig.failure(rig.play(nginx_offload_upstreams={}))
     assert "None of the routes is for this host" in rig.failure(rig.play(nginx_offload_groups=["others"]))
     (rig.folder / "templates").mkdir()

@@ -14,7 +14,7 @@ from probe_rig import nginx_binary
 
 from lab import apt, settings
 from lab.progress import Progress
-from lab.rootfs import VM_PACKAGES, Root, locked
+from lab.rootfs import Root, locked
 
 VERSIONS = {"bookworm": "1.22", "trixie": "1.26"}
 
@@ -24,7 +24,7 @@ def program(release: str) -> tuple[str, ...]:
     """What to run in place of ``nginx``."""
     if release == apt.host_release():
         return (nginx_binary(),)
-    root = Root(release, VM_PACKAGES).ensure(Progress())
+    root = Root(release).ensure(Progress())
     folder = settings.CACHE / "probe" / f"nginx-{release}"
     binary = folder / "usr/sbin/nginx"
     with locked(settings.CACHE / "probe" / "nginx.lock"):

@@ -73,7 +73,7 @@ def check(client: Client, namespace: str, cas: int) -> dict[str, Material]:
     return material
 
 
-@pytest.mark.parametrize("keep", ["secret", "folder"])
+@pytest.mark.parametrize("keep", ["secret", pytest.param("folder", marks=pytest.mark.soak)])
 def test_made_once_and_rolled_over(keep: str, client: Client, namespace: str, folder: Path, play: Player) -> None:
     values = {"private_ca_keep": keep, "private_ca_folder": f"{folder}/ca"}
     first = run(play, namespace, **values)

@@ -104,9 +104,14 @@ def test_archive_keeps_owner_mode_and_content() -> None:
 
 
 def test_root_is_named_after_all_that_it_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = rootfs.Root("trixie", ("b", "a"))
-    keys = {root.key, rootfs.Root("trixie", ("a",)).key, rootfs.Root("bookworm", ("a", "b")).key}
-    assert root.key == rootfs.Root("trixie", ("a", "b")).key
+    root, same = rootfs.Root("trixie"), {"trixie": ("b", "a"), "bookworm": ("b", "a")}
+    monkeypatch.setattr(rootfs, "PACKAGES", same)
+    keys = {root.key, rootfs.Root("bookworm").key}
+    monkeypatch.setattr(rootfs, "PACKAGES", {"trixie": ("a", "b")})
+    assert root.key in keys
+    monkeypatch.setattr(rootfs, "PACKAGES", {"trixie": ("a",)})
+    keys.add(root.key)
+    monkeypatch.setattr(rootfs, "PACKAGES", same)
     monkeypatch.setattr(rootfs, "CUSTOMIZE", "true\n")
     keys.add(root.key)
     monkeypatch.setattr(apt, "authorities", lambda: [apt.File("/usr/local/share/ca-certificates/x.crt", b"x")])
