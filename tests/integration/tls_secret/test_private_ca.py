@@ -235,6 +235,7 @@ def test_with_cert_manager_nothing_is_signed_here(cert_manager: Stand, client: C
     assert client.get("Secret", "edge-ca", cert_manager.place) is None
 
 
+@pytest.mark.soak
 def test_with_a_cluster_issuer_of_the_users_own(cert_manager: Stand, client: Client, namespace: str, play: Player) -> None:
     values = {"private_ca_keep": "cert_manager", "private_ca_issuer": "theirs", "private_ca_timeout": 30}
     first = run(play, namespace, **values)
