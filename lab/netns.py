@@ -57,8 +57,7 @@ def ensure(host: Host) -> None:
             run(["ip", "netns", "add", namespace(host.name)])
     inside, outside = ["ip", "-netns", namespace(host.name)], port(host.name)
     if not (LINKS / outside).exists() or not succeeds([*inside, "link", "show", "eth0"]):
-        if (LINKS / outside).exists():
-            run(["ip", "link", "delete", outside])
+        unplug(host.name)
         peer = ["peer", "name", "eth0", "address", hardware_address(host.address), "netns", namespace(host.name)]
         run(["ip", "link", "add", outside, "type", "veth", *peer])
     run(["ip", "link", "set", outside, "master", settings.BRIDGE, "up"])
@@ -105,11 +104,18 @@ def names() -> set[str]:
 
 def remove(name: str) -> None:
     """Take namespace and interface away, as far as they are there."""
-    if (LINKS / port(name)).exists():
-        run(["ip", "link", "delete", port(name)])
+    unplug(name)
     if inode(name) is not None:
         run(["ip", "netns", "delete", namespace(name)])
     path(name).unlink(missing_ok=True)
+
+
+def unplug(name: str) -> None:
+    """Take the interface away, if it is there. The kernel itself does it when the other end's namespace goes, perhaps right now."""
+    link = LINKS / port(name)
+    run(["ip", "link", "delete", link.name], check=False)
+    if link.exists():
+        run(["ip", "link", "delete", link.name])
 
 
 def remove_rest() -> None:

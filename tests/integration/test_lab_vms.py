@@ -402,6 +402,7 @@ def test_down_of_a_half_made_vm(spare: Host) -> None:
     assert not {trace for trace in traces() if trace[0] != "files" or "12" not in trace[1]}
 
 
+@pytest.mark.soak
 def test_a_fleet_is_cheap() -> None:
     """Ten VMs share one root: they start within seconds and take next to no space."""
     fleet = [Host(f"fleet-{number}", f"198.18.0.{150 + number}", f"2001:db8:18::{150 + number}", "trixie") for number in range(10)]
@@ -427,8 +428,9 @@ def resident(process: Process) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
+@pytest.mark.soak
 def test_root_build_killed_leaves_neither_processes_nor_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kill in the middle of an installation; at full length also: the next build of the same root succeeds in the same place."""
+    """A kill in the middle of an installation; the next build of the same root succeeds in the same place."""
     code = "\n".join(
         [
             "import sys",
@@ -456,8 +458,6 @@ def test_root_build_killed_leaves_neither_processes_nor_mounts(tmp_path: Path, m
     assert not left
     assert str(work) not in Path("/proc/mounts").read_text()
     assert not root.tar.exists()
-    if not SOAK:
-        return
     root.build()
     assert root.tar.stat().st_size > 10_000_000
     assert not work.exists()

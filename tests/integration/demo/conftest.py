@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_lab import CONFIG, Demo, configure
 
+from tests.integration.demo.demo_lab import CONFIG, Demo, configure
 from tests.integration.playbooks import on_host
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from demo_lab import Demo, configure
 
 from plugins.module_utils._x509.sign import new_ca, new_leaf
+from tests.integration.demo.demo_lab import Demo, configure
 from tests.integration.playbooks import on_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms]

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 
 import pytest
-from demo_lab import Demo, configure
 
 from lab import settings
+from tests.integration.demo.demo_lab import Demo, configure
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms, pytest.mark.soak]
 
