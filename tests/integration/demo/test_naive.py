@@ -23,7 +23,9 @@ COMMON = (
     f"proxy_pass https://{GATEWAY}; proxy_ssl_server_name on; proxy_ssl_name {HOST}; proxy_http_version 1.1; proxy_set_header Host $host;"
     f" proxy_ssl_verify on; proxy_ssl_trusted_certificate {MATERIAL}/edge-ca/ca.crt;"
 )
-NAIVE = f"""# pay
+# Port 80 stays: nginx can't give it up while it serves a more specific address of it, as nginx_config has it do.
+NAIVE = f"""server {{ listen 80; return 404; }}
+# pay
 server {{
     listen 443 ssl;
     server_name {HOST};
