@@ -24,6 +24,7 @@ def nginx_offload(
     ipv6: Any = True,
     resolvers: Any = (),
     resolved: Any = None,
+    inner_port: Any = 488,
     check: Any = False,
 ) -> dict[str, Any]:
     """What the role's template writes; see nginx_offload.yml."""
@@ -35,6 +36,7 @@ def nginx_offload(
             ipv6=values.boolean(plain(ipv6), "ipv6"),
             resolvers=_given(resolvers) or [],
             resolved={one["item"]: _addresses(one.get("stdout", "")) for one in plain(resolved) or []},
+            inner_port=plain(inner_port),
             check=values.boolean(plain(check), "check"),
         )
         return as_dict(offload(plain(routes), _given(upstreams) or {}, settings))

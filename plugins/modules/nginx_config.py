@@ -17,7 +17,8 @@ description:
     fails, the generation before is selected again, nginx reloaded, and that confirmed too.
   - A journal is written before the first change, so that the next run repairs what a killed one left behind.
   - The last generations stay on the disk, and O(state=rolled_back) goes back to one of them.
-  - Outside its folder it writes one file, which includes the folder's current generation. Files of the user's stay as they are.
+  - Outside its folder it writes one file, which includes the folder's current generation, and a second one as long as there are files for
+    the C(stream) context. Files of the user's stay as they are.
 options:
   name:
     description:
@@ -27,7 +28,11 @@ options:
   files:
     description:
       - The files of the configuration. What stands in files that end in C(.conf) and are in no sub-folder is read in the
-        C(http) context, in the order of their names; others can be included from those by C(<conf>/<name>/current/<path>).
+        C(http) context, in the order of their names; that in C(stream/*.conf) in the C(stream) context; others can be included from those
+        by C(<conf>/<name>/current/<path>).
+      - Files for the C(stream) context are included from C(<name>.conf) in a folder that the user's own C(stream) block includes. Where
+        there is no such block, from a block of our own in a folder that the main file includes outside of its blocks, as Debian's does
+        with C(modules-enabled). Where neither is there, the error names the line to add.
       - The list is complete, so a file that is no longer listed is gone with the next generation.
       - Required for O(state=present).
     type: list
@@ -124,7 +129,8 @@ attributes:
     support: full
     details:
       - The configuration is tested in check mode as well, in a mount namespace, without touching the folder.
-      - Where nginx isn't installed yet, or files in O(depends_on) aren't there yet, the result has C(tested=false) and the reason.
+      - Where nginx or its stream module isn't installed yet, or files in O(depends_on) aren't there yet, the result has C(tested=false) and
+        the reason.
   diff_mode:
     description: Shows the files before and after. Of O(depends_on) only the paths of changed files are shown.
     support: full
@@ -132,7 +138,7 @@ attributes:
     description: A second run writes no file and reloads nothing.
     support: full
 requirements:
-  - nginx >= 1.22
+  - nginx >= 1.22, with its stream module where there are files for the C(stream) context
   - Python >= 3.9
   - root on the host
 notes:

@@ -55,12 +55,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Server:
-    """One ``server`` block towards the gateway."""
+    """One ``server`` block towards the gateway. ``behind``: clients reach it through a :class:`Passage`, which tells their addresses."""
 
     route: str
     gateway: str
     names: str
+    port: str
     listen: tuple[str, ...]
+    behind: bool
     tls: bool
     http2: bool
     certificate: str
@@ -88,6 +90,7 @@ class Redirect:
     acme_webroot: str
     target: str
     http2: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,55 @@ class Refusal:
     """The ``server`` for unknown host names on one port."""
 
     listen: tuple[str, ...]
+    behind: bool
     tls: bool
     http2: bool
     names: str = '""'
 
 
 @dataclass(frozen=True)
-class Offload:
-    """The whole: blocks for the template, Secrets to bring to the host, and files that the configuration depends on.
+class Exit:
+    """A ``server`` in the stream context that takes the PROXY protocol off again, for a gateway that doesn't want it."""
 
-    ``names_bucket`` is the size that nginx's table of server names needs, empty where the default will do. ``lookup`` are
+    listen: str
+    upstream: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The ``server`` in the stream context on one port, which sends TLS unopened to where its SNI leads.
+
+    ``names`` are pairs of a host and an upstream of the stream context. ``inner`` is the upstream of the http context's servers behind it:
+    the routes that end TLS (``serves``), and the refusal of unknown names.
+    """
+
+    port: str
+    listen: tuple[str, ...]
+    names: tuple[tuple[str, str], ...]
+    inner: str
+    serves: bool
+    proxy_protocol: bool
+    connect_timeout: str
+    idle_timeout: str
+    access_log: str
+    exits: tuple[Exit, ...]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A route whose TLS is passed on. ``asks``: the gateway wants a certificate of the client."""
+
+    route: str
+    host: str
+    port: str
+    asks: bool
+
+
+@dataclass(frozen=True)
+class Offload:
+    """The whole: blocks for the templates, Secrets to bring to the host, and files that the configuration depends on.
+
+    ``names_bucket`` is the size that nginx's tables of server names need, empty where the default will do. ``lookup`` are
     the gateways' names that this nginx would resolve only once, when it reads its configuration.
     """
 
@@ -112,6 +154,9 @@ class Offload:
     servers: tuple[Server, ...]
     redirects: tuple[Redirect, ...]
     refusals: tuple[Refusal, ...]
+    stream_upstreams: tuple[Upstream, ...]
+    passages: tuple[Passage, ...]
+    passed: tuple[Passed, ...]
     names_bucket: str
     lookup: tuple[str, ...]
     exports: tuple[dict[str, Any], ...]
@@ -127,6 +172,7 @@ class Settings:
     :param acme_webroot: for routes that name none themselves.
     :param resolvers: name servers' addresses, for an nginx that resolves upstreams again and again.
     :param resolved: addresses by name, as the host finds them, for an nginx that doesn't.
+    :param inner_port: of loopback addresses, where servers behind a passage listen.
     :param check: addresses may be missing.
     """
 
@@ -136,6 +182,7 @@ class Settings:
     ipv6: bool = True
     resolvers: Sequence[Any] = ()
     resolved: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    inner_port: Any = 488
     check: bool = False
 
     @property

@@ -81,3 +81,5 @@ class Manifest:
     depends_on: Mapping[str, str] = field(default_factory=dict)
     #: the generation whose files these are, where they were gone back to
     copy_of: str = ""
+    #: the file, by path, through which nginx reads the stream context's files; empty where there are none
+    entry: Mapping[str, str] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from .._errors import EdgeError
-from . import host_table, syntax
+from . import host_table, preread, syntax
 from .syntax import Directive
 from .variables import Variables
 
@@ -86,6 +86,9 @@ class Effective:
     answer: str = ""
     asks_client_certificate: bool = False
     proxy: Proxy | None = None
+    #: where TLS is passed on unopened, and whether the PROXY protocol comes before it
+    passed: list[tuple[str, int]] = field(default_factory=list)
+    passed_tells: bool = False
     notes: list[str] = field(default_factory=list)
     #: upstreams anywhere in the configuration that are reached with several identities (see sharing.py)
     shared: list[Shared] = field(default_factory=list)
@@ -103,6 +106,7 @@ class Effective:
             way["listen"] = Listen(**way["listen"])
         if way["proxy"] is not None:
             way["proxy"] = Proxy.from_dict(way["proxy"])
+        way["passed"] = [tuple(each) for each in way["passed"]]
         way["shared"] = [
             Shared(each["upstream"], each["address"], *(tuple(each[name]) for name in ("places", "differ", "by"))) for each in way["shared"]
         ]
@@ -143,6 +147,7 @@ class Config:
     folder: str
     files: list[str]
     http: list[Directive]
+    stream: list[Directive] = field(default_factory=list)
 
     @cached_property
     def servers(self) -> list[Directive]:
@@ -178,6 +183,7 @@ def read(dump: str) -> Config:
         folder=os.path.dirname(files[0]) if files else "",
         files=files,
         http=[directive for directive in tree if directive.name == "http"],
+        stream=[directive for directive in tree if directive.name == "stream"],
     )
 
 
@@ -212,10 +218,16 @@ def effective(config: Config, host: str, path: str = "/", port: int | None = Non
     :param port: the port that clients use; by default one where a server has this name, TLS first.
     """
     way = Effective(host=host.lower().rstrip("."), path=path, version=".".join(map(str, config.version)), files=config.files)
-    choice = _choose_server(config, way.host, port)
+    ahead = preread.way(config.stream, way.host, port)
+    inner = ahead.addresses[0] if ahead and len(ahead.addresses) == 1 and ahead.addresses[0] in config.sockets else None
+    if ahead and inner is None and (ahead.named or port is not None):
+        return _passed_on(way, ahead)
+    choice = _choose_server(config, way.host, *(inner if inner and port is not None else (None, port)))
     if choice is None:
         return way
     way.listen, server, way.by_name = choice
+    if ahead and (way.listen.address, way.listen.port) == inner:
+        way.listen = Listen(_reachable(ahead.address), ahead.port, way.listen.tls, ahead.expects)
     way.server, way.server_names = _place(server), _names(server)
     way.asks_client_certificate = _last(server, "ssl_verify_client", ["off"])[0] in ("on", "optional", "optional_no_ca")
     chain = [*config.http[:1], server]
@@ -225,13 +237,20 @@ def effective(config: Config, host: str, path: str = "/", port: int | None = Non
     return way
 
 
+def _passed_on(way: Effective, ahead: preread.Way) -> Effective:
+    way.listen, way.server, way.by_name = Listen(_reachable(ahead.address), ahead.port, True, ahead.expects), ahead.place, ahead.named
+    way.passed, way.passed_tells = ahead.addresses, ahead.tells
+    way.answer = f"passes TLS on unopened, to {ahead.target}" if ahead.target else "closes the connection"
+    return way
+
+
 # --- which server ----------------------------------------------------------------------------------------------------
 
 
-def _choose_server(config: Config, host: str, port: int | None) -> tuple[Listen, Directive, bool] | None:
+def _choose_server(config: Config, host: str, at: str | None, port: int | None) -> tuple[Listen, Directive, bool] | None:
     choices = []
     for (address, number), members in config.sockets.items():
-        if port is not None and number != port:
+        if (port is not None and number != port) or (at is not None and address != at):
             continue
         named = _by_name([server for server, _flags in members], host)
         server = named or next((server for server, flags in members if "default_server" in flags or "default" in flags), members[0][0])

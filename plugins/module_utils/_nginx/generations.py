@@ -1,10 +1,10 @@
 """Our folder beside nginx's main file: numbered generations of files, the link to the current one, and the journal.
 
 ``<conf>/<name>/generations/0007-1f2e3d4c5b6a/`` holds the files of one generation, ``<conf>/<name>/current`` is a link to
-the one that nginx reads, ``<conf>/conf.d/<name>.conf`` is the one file outside, which includes it. ``state.json`` names
-the generation that was last confirmed to serve and, while a change is under way, the one that is meant to follow: after
-a kill the next run finds there what to go back to. It also keeps the order in which generations were confirmed: only
-these can be gone back to.
+the one that nginx reads, ``<conf>/conf.d/<name>.conf`` is the one file outside, which includes it; a generation with files for
+the stream context has a second one, its ``entry`` (see stream.py). ``state.json`` names the generation that was last confirmed to
+serve and, while a change is under way, the one that is meant to follow: after a kill the next run finds there what to go back
+to. It also keeps the order in which generations were confirmed: only these can be gone back to.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._errors import EdgeError
-from . import disk
+from . import disk, stream
 from .default_site import in_use
 from .desired import MANIFEST, MARKER, Desired, Manifest
 from .staging import Link, Plan
 
 _GENERATION = re.compile(r"[0-9]{4,}-[0-9a-f]{12}")
+
+_HEADER = "# Written by Ansible (edgemesh.nginx_istio.nginx_config); the files are replaced as a whole, edits are lost.\n"
 
 #: The sites that distributions put there for a first visit, below the configuration folder.
 DEFAULT_SITES = ("sites-enabled/default", "sites-enabled/default.conf", "conf.d/default.conf")
@@ -46,10 +48,7 @@ class Store:
         self.disabled = os.path.join(self.folder, "disabled")
         self.include = os.path.join(conf, "conf.d", f"{name}.conf")
         self._state = os.path.join(self.folder, "state.json")
-        self.include_text = (
-            "# Written by Ansible (edgemesh.nginx_istio.nginx_config); the files are replaced as a whole, edits are lost.\n"
-            f"include {self.current}/*.conf;\n"
-        )
+        self.include_text = f"{_HEADER}include {self.current}/*.conf;\n"
 
     # --- what is there ---
 
@@ -70,6 +69,24 @@ class Store:
     def _include_is_ours(self) -> bool:
         return disk.read(self.include) == self.include_text
 
+    def stream_entry(self, dump: str, wanted: Desired) -> dict[str, str]:
+        """The file (path: text) that lets nginx read these files in the stream context; empty where there are none.
+
+        :param dump: what ``nginx -T`` says of the configuration as it is.
+        :raises EdgeError: where there is no place for it, or somebody else's file is there.
+        """
+        if not stream.used([*wanted.files]):
+            return {}
+        own = [self.folder, self.include, *self.entries()]
+        path, text = stream.entry(dump, self.conf, os.path.basename(self.folder), self.current, own)
+        if os.path.lexists(path) and path not in self.entries():
+            raise EdgeError("it is there and not ours", where=path, fix="Choose another name, or remove it; nothing was touched")
+        return {path: _HEADER + text}
+
+    def entries(self) -> list[str]:
+        """The files through which nginx reads, or lately read, files of ours in the stream context."""
+        return list(self.state()["entries"])
+
     def state(self) -> dict[str, Any]:
         """The journal: ``confirmed`` (a generation or None), ``history``, ``created`` folders; ``pending`` while a change is under way."""
         text = disk.read(self._state)
@@ -78,7 +95,7 @@ class Store:
         except ValueError:
             # only a hand can have done that; what nginx reads now is the best that is known
             found = {"confirmed": self.active(), "pending": None}
-        return {"confirmed": None, "created": [], "history": [name for name in [found.get("confirmed")] if name], **found}
+        return {"confirmed": None, "created": [], "entries": [], "history": [name for name in [found.get("confirmed")] if name], **found}
 
     def manifest(self, generation: str | None) -> Manifest | None:
         """The manifest of a generation, None where there is none."""
@@ -106,6 +123,7 @@ class Store:
             manifest is not None
             and self.active() == generation
             and self._include_is_ours()
+            and all(disk.read(path) == manifest.entry.get(path) for path in {*self.entries(), *manifest.entry})
             and self.files(generation) == dict(wanted.files)
             and disk.read(os.path.join(self.generations, generation, MARKER)) == marker(generation, manifest.listen)
             and (wanted.default_site != "disabled" or not self.idle_sites())
@@ -175,9 +193,9 @@ class Store:
 
     # --- what would be there ---
 
-    def plan(self, generation: str | None, wanted: Desired | None = None, listen: str = "") -> Plan:
+    def plan(self, generation: str | None, wanted: Desired | None = None, listen: str = "", entry: Mapping[str, str] | None = None) -> Plan:
         """The change from now to ``generation`` (None: nothing of ours) for the staged test."""
-        plan: dict[str, str | Link | None] = {}
+        plan: dict[str, str | Link | None] = {**dict.fromkeys(self.entries()), **(entry or {})}
         if generation is None or wanted is None:
             plan[self.include] = plan[self.current] = None
         else:
@@ -228,18 +246,18 @@ class Store:
         manifest = self.manifest(generation)
         if generation is None or manifest is None:
             self._restore_default_sites()
-            for path in (self.include, self.current):
-                if os.path.lexists(path):
-                    os.unlink(path)
-                    self.step(f"{os.path.basename(path)} removed")
+            self._remove([*self.entries(), self.include, self.current])
             return
-        if not self._include_is_ours():
-            folder = os.path.dirname(self.include)
-            if not os.path.isdir(folder):
-                self.write_state(created=[*self.state()["created"], folder])
-                os.mkdir(folder, 0o755)
-            disk.write(self.include, self.include_text, 0o644)
-            self.step("included")
+        if manifest.entry:
+            self.write_state(entries=sorted({*self.entries(), *manifest.entry}))
+        for path, text in {self.include: self.include_text, **manifest.entry}.items():
+            if disk.read(path) != text:
+                folder = os.path.dirname(path)
+                if not os.path.isdir(folder):
+                    self.write_state(created=[*self.state()["created"], folder])
+                    os.mkdir(folder, 0o755)
+                disk.write(path, text, 0o644)
+                self.step("included")
         if self.active() != generation:
             fresh = self.current + ".new"
             if os.path.lexists(fresh):
@@ -249,6 +267,10 @@ class Store:
             os.replace(fresh, self.current)
             disk.sync_folder(self.folder)
             self.step("swapped")
+        # only now: until the swap they may be what the generation before is read through
+        if stale := [path for path in self.entries() if path not in manifest.entry]:
+            self._remove(stale)
+            self.write_state(entries=[*manifest.entry])
         if manifest.default_site == "disabled":
             for site in self.idle_sites():
                 os.makedirs(self.disabled, mode=0o755, exist_ok=True)
@@ -256,6 +278,12 @@ class Store:
                 self.step("default site disabled")
         else:
             self._restore_default_sites()
+
+    def _remove(self, paths: list[str]) -> None:
+        for path in paths:
+            if os.path.lexists(path):
+                os.unlink(path)
+                self.step(f"{os.path.basename(path)} removed")
 
     def _restore_default_sites(self) -> None:
         for site in self.disabled_sites():

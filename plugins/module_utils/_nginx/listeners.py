@@ -17,6 +17,14 @@ def http_listens(tree: list[Directive]) -> Iterator[tuple[Directive, Directive]]
                         yield server, listen
 
 
+def stream_listens(tree: list[Directive]) -> Iterator[Directive]:
+    """The TCP listens of all servers in the stream context."""
+    for stream in tree:
+        if stream.name == "stream":
+            for server in stream.find("server"):
+                yield from (listen for listen in server.find("listen") if listen.args and "udp" not in listen.args)
+
+
 def split_listen(word: str) -> tuple[str, str]:
     """(address, port) of a ``listen``; ``*`` for every IPv4 address, an empty port for a unix socket."""
     if word.startswith("unix:"):
@@ -37,6 +45,8 @@ def confirm_at(tree: list[Directive], own: str, chosen: str) -> str:
     A unix socket would be simpler, but a killed master leaves its file behind, and nginx then refuses to start.
     """
     everywhere, somewhere, dual = set(), set(), set()
+    # what the stream context holds on all addresses leaves none of ours
+    elsewhere = {port for one in stream_listens(tree) for address, port in [split_listen(one.args[0])] if address in ("*", "[::]")}
     for _server, listen in http_listens(tree):
         address, port = split_listen(listen.args[0])
         if address == own:
@@ -48,10 +58,29 @@ def confirm_at(tree: list[Directive], own: str, chosen: str) -> str:
                 dual.add(port)
         elif port:
             somewhere.add(port)
-    usable = sorted(everywhere, key=int) + sorted(somewhere - everywhere - dual, key=int)
+    usable = sorted(everywhere, key=int) + sorted(somewhere - everywhere - dual - elsewhere, key=int)
     if not usable:
-        return f"{own}:{'80' if '80' not in dual else '8009'}"
+        return f"{own}:{next(port for port in ('80', '8009', '488') if port not in dual | elsewhere)}"
     return chosen if chosen.rpartition(":")[2] in usable else f"{own}:{usable[0]}"
+
+
+def in_both(tree: list[Directive]) -> tuple[str, str, str] | None:
+    """``address:port`` of a socket that is asked for in the http and in the stream context, and where (http, stream).
+
+    nginx's test sees each context alone; the reload would fail.
+    """
+    asked = [(*split_listen(listen.args[0]), listen if listen.file else server) for server, listen in http_listens(tree)]
+    for listen in stream_listens(tree):
+        address, port = split_listen(listen.args[0])
+        for other, number, at in asked:
+            if number == port and _same_socket(address, other):
+                return f"{address}:{port}", f"{at.file}:{at.line}", f"{listen.file}:{listen.line}"
+    return None
+
+
+def _same_socket(one: str, other: str) -> bool:
+    """Whether only one of two listeners can have a port at these addresses."""
+    return one == other or (one.startswith("[") == other.startswith("[") and bool({"*", "[::]"} & {one, other}))
 
 
 def taken_over(tree: list[Directive], own_folder: str) -> list[tuple[str, str]]:

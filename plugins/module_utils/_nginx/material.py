@@ -33,9 +33,17 @@ class Material:
             return self._from_secret(source["secret"], where, "ca", "ca.crt")
         return self._file(source["file"], f"{where}.file")
 
+    def beside(self, source: Mapping[str, Any], where: str) -> None:
+        """A CA that nginx has no use for, and whoever tests from this host has."""
+        if source["secret"]:
+            self._export(source["secret"], where, "ca", "ca.crt")
+
     def _from_secret(self, secret: Mapping[str, Any], where: str, part: str, name: str) -> str:
+        return self._file(self._export(secret, where, part, name), where)
+
+    def _export(self, secret: Mapping[str, Any], where: str, part: str, name: str) -> str:
         namespace, title = (values.name(secret[key], f"{where}.secret.{key}") for key in ("namespace", "name"))
-        path = self._file(f"{self.folder}/{namespace}/{title}/{name}", where)
+        path = values.file_path(f"{self.folder}/{namespace}/{title}/{name}", where)
         export = self.exports.setdefault((namespace, title), {"secret": {"namespace": namespace, "name": title}})
         export[part] = path
         return path

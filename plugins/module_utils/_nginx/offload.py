@@ -11,6 +11,7 @@ from . import values
 from .addresses import Addresses, addresses
 from .blocks import Limit, Location, Offload, Redirect, Refusal, Server, Settings, Upstream
 from .material import Material
+from .passages import Inner, inners, passages, passes
 
 _NEXT_UPSTREAM = ("error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_429", "off")
 #: What a port can carry; one port carries one of them.
@@ -30,10 +31,11 @@ def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], se
         for route in reversed(routes)
     }
     _refuse_clashes(routes)
+    behind = inners(routes, settings)
     blocks: dict[str, Upstream] = {}
     servers = []
-    for route in routes:
-        server = _server(route, settings, material)
+    for route in (one for one in routes if not passes(one)):
+        server = _server(route, settings, material, behind)
         for block in _upstreams(route, reached[route["gateway"]["name"]], server):
             known = blocks.get(block.name, block)
             if known.identity != block.identity or known.servers != block.servers:
@@ -44,11 +46,18 @@ def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], se
             # connections are shared, so the larger pool serves both
             blocks[block.name] = max(known, block, key=lambda one: int(one.keepalive))
         servers.append(server)
+    for route in filter(passes, routes):
+        # nginx trusts nobody there; role verify does, from this host
+        material.beside(route["upstream_tls"]["server_ca"], f"edge_routes ({_name(route)}).upstream_tls.server_ca")
+    stream_upstreams, listeners, passed = passages(routes, reached, behind, settings)
     return Offload(
         upstreams=tuple(blocks.values()),
         servers=tuple(servers),
         redirects=tuple(redirect for route in routes for redirect in _redirect(route, settings)),
-        refusals=_refusals(routes, settings),
+        refusals=_refusals(routes, settings, behind),
+        stream_upstreams=stream_upstreams,
+        passages=listeners,
+        passed=passed,
         names_bucket=_names_bucket(routes),
         lookup=tuple(dict.fromkeys(name for found in reached.values() for name in found.lookup)),
         exports=tuple(material.exports.values()),
@@ -68,14 +77,15 @@ def _name(route: _Route) -> str:
 # --- one route ---
 
 
-def _server(route: _Route, settings: Settings, material: Material) -> Server:
+def _server(route: _Route, settings: Settings, material: Material, behind: Mapping[str, Inner]) -> Server:
     name = _name(route)
     where = f"edge_routes ({name})"
     listen, tls = route["listen"], route["upstream_tls"]
     if tls["mode"] == "passthrough":
         raise EdgeError(
-            "nginx_offload ends the clients' TLS itself", where=f"{where}.upstream_tls.mode", fix="Use simple or mutual", code="BAD_ROUTE"
-        )
+            "nginx ends the clients' TLS itself", where=f"{where}.upstream_tls.mode",
+            fix="Use simple or mutual, or let nginx pass the clients' TLS on (listen.mode passthrough)", code="BAD_ROUTE",
+        )  # fmt: skip
     front = values.boolean(listen["tls"], f"{where}.listen.tls")
     verify = values.boolean(tls["verify"], f"{where}.upstream_tls.verify")
     certificate, key = material.pair(listen["certificate"], f"{where}.listen.certificate") if front else ("", "")
@@ -85,7 +95,9 @@ def _server(route: _Route, settings: Settings, material: Material) -> Server:
         route=name,
         gateway=values.name(route["gateway"]["name"], f"{where}.gateway.name"),
         names=_names(route),
-        listen=_listen(port, settings, tls=front, http2=_old_http2(listen, settings)),
+        port=port,
+        listen=_listen(port, settings, front, _old_http2(listen, settings), behind),
+        behind=front and port in behind,
         tls=front,
         http2=front and values.boolean(listen["http2"], f"{where}.listen.http2") and settings.http2_directive,
         certificate=certificate,
@@ -186,8 +198,13 @@ def _names(route: _Route) -> str:
     return " ".join(values.hostname(host, f"{where}[{number}]", wildcard=True) for number, host in enumerate(route["hosts"]))
 
 
-def _listen(port: str, settings: Settings, tls: bool = False, http2: bool = False) -> tuple[str, ...]:
+def _listen(
+    port: str, settings: Settings, tls: bool = False, http2: bool = False, behind: Optional[Mapping[str, Inner]] = None
+) -> tuple[str, ...]:
     words = (" ssl" if tls else "") + (" http2" if http2 else "")
+    inner = (behind or {}).get(port) if tls else None
+    if inner:
+        return (f"{inner.address}{words}{' proxy_protocol' if inner.told else ''}",)
     return tuple(f"{address}{port}{words}" for address in (["", "[::]:"] if settings.ipv6 else [""]))
 
 
@@ -251,16 +268,17 @@ def _names_bucket(routes: Sequence[_Route]) -> str:
     return "" if longest <= 40 else "128" if longest <= 100 else "512"
 
 
-def _refusals(routes: Sequence[_Route], settings: Settings) -> tuple[Refusal, ...]:
+def _refusals(routes: Sequence[_Route], settings: Settings, behind: Mapping[str, Inner]) -> tuple[Refusal, ...]:
     ports: dict[str, dict[str, bool]] = {}
     for route in routes:
         listen = route["listen"]
         for port, kind in _ports(route):
-            found = ports.setdefault(port, {"tls": kind == _TLS, "http2": False})
+            found = ports.setdefault(values.port(port, "listen.port"), {"tls": kind == _TLS, "http2": False})
             found["http2"] |= kind == _TLS and values.boolean(listen["http2"])
     return tuple(
         Refusal(
-            listen=_listen(values.port(port, "listen.port"), settings, found["tls"], found["http2"] and not settings.http2_directive),
+            listen=_listen(port, settings, found["tls"], found["http2"] and not settings.http2_directive, behind),
+            behind=found["tls"] and port in behind and behind[port].told,
             tls=found["tls"],
             http2=found["http2"] and settings.http2_directive,
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .._errors import EdgeError
-from . import listeners, selinux, staging
+from . import listeners, selinux, staging, stream
 from .confirm import Logs, answer, wait
 from .desired import Desired, Manifest, digests
 from .generations import Store, confirm_address
@@ -131,15 +131,20 @@ class Transaction:
             if reason:
                 outcome.not_tested = reason
                 return outcome
-            listen, verdict = self._test(outcome.generation, wanted, old.listen if old else "")
+            verdict, listen, entry = self._test(outcome.generation, wanted, old.listen if old else "")
         except EdgeError as error:
+            if self.check and error.code == stream.NO_MODULE:
+                # the same run may bring it
+                outcome.not_tested = error.why
+                return outcome
             if interrupted and not self.check and self.nginx:
                 self._settle(good, error)
             raise
         outcome.tested, outcome.how_tested = True, verdict.how
+        outcome.after.update(entry)
         if not self.check:
             self.store.step("tested")
-            manifest = Manifest(digest, wanted.default_site, listen, self._pid_file(verdict), material, copy_of)
+            manifest = Manifest(digest, wanted.default_site, listen, self._pid_file(verdict), material, copy_of, entry)
             self.store.write_state()
             self.store.step("folder made")
             self.store.write_generation(outcome.generation, wanted, manifest)
@@ -178,33 +183,65 @@ class Transaction:
             raise EdgeError("the configuration can't be applied", where=self.store.folder, why=reason, fix=f"{fix}; nothing was touched")
         return reason
 
-    def _test(self, generation: str, wanted: Desired, listen: str) -> tuple[str, Verdict]:
-        """Test the planned configuration; returns the address for the confirmation, and the verdict."""
+    def _test(self, generation: str, wanted: Desired, listen: str) -> tuple[Verdict, str, dict[str, str]]:
+        """Test the planned configuration; returns the verdict, the address for the confirmation, and the stream context's entry."""
         nginx, own = self._nginx(), confirm_address(self.name)
+        entry: dict[str, str] = {}
+        if stream.used([*wanted.files]):
+            entry = self.store.stream_entry(self._as_it_is().dump, wanted)
         listen = listen or f"{own}:80"
-        verdict = staging.test(nginx, self.store.plan(generation, wanted, listen), self.timeout)
+        verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self.timeout)
         tree = effective(verdict.dump)
         if verdict.good and listeners.confirm_at(tree, own, listen) != listen:
             listen = listeners.confirm_at(tree, own, listen)
-            verdict = staging.test(nginx, self.store.plan(generation, wanted, listen), self.timeout)
+            verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self.timeout)
         if not verdict.good:
-            alone = staging.test(nginx, {}, self.timeout)
-            if alone.good:
-                raise EdgeError(
-                    "nginx refuses the new configuration", where=self.store.folder, why=verdict.why,
-                    fix="Correct the files; nothing was touched", complaints=verdict.complaints,
-                )  # fmt: skip
+            self._as_it_is()
+            fix, code = stream.advice(verdict.complaints)
             raise EdgeError(
-                "nginx's configuration is already broken, without this change", where=nginx.main, why=alone.why,
+                "nginx refuses the new configuration", where=self.store.folder, why=verdict.why,
+                fix=f"{fix or 'Correct the files'}; nothing was touched", code=code, complaints=verdict.complaints,
+            )  # fmt: skip
+        self._refuse_unread(verdict, generation, wanted)
+        self._refuse_twice(tree)
+        self._refuse_take_over(tree, wanted)
+        return verdict, listen, entry
+
+    def _as_it_is(self) -> Verdict:
+        """The verdict on the configuration without this change.
+
+        :raises EdgeError: when it is broken already.
+        """
+        alone = staging.test(self._nginx(), {}, self.timeout)
+        if not alone.good:
+            raise EdgeError(
+                "nginx's configuration is already broken, without this change", where=self._nginx().main, why=alone.why,
                 fix="Mend that first; nothing was touched", complaints=alone.complaints,
             )  # fmt: skip
-        if not any(f'return 200 "{generation}"' in text for text in split_dump(verdict.dump).values()):
+        return alone
+
+    def _refuse_unread(self, verdict: Verdict, generation: str, wanted: Desired) -> None:
+        """Stop where nginx's own main file never comes to what was planned."""
+        main, read = self._nginx().main, split_dump(verdict.dump)
+        if not any(f'return 200 "{generation}"' in text for text in read.values()):
             raise EdgeError(
-                f"it doesn't include {os.path.relpath(self.store.include, nginx.folder)} in its http block", where=nginx.main,
+                f"it doesn't include {os.path.relpath(self.store.include, self._nginx().folder)} in its http block", where=main,
                 fix="Add `include conf.d/*.conf;` there; nothing was touched",
             )  # fmt: skip
-        self._refuse_take_over(tree, wanted)
-        return listen, verdict
+        for path in stream.used([*wanted.files]):
+            if not any(one.endswith(f"/{path}") for one in read):
+                raise EdgeError(
+                    f"{path} is not read", where=main, why="its stream block stands in a file that can't be tested here",
+                    fix="Put the stream block into the main file; nothing was touched",
+                )  # fmt: skip
+
+    def _refuse_twice(self, tree: list[Directive]) -> None:
+        twice = listeners.in_both(tree)
+        if twice:
+            raise EdgeError(
+                f"{twice[0]} can't be listened at twice", where=twice[2], why=f"{twice[1]} does already, in the http context",
+                fix="Choose another port; nothing was touched",
+            )  # fmt: skip
 
     def _refuse_take_over(self, tree: list[Directive], wanted: Desired) -> None:
         lost = listeners.taken_over(tree, self.store.folder + os.sep)
@@ -349,7 +386,8 @@ class Transaction:
         """The files of a generation by the path under which nginx reads them, for the diff."""
         shown = {self._live(path): text for path, text in self.store.files(generation).items()}
         if generation:
-            shown[self.store.include] = self.store.include_text
+            manifest = self.store.manifest(generation)
+            shown.update({self.store.include: self.store.include_text, **(manifest.entry if manifest else {})})
         return shown
 
 

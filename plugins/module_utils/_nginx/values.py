@@ -59,6 +59,14 @@ def hostname(value: Any, where: str = "", wildcard: bool = False) -> str:
     return text
 
 
+def map_name(value: Any, where: str = "") -> str:
+    """A host name, also ``*.example.com``, as an entry of nginx's ``map``, which takes some words for something else."""
+    text = hostname(value, where, wildcard=True)
+    if text in ("default", "hostnames", "include", "volatile"):
+        raise _refuse(value, where, "a name for nginx's map, where it has another meaning", "Write the full name, with its domain")
+    return text
+
+
 def port(value: Any, where: str = "") -> str:
     """A TCP port, 1 to 65535."""
     return integer(value, where, 1, 65535, what="a port")
@@ -142,6 +150,12 @@ def duration(value: Any, where: str = "") -> str:
     return f"{int(match[1])}{match[2] or 's'}"
 
 
+def seconds(checked: str) -> float:
+    """How long a :func:`duration` is."""
+    match = _DURATION.fullmatch(checked)
+    return int(match[1]) * _SECONDS[match[2] or "s"] if match else 0
+
+
 def size(value: Any, where: str = "") -> str:
     """A size such as 512, 16k, 10m or 1g, in bytes without a unit, at most 1 TiB."""
     what, fix = "a size", "Write a number of bytes, or one with k, m or g, such as 10m"
@@ -220,6 +234,7 @@ TYPES: dict[str, Callable[[Any, str], str]] = {
     "hostname": hostname,
     "identifier": identifier,
     "integer": integer,
+    "map_name": map_name,
     "name": name,
     "port": port,
     "rate": rate,

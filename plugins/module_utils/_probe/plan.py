@@ -42,9 +42,15 @@ def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[
         ]
     through = {"name": THROUGH, **_through(way, host, way.host, path)}
     if way.proxy is None:
-        return [through]
+        return [through, *({"name": f"as a client to {join(*target)}", **_passed(way, path, *target)} for target in way.passed)]
     proxy = way.proxy
     return [through, *({"name": f"as nginx to {join(*target)}", **replay(proxy, *target)} for target in proxy.addresses)]
+
+
+def _passed(way: Effective, path: str, address: str, port: int) -> Options:
+    """What a client's connection looks like where nginx passes it on unopened."""
+    before = {"proxy_protocol": "v1"} if way.passed_tells else {}
+    return {"address": address, "port": port, **before, **_correct(way.host, path)}
 
 
 def turns(way: Effective | None, host: str, path: str) -> list[Options]:

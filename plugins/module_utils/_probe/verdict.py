@@ -114,6 +114,8 @@ def _with_nginx(
 def _cause(way: Effective, through: Result, replays: list[Result], steps: list[Result], facts: Facts, diagnosis: Diagnosis) -> Named | None:
     if through["code"] in TCP:
         return _named("NGINX_NOT_RUNNING", target=through["target"])
+    if way.passed:
+        return _passed_on(way, through, replays, facts, diagnosis)
     if through["phase"] in ("tls_handshake", "tls_first_read") and through["code"]:
         return _named("NGINX_HANDSHAKE", way.server, host=way.host, detail=through["observed"])
     if way.asks_client_certificate and through["code"] == "CLIENT_CERT_MISSING":
@@ -127,6 +129,26 @@ def _cause(way: Effective, through: Result, replays: list[Result], steps: list[R
     if _healthy(through):
         return _only_replay(way, bad, replays, steps, diagnosis)
     return _of_replay(way, bad[0], steps)
+
+
+def _passed_on(way: Effective, through: Result, beyond: list[Result], facts: Facts, diagnosis: Diagnosis) -> Named | None:
+    """nginx opens nothing, so all that clients see is made behind it."""
+    asked = [each for each in (through, *beyond) if each["code"] == "CLIENT_CERT_MISSING"]
+    if len(asked) == len(beyond) + 1:
+        diagnosis.notes.append("The gateway asks clients for a certificate, which the probe does not have: nothing behind it was tested.")
+        return None
+    bad = [each for each in beyond if _broken(each)]
+    if _healthy(through):
+        if bad:
+            diagnosis.notes.append(f"{len(bad)} of {len(beyond)} addresses fail that nginx passes TLS on to; it goes on with the others.")
+        return None
+    if bad:
+        return _from_result(bad[0], way.server)
+    if facts.newer_files:
+        return _named("NGINX_NOT_RELOADED", detail=f": {', '.join(facts.newer_files[:3])} changed after its workers started")
+    if facts.selinux_denies:
+        return _named("SELINUX_BOOLEAN", target=beyond[0]["target"])
+    return _named("NGINX_UNLIKE_REPLAY", way.server, detail=f": nginx {way.answer}, and a client sees {through['observed']}")
 
 
 def _without_proxy(way: Effective, through: Result, diagnosis: Diagnosis) -> Named | None:

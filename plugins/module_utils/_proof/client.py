@@ -27,7 +27,7 @@ class ClientPlan(Planner):
         self._unknown_host()
         self._plain_port()
         self._path()
-        if self.http_at_gateway:
+        if self.http_at_gateway and not self.passes:
             self._received()
         return self.found
 
@@ -75,6 +75,7 @@ class ClientPlan(Planner):
         self.add("path.answer", f"HTTP {self.status}", answer, control=None if self.tls else "")
         if self.http_at_gateway:
             self.add("path.mesh", f"{CALLED_UPSTREAM} present", answer, shared="path.answer", header=CALLED_UPSTREAM)
+        if self.http_at_gateway and not self.passes:
             sni = self.upstream["server_name"]
             expected = f"HTTP/1.1, SNI {sni}, X-Forwarded-For = client"
             self.add("path.access_log", expected, answer, shared="path.answer", user_agent=name, sni=sni)

@@ -39,7 +39,9 @@ def read(routes: list[dict[str, Any]], dump: str, echo_path: str = "") -> Config
             found.unknown[route["name"]] = "nginx -T could not be run, or shows no http block"
             continue
         way = effective.effective(config, route["host"], route["probe"]["path"], route["listen"]["port"])
-        if not way.by_name:
+        if way.passed:
+            found.unknown[route["name"]] = f"nginx {way.answer} ({way.server})"
+        elif not way.by_name:
             found.unknown[route["name"]] = f"no server of nginx on port {route['listen']['port']} has the name {route['host']}"
         elif way.proxy is None:
             found.unknown[route["name"]] = (

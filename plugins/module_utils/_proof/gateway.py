@@ -34,7 +34,8 @@ class GatewayPlan(Planner):
         """All of them."""
         self._positive()
         self._negative()
-        self._configured()
+        if not self.passes:
+            self._configured()
         return self.found
 
     def add(self, check: str, expected: str, probe: Optional[Probe], **others: Any) -> None:
@@ -47,7 +48,9 @@ class GatewayPlan(Planner):
         if not self.target:
             return None
         address, port = split(self.target)
-        return {"address": address, "port": port, "expect": expect, **({"tls": tls} if tls else {}), **({"http": http} if http else {})}
+        before = {"proxy_protocol": "v1"} if self.route["proxy"]["proxy_protocol"] else {}
+        asked = {**({"tls": tls} if tls else {}), **({"http": http} if http else {})}
+        return {"address": address, "port": port, "expect": expect, **before, **asked}
 
     def _positive(self) -> None:
         wanted = (

@@ -8,9 +8,11 @@ from typing import Any, Optional
 def public_files(route: dict[str, Any], tls_dir: str) -> dict[str, str]:
     """The files that are read for the report: certificates only, never keys; "" where the route has none.
 
-    Keys: ``front`` and ``front_ca`` (what nginx shows, and what vouches for it), ``gateway_ca`` (what nginx verifies the
-    gateway with), ``client`` (what nginx shows to the gateway).
+    Keys: ``front`` and ``front_ca`` (what clients see, and what vouches for it), ``gateway_ca`` (what vouches for the gateway),
+    ``client`` (what nginx shows to the gateway). Where nginx passes TLS on, clients see the gateway's certificate.
     """
+    if route["listen"]["mode"] == "passthrough":
+        return {"front": "", "front_ca": gateway_ca(route, tls_dir), "gateway_ca": gateway_ca(route, tls_dir), "client": ""}
     certificate = route["listen"]["certificate"] or {}
     secret = certificate.get("secret")
     return {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._kube.labels import MANAGED_BY, ROUTE_LABEL
-from . import kinds
+from . import agreement, kinds
 from .fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
 
 # Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
@@ -131,8 +131,9 @@ def hsts(value: Any, where: str) -> Optional[Hsts]:
 
 @dataclass(frozen=True)
 class Listen:
-    """What clients of the VM's nginx see."""
+    """What clients of the VM's nginx see. ``mode`` passthrough: not nginx itself, but whoever their SNI leads to."""
 
+    mode: str = of(choice("terminate", "passthrough"), "terminate")
     port: int = of(kinds.port, 0)  # 443, or 80 without TLS
     http_port: int = of(kinds.port, 80)  # of the redirect and of ACME
     tls: bool = of(boolean, True)
@@ -143,17 +144,22 @@ class Listen:
     certificate: Optional[KeyPair] = of(nested(KeyPair), None)
 
     def finished(self, where: str) -> Listen:
-        """A certificate when, and only when, TLS is on."""
+        """A certificate when, and only when, nginx speaks TLS to clients."""
+        passes = self.mode == "passthrough"
+        if passes and not self.tls:
+            raise refuse(f"{where}.tls", "is off, but mode is passthrough: only TLS has an SNI to go by", "Remove one of the two")
+        if passes or not self.tls:
+            extra = next((name for name in ("certificate", "hsts") if getattr(self, name)), "")
+            if extra:
+                off, way = ("mode is passthrough: nginx ends no TLS", "mode: terminate") if passes else ("tls is off", "tls: true")
+                raise refuse(f"{where}.{extra}", f"is given, but {off}", f"Remove {extra}, or set {way}")
         if not self.tls:
-            if self.certificate or self.hsts:
-                extra = "certificate" if self.certificate else "hsts"
-                raise refuse(f"{where}.{extra}", "is given, but tls is off", f"Remove {extra}, or set tls: true")
             return dataclasses.replace(self, port=self.port or 80, http2=False, redirect_http=False)
-        if self.certificate is None:
+        if self.certificate is None and not passes:
             raise refuse(f"{where}.certificate", "is missing", "Name a Secret, or give cert_file and key_file, or set tls: false")
         if self.redirect_http and (self.port or 443) == self.http_port:
             raise refuse(f"{where}.http_port", f"{self.http_port} is the TLS port too", "Choose another, or set redirect_http: false")
-        return dataclasses.replace(self, port=self.port or 443)
+        return dataclasses.replace(self, port=self.port or 443, http2=self.http2 and not passes)
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,6 @@ class UpstreamTls:
 
     def finished(self, where: str) -> UpstreamTls:
         """Client certificates exactly where the gateway asks for them."""
-        if self.mode == "mutual" and self.client_certificate is None:
-            raise refuse(f"{where}.client_certificate", "is missing, and mode is mutual", "Name the Secret of nginx's client certificate")
         if self.mode == "simple" and (self.client_certificate or self.client_ca or self.client_names):
             extra = next(name for name in ("client_certificate", "client_ca", "client_names") if getattr(self, name))
             raise refuse(
@@ -220,6 +224,7 @@ class Proxy(Requests):
     """How nginx talks to the gateway."""
 
     keepalive: int = of(integer(0, 10000), 64)  # idle connections kept for each nginx worker
+    proxy_protocol: bool = of(boolean, False)  # tell the gateway the client's address; listen.mode passthrough only
 
 
 def some_of_requests(value: Any, where: str) -> dict[str, Any]:
@@ -303,11 +308,7 @@ class Route:
             raise refuse(f"{where}.paths", f"{twice[0]} ({twice[1]}) is there twice")
         if self.upstream_tls.mode == "passthrough" and pairs != [("/", "prefix")]:
             raise refuse(f"{where}.paths", "the gateway can't see paths when mode is passthrough", "Give one path: /")
-        grpc = self.proxy.protocol == "grpc" or any((path.proxy or {}).get("protocol") == "grpc" for path in self.paths)
-        if grpc and not self.listen.http2:
-            raise refuse(
-                f"{where}.proxy.protocol", "grpc needs HTTP/2 from clients, but it is off", "Set listen.tls and listen.http2 to true"
-            )
+        agreement.check(dataclasses.replace(self, hosts=hosts), where)
         tls = self.upstream_tls
         own = {field.name: getattr(self.proxy, field.name) for field in dataclasses.fields(Requests)}
         paths = [dataclasses.replace(path, proxy=Requests(**{**own, **path.proxy}) if path.proxy else None) for path in self.paths]

@@ -14,6 +14,7 @@ ROUTE: dict[str, tuple[str, ...]] = {
     "edge_host": ("host",),
     "edge_hosts": ("hosts",),
     "edge_on": ("on",),
+    "edge_listen_mode": ("listen", "mode"),
     "edge_listen_port": ("listen", "port"),
     "edge_http_port": ("listen", "http_port"),
     "edge_tls": ("listen", "tls"),
@@ -29,6 +30,7 @@ ROUTE: dict[str, tuple[str, ...]] = {
     "edge_client_names": ("upstream_tls", "client_names"),
     "edge_client_ca": ("upstream_tls", "client_ca"),
     "edge_credential": ("upstream_tls", "credential"),
+    "edge_proxy_protocol": ("proxy", "proxy_protocol"),
     "edge_probe_path": ("probe", "path"),
     "edge_probe_status": ("probe", "status"),
 }
@@ -61,7 +63,7 @@ def route(flat: Mapping[str, Any]) -> dict[str, Any]:
     first_host = str(flat.get("edge_host") or re.split(r"[,\s]+", str(flat["edge_hosts"]).strip())[0])
     entry.setdefault("name", re.sub(r"[^a-z0-9]+", "-", first_host.split(".", 1)[0].lower()).strip("-") or "route")
     listen = entry.setdefault("listen", {})
-    if boolean(flat.get("edge_tls", True), "edge_tls"):
+    if boolean(flat.get("edge_tls", True), "edge_tls") and listen.get("mode") != "passthrough":
         listen.setdefault("certificate", f"{entry['name']}-public")
     if "edge_gateway" in flat:
         entry["gateway"] = flat["edge_gateway"]

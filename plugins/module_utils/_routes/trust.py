@@ -76,7 +76,9 @@ def _leaves(route: dict[str, Any]) -> Iterator[Leaf]:
     tls, listen = route["upstream_tls"], route["listen"]
     if makes_gateway(route) and tls["mode"] != "passthrough":
         place = {"namespace": route["gateway"]["namespace"], "name": tls["credential"]}
-        yield Leaf("gateway", place, "gateway", "server", [tls["server_name"]], tls["server_ca"]["secret"] or {})
+        # who passes on what clients say sends their SNI, and they verify the name that they called
+        names = route["hosts"] if listen["mode"] == "passthrough" else [tls["server_name"]]
+        yield Leaf("gateway", place, "gateway", "server", names, tls["server_ca"]["secret"] or {})
     client = (tls["client_certificate"] or {}).get("secret")
     if client:
         signer = (tls["client_ca"] or tls["server_ca"])["secret"] or {}

@@ -30,6 +30,17 @@ def binary() -> str:
     return shutil.which("nginx", path=_PATH) or str(package("nginx", "usr/sbin/nginx"))
 
 
+@functools.cache
+def stream_module() -> str:
+    """The line that loads the stream module, empty where nginx has it built in."""
+    built = subprocess.run([binary(), "-V"], capture_output=True, text=True, check=True).stderr
+    if "--with-stream " in built + " ":
+        return ""
+    installed = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    module = installed if installed.exists() else package("libnginx-mod-stream", "usr/lib/nginx/modules/ngx_stream_module.so")
+    return f"load_module {module};\n"
+
+
 class Nginx:
     """A folder with certificates and a main file."""
 
@@ -42,7 +53,7 @@ class Nginx:
             check=True, capture_output=True,
         )  # fmt: skip
 
-    def write(self, http: str, main: str = "") -> None:
+    def write(self, http: str, stream: str = "", main: str = "") -> None:
         """The main file; the material that it names becomes the folder's one pair."""
         for name in ("tls", "logs"):
             (self.folder / name).mkdir(exist_ok=True)
@@ -50,9 +61,10 @@ class Nginx:
         for path in re.findall(rf"{self.folder}/tls/[^; ]+", http):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(self.pair[path.endswith(".key")], path)
-        http = http.replace("/var/log/nginx/", f"{self.folder}/logs/")
-        whole = f"pid {self.folder}/pid;\nerror_log {self.folder}/logs/error.log;\n{main}events {{ }}\n"
-        whole += f"http {{\naccess_log off;\n{http}}}\n"
+        http, stream = (text.replace("/var/log/nginx/", f"{self.folder}/logs/") for text in (http, stream))
+        whole = stream_module() if stream else ""
+        whole += f"pid {self.folder}/pid;\nerror_log {self.folder}/logs/error.log;\n{main}events {{ }}\n"
+        whole += f"http {{\naccess_log off;\n{http}}}\n" + (f"stream {{\n{stream}}}\n" if stream else "")
         (self.folder / "nginx.conf").write_text(whole)
 
     @property

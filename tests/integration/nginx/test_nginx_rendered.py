@@ -24,8 +24,8 @@ from nginx_local import Nginx
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 
-from nginx_cases import COMPLETE, OUTSIDE, PLACES, TEXT, configuration, replaced
-from nginx_rendering import EXAMPLES, MUTUAL, SERVICE, example, plan, render, route
+from nginx_cases import BASES, OUTSIDE, TEXT, configuration, replaced
+from nginx_rendering import EXAMPLES, MUTUAL, SERVICE, example, plan, render, render_stream, route
 
 from plugins.module_utils._errors import EdgeError
 from tests.ports import free_port, wait_for_port
@@ -41,13 +41,13 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Nginx:
 def test_nginx_accepts_every_example_and_all_together(nginx: Nginx) -> None:
     for names in [*([name] for name in EXAMPLES), list(EXAMPLES)]:
         made = plan(*map(example, names))
-        nginx.write(render(made))
+        nginx.write(render(made), render_stream(made))
         assert nginx.test() == "", names
 
 
 # nginx opens files when it tests: what is a path here stands in the property tests without a real nginx
 FILES = {"certificate", "client_certificate", "server_ca", "acme_webroot"}
-OTHERS = [place for place in PLACES if not FILES & set(place)]
+PLACES = [(name, place) for name, base in BASES.items() for place in base.places if not FILES & set(place)]
 FOR_REAL = {**OUTSIDE, "ciphers": "ECDHE+AESGCM", "access_log": "/var/log/nginx/a.log"}
 NUMBERS = st.integers(0, 70000).map(str)
 LIKELY = st.one_of(TEXT, NUMBERS, st.builds("{}{}".format, NUMBERS, st.sampled_from(["ms", "s", "m", "h", "d", "k", "M", "r/s", "r/m"])))
@@ -56,16 +56,17 @@ LIKELY = st.one_of(TEXT, NUMBERS, st.builds("{}{}".format, NUMBERS, st.sampled_f
 @settings(
     max_examples=5000 if SOAK else 250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-@given(place=st.sampled_from(OTHERS), value=LIKELY)
-def test_what_is_not_refused_nginx_takes(nginx: Nginx, place: tuple[Any, ...], value: str) -> None:
+@given(where=st.sampled_from(PLACES), value=LIKELY)
+def test_what_is_not_refused_nginx_takes(nginx: Nginx, where: tuple[str, tuple[Any, ...]], value: str) -> None:
+    base, place = where
     try:
-        text = configuration(replaced(COMPLETE, place, value), FOR_REAL)
+        http, stream = configuration(replaced(BASES[base].complete, place, value), FOR_REAL)
     except EdgeError:
         event("refused")
         return
     event("accepted")
-    nginx.write(text)
-    assert nginx.test() == "", (place, value)
+    nginx.write(http, stream)
+    assert nginx.test() == "", (base, place, value)
 
 
 # --- what the options do ---
@@ -254,6 +255,8 @@ MEANT = {
     "*": {"default_server_flag"},
     # asked for
     "events": {"proxy_buffering_off"},
+    # the variable names an upstream, which needs no resolver
+    **{name: {"stale_dns_cache"} for name in ("passed", "passed-on", "passed-beside")},
 }
 
 
@@ -262,7 +265,7 @@ def test_gixy_finds_nothing(gixy: str, nginx: Nginx) -> None:
     for name in EXAMPLES:
         made = plan(example(name))
         text = render(made)
-        nginx.write(text, main="worker_processes auto;\n")
+        nginx.write(text, render_stream(made), main="worker_processes auto;\n")
         files[str((nginx.folder / "nginx.conf").rename(nginx.folder / f"{name}.conf"))] = name
         # what default_server would be for: the first server of each port answers unknown names, by refusing them
         firsts: dict[str, str] = {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hypothesis import strategies as st
-from nginx_rendering import MUTUAL, flat, read_back, render, route
+from nginx_rendering import MUTUAL, flat, read_back, render, render_stream, route
 
 from plugins.module_utils._nginx.blocks import Settings
 from plugins.module_utils._nginx.offload import as_dict, offload
@@ -18,11 +20,11 @@ ADDRESS = "192.0.2.77:30443"
 #: Values of the role rather than of a route.
 OUTSIDE = {
     "address": ADDRESS, "material": "/base/material", "ciphers": "BASE+CIPHERS", "version": "1.22.1", "access_log": "/base/access.log",
-    "resolver": "192.0.2.153", "found": "192.0.2.88",
+    "resolver": "192.0.2.153", "found": "192.0.2.88", "inner_port": "1488",
 }  # fmt: skip
 _SERVICE = {"namespace": "shop", "name": "web", "port": 8000}
 # Every value distinct, so that it is seen where it goes.
-WRITTEN = route(
+_ENDED = route(
     **MUTUAL,
     hosts=["shop.example.com", "www.base.example"],
     listen={
@@ -49,7 +51,41 @@ WRITTEN = route(
     rate_limit={"rate": "41r/s", "burst": 42, "connections": 43},
     access_log="json",
 )  # fmt: skip
-COMPLETE = load([WRITTEN])[0]
+_PASSED = {
+    "name": "passed", "hosts": ["one.passed.example", "two.passed.example"],
+    "listen": {"mode": "passthrough", "port": 9443, "http_port": 9080},
+    "upstream_tls": {"mode": "simple"}, "paths": [{"service": _SERVICE}], "access_log": "json",
+    "proxy": {"connect_timeout": "51s", "read_timeout": "52s", "proxy_protocol": True},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Base:
+    """A route as written and as completed, and what of it stands in a configuration."""
+
+    written: dict[str, Any]
+
+    @cached_property
+    def complete(self) -> dict[str, Any]:
+        return load([self.written])[0]
+
+    @cached_property
+    def places(self) -> list[tuple[Any, ...]]:
+        """Values of this host's configuration: the rest is for the cluster, and a choice or a boolean turns directives on and off."""
+        parts = ("name", "hosts", "listen", "upstream_tls", "proxy", "identity", "rate_limit", "paths")
+        return [
+            place
+            for place in sorted(leaves(self.complete), key=str)
+            if place[0] in parts
+            and not {"mode", "protocol", "match", "service"} & set(place)
+            and lookup(self.complete, place) not in (None, True, False, "")
+        ]
+
+    def directives(self, outside: dict[str, Any]) -> list[tuple[tuple[str, ...], list[str]]]:
+        return directives(configuration(self.complete, outside))
+
+
+BASES = {"ended": Base(_ENDED), "passed": Base(_PASSED)}
 
 
 def leaves(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -74,15 +110,6 @@ def replaced(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return value
 
 
-# Values of this host's configuration: the rest of the schema is for the cluster, and a choice or a boolean turns directives on and off.
-PLACES = [
-    place
-    for place in sorted(leaves(COMPLETE), key=str)
-    if place[0] in ("name", "hosts", "listen", "upstream_tls", "proxy", "identity", "rate_limit", "paths")
-    and not {"mode", "protocol", "match", "service"} & set(place)
-    and lookup(COMPLETE, place) not in (None, True, False, "")
-]
-
 # Texts that mean something to nginx, Jinja, YAML or a shell, and the neighbourhoods of good values.
 PIECES = st.sampled_from(
     [
@@ -94,29 +121,35 @@ PIECES = st.sampled_from(
 TEXT = st.one_of(st.lists(PIECES, max_size=6).map("".join), st.text(max_size=30))
 
 
-def configuration(complete: dict[str, Any], outside: dict[str, Any]) -> str:
+def configuration(complete: dict[str, Any], outside: dict[str, Any]) -> tuple[str, str]:
+    """What stands in the http and in the stream context."""
     # the version decides whether nginx resolves a gateway's name or is given its addresses
     chosen = Settings(
         build=f"nginx version: nginx/{outside['version']}", material=outside["material"], ipv6=False,
-        resolvers=[outside["resolver"]], resolved={"named.base.example": [outside["found"]]},
+        inner_port=outside["inner_port"], resolvers=[outside["resolver"]], resolved={"named.base.example": [outside["found"]]},
     )  # fmt: skip
     made = as_dict(offload([complete], {"main": [outside["address"], "named.base.example:444"]}, chosen))
-    return render(made, nginx_offload_ciphers=outside["ciphers"], nginx_offload_access_log=outside["access_log"])
+    variables = {"nginx_offload_ciphers": outside["ciphers"], "nginx_offload_access_log": outside["access_log"]}
+    return render(made, **variables), render_stream(made, **variables)
 
 
-def directives(text: str) -> list[tuple[tuple[str, ...], list[str]]]:
-    return [one for one in flat(read_back(text)) if one[0] != ("server_names_hash_bucket_size",)]
+def directives(texts: tuple[str, str]) -> list[tuple[tuple[str, ...], list[str]]]:
+    # loopback addresses are made from the port
+    http, stream = (re.sub(r"127\.102\.[0-9.]+:", "127.102.p.p:", text) for text in texts)
+    found = flat(read_back(http)) + (flat(read_back(stream, "stream"), ("stream",)) if stream else [])
+    return [one for one in found if one[0][-1] not in ("server_names_hash_bucket_size", "map_hash_bucket_size")]
 
 
-def without_the_slashless(text: str, path: str) -> str:
+def without_the_slashless(texts: tuple[str, str], path: str) -> tuple[str, str]:
     """Without the location that keeps nginx from a redirect of its own, where a path ends in a slash."""
+    text, stream = texts
     head, found, rest = text.partition(f"    location = {path[:-1]} {{\n") if path.endswith("/") else (text, "", "")
-    return head + rest.partition("    }\n")[2] if found else text
+    return (head + rest.partition("    }\n")[2] if found else text), stream
 
 
-def check(text: str, base: list[tuple[tuple[str, ...], list[str]]], old: str, new: str, case: str) -> None:
+def check(texts: tuple[str, str], base: list[tuple[tuple[str, ...], list[str]]], old: str, new: str, case: str) -> None:
     """The configuration differs from the base only by the new value in the base value's places."""
-    found = directives(text)
+    found = directives(texts)
     zero = re.fullmatch(r"0+(r/[sm])?", new) is not None
     gone = {"proxy.keepalive": "keepalive", "rate_limit.connections": "limit_conn"}.get(case) if zero else None
     if gone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import tempfile
@@ -35,7 +36,7 @@ def route(**changes: Any) -> dict[str, Any]:
         target = made
         for parent in parents:
             target = target.setdefault(parent, {})
-        target[last] = value
+        target[last] = copy.deepcopy(value)
     return made
 
 
@@ -46,6 +47,8 @@ MUTUAL = {
 }
 
 
+#: The gateway ends TLS, or hands it on to the app; nginx does neither.
+PASSED = {"listen": {"mode": "passthrough", "port": 8443}}
 SERVICE = {"namespace": "shop", "name": "web", "port": 8000}
 #: What people ask for, one route for each; together they are one host's configuration.
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -67,6 +70,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "acme": {"listen": {
         "certificate": {"cert_file": "/etc/edgemesh/tls/a.crt", "key_file": "/etc/edgemesh/tls/a.key"}, "acme_webroot": "/srv/acme",
     }},
+    "passed": {**PASSED, "proxy": {"proxy_protocol": True}, "access_log": "json"},
+    "passed-on": {**PASSED, "hosts": ["*.passed-on.example.com"], "upstream_tls": {"mode": "passthrough"}},
+    "passed-beside": {"listen": {"mode": "passthrough"}, "upstream_tls": {"mode": "mutual"}, "access_log": "off"},
 }  # fmt: skip
 
 
@@ -83,12 +89,12 @@ def plan(*routes: dict[str, Any], gateways: Any = None, upstreams: Any = None, *
 
 
 @functools.cache
-def template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     environment.filters["bool"] = values.boolean
     environment.filters["edgemesh.nginx_istio.nginx_value"] = lambda value, kind, where="": values.TYPES[kind](value, where)
     environment.filters["to_json"] = json.dumps
-    return environment.from_string((ROLE / "templates" / "routes.conf.j2").read_text())
+    return environment.from_string((ROLE / "templates" / name).read_text())
 
 
 @functools.cache
@@ -98,15 +104,21 @@ def defaults() -> dict[str, Any]:
 
 def render(made: dict[str, Any], **variables: Any) -> str:
     """The configuration file."""
-    return template().render({**defaults(), "nginx_offload_plan": made, **variables})
+    return template("routes.conf.j2").render({**defaults(), "nginx_offload_plan": made, **variables})
 
 
-def read_back(text: str) -> list[dict[str, Any]]:
-    """The directives that nginx-crossplane finds, as nginx would in the http context."""
+def render_stream(made: dict[str, Any], **variables: Any) -> str:
+    """The file for the stream context, empty where there is none."""
+    return template("stream.conf.j2").render({**defaults(), "nginx_offload_plan": made, **variables}) if made["passages"] else ""
+
+
+def read_back(text: str, context: str = "http") -> list[dict[str, Any]]:
+    """The directives that nginx-crossplane finds, as nginx would in this context."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write("events { }\nhttp {\n" + text + "}\n")
+        file.write(f"events {{ }}\n{context} {{\n{text}}}\n")
         file.flush()
-        parsed = crossplane.parse(file.name, single=True, check_ctx=True, check_args=True)
+        # of `resolver` in an upstream of the stream context, new in nginx 1.27.3, crossplane doesn't know
+        parsed = crossplane.parse(file.name, single=True, check_ctx=context == "http", check_args=True)
     assert parsed["status"] == "ok", parsed["errors"]
     return list(parsed["config"][0]["parsed"][1]["block"])
 

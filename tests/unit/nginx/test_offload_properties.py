@@ -18,11 +18,9 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from nginx_cases import (
     ADDRESS,
-    COMPLETE,
+    BASES,
     OUTSIDE,
-    PLACES,
     TEXT,
-    WRITTEN,
     check,
     configuration,
     directives,
@@ -38,17 +36,21 @@ from plugins.module_utils._nginx.blocks import Settings
 from plugins.module_utils._nginx.offload import as_dict, offload
 from plugins.module_utils._routes.load import load
 
-DIRECTIVES = directives(configuration(COMPLETE, OUTSIDE))
 NEW = {**OUTSIDE, "version": "1.27.3"}
-DIRECTIVES_NEW = directives(configuration(COMPLETE, NEW))
+DIRECTIVES = {(name, new): base.directives(NEW if new else OUTSIDE) for name, base in BASES.items() for new in (False, True)}
+PLACES = [(name, place) for name, base in BASES.items() for place in base.places]
+WRITTEN = [(name, place) for name, base in BASES.items() for place in sorted(leaves(base.written), key=str)]
 COUNT = int(os.environ.get("EDGEMESH_EXAMPLES") or (40000 if os.environ.get("EDGEMESH_SOAK") else 200))
 
 
 def test_every_option_of_a_route_is_among_the_places() -> None:
     """An option that is added to the schema has to be added here."""
-    asked = {part for place in PLACES for part in place[-2:]}
-    options = {*COMPLETE["proxy"], *COMPLETE["rate_limit"], *COMPLETE["listen"], *COMPLETE["upstream_tls"]}
-    choices = {"mode", "protocol", "tls", "http2", "redirect_http", "verify", "buffering", "request_buffering", "websocket"}
+    asked = {part for _base, place in PLACES for part in place[-2:]}
+    whole = BASES["ended"].complete
+    options = {*whole["proxy"], *whole["rate_limit"], *whole["listen"], *whole["upstream_tls"]}
+    choices = {
+        "mode", "protocol", "tls", "http2", "redirect_http", "verify", "buffering", "request_buffering", "websocket", "proxy_protocol",
+    }  # fmt: skip
     # what only the gateway hears of
     elsewhere = {"client_ca"}
     assert options - choices - elsewhere <= asked | {"certificate", "client_certificate", "server_ca"}
@@ -56,15 +58,17 @@ def test_every_option_of_a_route_is_among_the_places() -> None:
 
 @settings(max_examples=COUNT, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), st.one_of(TEXT, st.integers(-5, 70000), st.none(), st.booleans()))
-def test_any_value_in_a_complete_route(place: tuple[Any, ...], value: Any) -> None:
+def test_any_value_in_a_complete_route(where: tuple[str, tuple[Any, ...]], value: Any) -> None:
+    base, place = where
+    complete = BASES[base].complete
     # nothing at all is a choice, not a value
     assume(value or place[-1] not in ("acme_webroot", "client_max_body_size", "rate"))
-    changed = replaced(COMPLETE, place, value)
+    changed = replaced(complete, place, value)
     # the schema refuses a path that is there twice
     pairs = [(path["path"], path["match"]) for path in changed["paths"]]
     assume(len(set(pairs)) == len(pairs))
     try:
-        text = configuration(changed, OUTSIDE)
+        texts = configuration(changed, OUTSIDE)
     except EdgeError as error:
         event("refused")
         if not error.where:
@@ -72,18 +76,23 @@ def test_any_value_in_a_complete_route(place: tuple[Any, ...], value: Any) -> No
         return
     event("accepted")
     if place[-1] == "path" and (str(value)[:-1], "exact") not in pairs:
-        text = without_the_slashless(text, str(value))
-    check(text, DIRECTIVES, str(lookup(COMPLETE, place)), str(value), ".".join(map(str, place)))
+        texts = without_the_slashless(texts, str(value))
+    check(texts, DIRECTIVES[base, False], str(lookup(complete, place)), str(value), ".".join(map(str, place)))
 
 
 @settings(max_examples=COUNT, deadline=None)
-@given(st.booleans(), st.sampled_from(sorted(set(OUTSIDE) - {"version"})), st.one_of(TEXT, st.integers(-5, 70000)))
-def test_any_value_of_the_role(new: bool, name: str, value: Any) -> None:
-    outside, base = (NEW, DIRECTIVES_NEW) if new else (OUTSIDE, DIRECTIVES)
+@given(
+    st.sampled_from(sorted(BASES)),
+    st.booleans(),
+    st.sampled_from(sorted(set(OUTSIDE) - {"version"})),
+    st.one_of(TEXT, st.integers(-5, 70000)),
+)
+def test_any_value_of_the_role(base: str, new: bool, name: str, value: Any) -> None:
+    outside = NEW if new else OUTSIDE
     # without a name server nginx doesn't resolve
     assume(value or name != "resolver")
     try:
-        text = configuration(COMPLETE, {**outside, name: value})
+        texts = configuration(BASES[base].complete, {**outside, name: value})
     except EdgeError:
         return
     if name == "address":
@@ -94,25 +103,27 @@ def test_any_value_of_the_role(new: bool, name: str, value: Any) -> None:
         # an IPv6 address has many forms, and one that is written
         address = ipaddress.ip_address(str(value).strip("[]"))
         value = f"[{address}]" if address.version == 6 else address
-    check(text, base, outside[name], str(value), name)
+    check(texts, DIRECTIVES[base, new], outside[name], str(value), name)
 
 
 @settings(max_examples=COUNT, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(sorted(leaves(WRITTEN), key=str)), TEXT)
-def test_any_text_that_a_user_writes(place: tuple[Any, ...], value: str) -> None:
+@given(st.sampled_from(WRITTEN), TEXT)
+def test_any_text_that_a_user_writes(where: tuple[str, tuple[Any, ...]], value: str) -> None:
     """Through the schema as well, from where the values come: what gets through is still a configuration of ours."""
+    base, place = where
     try:
-        complete = load([replaced(WRITTEN, place, value)])[0]
-        text = configuration(complete, OUTSIDE)
+        complete = load([replaced(BASES[base].written, place, value)])[0]
+        texts = configuration(complete, OUTSIDE)
     except EdgeError:
         return
-    found = directives(text)
+    found = directives(texts)
     # what switches of the schema may add to the base
     extra = {("server", "location", "proxy_set_header"), ("server", "add_header")}
-    assert {name for name, _args in found} <= {name for name, _args in DIRECTIVES} | extra
+    assert {name for name, _args in found} <= {name for name, _args in DIRECTIVES[base, False]} | extra
     for name, args in found:
         if name[-1] == "log_format":
-            assert json.loads(re.sub(r":\$\w+", ":0", "".join(args[2:])))["upstream"]["sni"] == complete["upstream_tls"]["server_name"]
+            said = json.loads(re.sub(r":\$\w+", ":0", "".join(args[2:])))
+            assert base == "passed" or said["upstream"]["sni"] == complete["upstream_tls"]["server_name"]
         else:
             words = {word for arg in args for word in arg.split()} - {"max-age=4711;", "includeSubDomains;"}
             assert not [word for word in words if set(word) & set(";{}\"'\\\n\x00")], (name, args)
@@ -121,7 +132,7 @@ def test_any_text_that_a_user_writes(place: tuple[Any, ...], value: str) -> None
 @pytest.mark.parametrize("value", ["443; return 200", "443 default_server", "unix:/x", "$port", "80\n"])
 def test_the_property_would_notice(value: str) -> None:
     """The check itself, on a text that was not checked."""
-    made = as_dict(offload([COMPLETE], {"main": [ADDRESS]}, Settings(ipv6=False)))
+    made = as_dict(offload([BASES["ended"].complete], {"main": [ADDRESS]}, Settings(ipv6=False)))
     made["servers"][0]["listen"] = (value,)
     with pytest.raises(AssertionError):
-        check(render(made), DIRECTIVES, "8443", value.strip(), "listen.port")
+        check((render(made), ""), DIRECTIVES["ended", False], "8443", value.strip(), "listen.port")

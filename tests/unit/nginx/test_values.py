@@ -42,6 +42,7 @@ ACCEPTED = [
     ("rate", "600r/m", "600r/m"),
     ("header", "X-Request-Id", "X-Request-Id"),
     ("identifier", "edge_1", "edge_1"),
+    ("map_name", "*.Shop.example.com", "*.shop.example.com"),
     ("name", "shop-public.v2", "shop-public.v2"),
     ("ciphers", "ECDHE+AESGCM:!aNULL:@SECLEVEL=2", "ECDHE+AESGCM:!aNULL:@SECLEVEL=2"),
 ]
@@ -67,6 +68,7 @@ REFUSED_BY_KIND: dict[str, list[Any]] = {
     "rate": ["10", "0r/s", "10r/h", "10 r/s", "10r/s burst=5", "-1r/s", "1.5r/s", "1000000r/s", "\u0661r/s", "", 10, None, True],
     "header": ["X Y", "X:Y", "X\r\nY", "", "-X", "X$", "é"],
     "identifier": ["1a", "a-b", "a.b", "", "$a", "a" * 64],
+    "map_name": ["default", "hostnames", "Include", "volatile", "a b", "*", ".a.example", "~a", "\\default", "", None, True],
     "name": ["-a", "a-", "a/b", "..", "a b", "", "a\n", "a" * 64],
     "ciphers": ["A B", "A;B", "", ":A", "A\nB", "$A"],
 }  # fmt: skip

@@ -42,11 +42,30 @@ VARIANTS = {
     "unverified": variant(upstream_tls={"verify": False}),
     "unverified plain listener": variant(listen={"tls": False}, upstream_tls={"verify": False}),
     "no redirect, no HTTP/2": variant(listen={"certificate": "c", "redirect_http": False, "http2": False}),
+    "passed on": variant(listen={"mode": "passthrough"}, upstream_tls={"mode": "simple"}),
+    "passed on, to the app": variant(listen={"mode": "passthrough"}, upstream_tls={"mode": "passthrough"}),
     "files": variant(
         listen={"certificate": {"cert_file": "/a.crt", "key_file": "/a.key"}},
         upstream_tls={"server_ca": {"file": "/ca.crt"}},
     ),
 }
+
+
+def test_where_tls_is_passed_on_nothing_is_asked_of_nginxs_own() -> None:
+    proofs = made(variant(listen={"mode": "passthrough"}, proxy={"proxy_protocol": True}))
+    checks = {proof.check for proof in proofs}
+    assert {"front.certificate", "front.foreign_ca", "front.unknown_host", "gateway.tls", "gateway.wrong_host", "path.mesh"} <= checks
+    assert not [check for check in checks if check.startswith("nginx.")]
+    assert not checks & {"front.http2", "path.access_log", "path.client_address", "path.forged_address"}
+    direct = [proof.probe for proof in proofs if proof.check.startswith("gateway.") and proof.probe]
+    assert {probe["proxy_protocol"] for probe in direct} == {"v1"}
+    assert not [proof for proof in proofs if proof.vantage == "client" and proof.probe and "proxy_protocol" in proof.probe]
+
+
+def test_clients_certificates_are_not_ours_to_test() -> None:
+    proofs = made(variant(listen={"mode": "passthrough"}, upstream_tls={"mode": "mutual"}))
+    assert {bool(proof.probe) for proof in proofs} == {False}
+    assert {proof.reason for proof in proofs} == {"clients show certificates of their own to the gateway, and none of them is here"}
 
 
 @pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def test_complete() -> None:
             "front": {"kind": "http_proxy", "hops": 1},
         },
         "listen": {
+            "mode": "terminate",
             "port": 443,
             "http_port": 80,
             "tls": True,
@@ -88,6 +90,7 @@ def test_complete() -> None:
             "request_buffering": True,
             "websocket": True,
             "keepalive": 64,
+            "proxy_protocol": False,
             "next_upstream": ["error", "timeout"],
         },
         "rate_limit": None,
@@ -122,6 +125,53 @@ def test_every_value_as_text() -> None:
     # lists as lines and by commas, dictionaries as JSON
     split = shop(host="", hosts="shop.example.com\nwww.example.com", upstream_tls=json.dumps(SHOP["upstream_tls"]))
     assert load([split]) == load([shop(hosts="shop.example.com, www.example.com")])
+
+
+def passed(**changes: Any) -> dict[str, Any]:
+    return shop(**{"listen": {"mode": "passthrough"}, "upstream_tls": {"mode": "simple"}, **changes})
+
+
+def test_tls_passed_on_is_the_gateways() -> None:
+    (route,) = load(
+        [passed(upstream_tls={"mode": "mutual", "client_names": ["a.example"]}, proxy={"proxy_protocol": "yes", "read_timeout": "1h"})]
+    )
+    listen = route["listen"]
+    assert (listen["port"], listen["http2"], listen["certificate"], listen["redirect_http"]) == (443, False, None, True)
+    assert (route["proxy"]["proxy_protocol"], route["upstream_tls"]["client_certificate"]) == (True, None)
+    again = {key: value for key, value in route.items() if key not in ("labels", "identity", "gateway")}
+    assert load([again]) == [route]
+
+
+UNFIT = [
+    ({"listen": {"mode": "passthrough", "certificate": "shop-public"}}, "`listen: {mode: passthrough, certificate: shop-public}`"),
+    ({"listen": {"mode": "passthrough", "tls": False}}, "`listen: {mode: passthrough, tls: false}`"),
+    ({"upstream_tls": {"mode": "mutual", "client_certificate": "edge-client"}}, "`upstream_tls: {mode: mutual, client_certificate: edge-client}`"),
+    ({"upstream_tls": {"server_name": "gw.example.com"}}, "`upstream_tls: {server_name: gw.example.com}`"),
+    ({"proxy": {"client_max_body_size": "1m"}}, "`proxy: {client_max_body_size: 1m}`"),
+    ({"rate_limit": "10r/s"}, "`rate_limit: 10r/s`"),
+    ({"host": "default"}, "`host: default`"),
+    ({"listen": {"certificate": "shop-public"}, "proxy": {"proxy_protocol": True}}, "`listen: {certificate: shop-public}`, `proxy: {proxy_protocol: true}`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "shown"), UNFIT, ids=[row[1] for row in UNFIT])
+def test_what_a_mode_has_no_use_for_is_refused_as_documented(changes: dict[str, Any], shown: str) -> None:
+    with pytest.raises(EdgeError) as refusal:
+        load([passed(**changes)])
+    assert f"| {shown} | {refusal.value.sentence} |\n" in (Path(__file__).parents[3] / "docs" / "routes.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"proxy": {"keepalive": 3}}, {"proxy": {"protocol": "grpc"}}, {"proxy": {"websocket": False}}, {"listen": {"mode": "passthrough", "hsts": True}},
+        {"paths": [{**SHOP["paths"][0], "proxy": {"buffering": False}}]}, {"hosts": ["hostnames"]}, {"hosts": ["volatile"]}, {"hosts": ["include"]},
+        {"listen": {"mode": "passthrough", "http_port": 443}},
+    ],
+)  # fmt: skip
+def test_further_refusals_of_the_mode(changes: dict[str, Any]) -> None:
+    with pytest.raises(EdgeError):
+        load([passed(**changes)])
 
 
 def test_routes_by_name() -> None:
@@ -278,6 +328,12 @@ def test_survey_of_everything() -> None:
 
 def test_survey_chooses_a_gateway() -> None:
     assert load(None, {"a": {}, "b": {"namespace": "b"}}, {**SURVEY, "edge_gateway": "b"})[0]["gateway"]["namespace"] == "b"
+
+
+def test_survey_passes_tls_on() -> None:
+    flat = {**SURVEY, "edge_listen_mode": "passthrough", "edge_client_certificate": "", "edge_proxy_protocol": "true"}
+    (route,) = load(None, None, flat)
+    assert (route["listen"]["mode"], route["listen"]["certificate"], route["proxy"]["proxy_protocol"]) == ("passthrough", None, True)
 
 
 def test_survey_without_tls() -> None:

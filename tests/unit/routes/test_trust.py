@@ -93,6 +93,15 @@ def test_passthrough_needs_no_credential() -> None:
     assert plan["gateway_ca"] == {}
 
 
+def test_what_clients_verify_themselves_bears_all_their_names() -> None:
+    entry = route(client_certificate=None, client_names=["partner.example"], client_ca="partners")
+    entry = {**entry, "hosts": ["*.shop.example.com"], "listen": {"mode": "passthrough"}}
+    plan = wanted(entry)
+    assert list(plan["issued"]) == ["istio-system/edge-shop"], "clients bring their own, and nginx shows none"
+    assert plan["issued"]["istio-system/edge-shop"]["issue"]["names"] == ["shop.example.com", "*.shop.example.com"]
+    assert plan["gateway_ca"]["istio-system/edge-shop-cacert"]["from"] == {"secret": {"namespace": "edgemesh", "name": "partners"}}
+
+
 def test_files_are_nobodys_secret() -> None:
     plan = wanted(
         route(certificate={"cert_file": "/a.crt", "key_file": "/a.key"}, mode="simple", client_certificate=None, server_ca={"file": "/ca"})
