@@ -147,7 +147,7 @@ class Offload:
     """The whole: blocks for the templates, Secrets to bring to the host, and files that the configuration depends on.
 
     ``names_bucket`` is the size that nginx's tables of server names need, empty where the default will do. ``lookup`` are
-    the gateways' names that this nginx would resolve only once, when it reads its configuration.
+    the gateways' names that this nginx would resolve only once, when it reads its configuration. ``ports`` are all on which it listens.
     """
 
     upstreams: tuple[Upstream, ...]
@@ -157,6 +157,7 @@ class Offload:
     stream_upstreams: tuple[Upstream, ...]
     passages: tuple[Passage, ...]
     passed: tuple[Passed, ...]
+    ports: tuple[str, ...]
     names_bucket: str
     lookup: tuple[str, ...]
     exports: tuple[dict[str, Any], ...]

@@ -58,6 +58,7 @@ def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], se
         stream_upstreams=stream_upstreams,
         passages=listeners,
         passed=passed,
+        ports=tuple(dict.fromkeys(values.port(port) for route in routes for port, _kind in _ports(route))),
         names_bucket=_names_bucket(routes),
         lookup=tuple(dict.fromkeys(name for found in reached.values() for name in found.lookup)),
         exports=tuple(material.exports.values()),

@@ -24,7 +24,7 @@ from tests.spare_vms import spare
 pytestmark = pytest.mark.lab
 
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
-SHOP, FREE, PLAIN = "shop.example.com", "free.example.com", "plain.example.com"
+SHOP, FREE, PLAIN, BANK = "shop.example.com", "free.example.com", "plain.example.com", "bank.example.com"
 
 
 class Pki:
@@ -53,7 +53,7 @@ class Pki:
     _NEW = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
     def leaf(self, name: str, host: str) -> None:
-        (self.folder / "ext").write_text(f"subjectAltName=DNS:{host},DNS:{FREE}\nauthorityKeyIdentifier=keyid\n")
+        (self.folder / "ext").write_text(f"subjectAltName=DNS:{host},DNS:{FREE},DNS:{BANK}\nauthorityKeyIdentifier=keyid\n")
         self._openssl("req", "-new", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={host}", *self._NEW)
         self._openssl(
             "x509",
@@ -227,6 +227,7 @@ def test_from_an_empty_host_and_back(rig: Rig) -> None:
         refusals(rig)
         rotation(rig)
         by_name(rig)
+        passed_on(rig)
     assert rig.changed(rig.play(nginx_offload_state="absent")) == ["Remove the configuration"]
     assert "Welcome to nginx" in rig.curl(f"http://{PLAIN}/")
     assert rig.machine.run("test -e /etc/nginx/edgemesh").returncode == 1
@@ -296,6 +297,23 @@ def refusals(rig: Rig) -> None:
     assert 'unknown directive "nonsense"' in rig.failure(rig.play(nginx_offload_template="mine.j2"))
     assert rig.machine.stamps() == stamps
     assert json.loads(rig.curl(f"https://{SHOP}/"))["sni"] == SHOP
+
+
+def passed_on(rig: Rig) -> None:
+    """A route whose TLS is passed on joins the others on their port, and leaves it again."""
+    listen = {"mode": "passthrough", "redirect_http": False}
+    bank = {"name": "bank", "host": BANK, "listen": listen, "upstream_tls": {"mode": "simple"}, "paths": rig.routes()[0]["paths"]}
+    given: dict[str, Any] = {"edge_routes": [*rig.routes(), bank], "nginx_offload_export": False}
+    assert rig.changed(rig.play(**given)) == ["Install nginx with apt", "Configure nginx"], "its stream module first"
+    assert rig.changed(rig.play(**given)) == []
+    seen = json.loads(rig.curl(f"https://{BANK}/"))
+    assert (seen["sni"], seen["client"], "x-forwarded-for" in seen["headers"]) == (BANK, "", False)
+    beside = json.loads(rig.curl(f"https://{SHOP}/"))
+    assert (beside["sni"], beside["client"], beside["headers"]["x-forwarded-for"]) == (SHOP, "edge.example.com", settings.NODE_IP)
+    assert "curl 35" in rig.curl("https://unknown.example.com/")
+    assert rig.changed(rig.play()) == ["Configure nginx"]
+    assert rig.machine.run("grep -r stream /etc/nginx/modules-enabled/edgemesh.conf").returncode == 2, "its include is gone"
+    assert "curl 35" in rig.curl(f"https://{BANK}/")
 
 
 def by_name(rig: Rig) -> None:
