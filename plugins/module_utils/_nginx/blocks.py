@@ -62,12 +62,14 @@ class Server:
     names: str
     port: str
     listen: tuple[str, ...]
+    quic: tuple[str, ...]
     behind: bool
     tls: bool
     http2: bool
     certificate: str
     key: str
     hsts: str
+    alt_svc: str
     acme_webroot: str
     sni: str
     verify: bool
@@ -90,6 +92,7 @@ class Redirect:
     acme_webroot: str
     target: str
     http2: bool = False
+    quic: tuple[str, ...] = ()
     behind: bool = False
 
 
@@ -98,6 +101,7 @@ class Refusal:
     """The ``server`` for unknown host names on one port."""
 
     listen: tuple[str, ...]
+    quic: tuple[str, ...]
     behind: bool
     tls: bool
     http2: bool
@@ -201,3 +205,8 @@ class Settings:
     def resolves(self) -> bool:
         """Whether this nginx looks up an upstream's name again when DNS says so: since 1.27.3, and only by a resolver."""
         return bool(self.resolvers) and self.version >= (1, 27, 3)
+
+    @property
+    def http3(self) -> bool:
+        """Whether this nginx was built with HTTP/3, which came with 1.25."""
+        return "--with-http_v3_module" in self.build

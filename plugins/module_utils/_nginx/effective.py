@@ -255,8 +255,6 @@ def _choose_server(config: Config, host: str, at: str | None, port: int | None) 
         named = _by_name([server for server, _flags in members], host)
         server = named or next((server for server, flags in members if "default_server" in flags or "default" in flags), members[0][0])
         all_flags = {flag for _server, given in members for flag in given}
-        if "quic" in all_flags:
-            continue
         tls = "ssl" in all_flags or _last(server, "ssl", ["off"])[0] == "on"
         listen = Listen(_reachable(address), number, tls, "proxy_protocol" in all_flags)
         # by name first, TLS first, the well-known ports first, IPv4 first
@@ -272,7 +270,7 @@ def _listens(server: Directive) -> list[tuple[str, int, list[str]]]:
     found = []
     for directive in server.find("listen"):
         text, *flags = directive.args
-        if text.startswith("unix:"):
+        if text.startswith("unix:") or "quic" in flags:  # the latter is UDP's port of that number
             continue
         match = re.fullmatch(r"(?:(\[[^\]]+\]|[^:\[\]]+):)?(\d+)", text)
         if match:

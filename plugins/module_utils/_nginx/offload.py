@@ -92,18 +92,21 @@ def _server(route: _Route, settings: Settings, material: Material, behind: Mappi
     certificate, key = material.pair(listen["certificate"], f"{where}.listen.certificate") if front else ("", "")
     client = material.pair(tls["client_certificate"], f"{where}.upstream_tls.client_certificate") if tls["mode"] == "mutual" else ("", "")
     port = values.port(listen["port"], f"{where}.listen.port")
+    quic = front and _http3(listen, settings, where)
     return Server(
         route=name,
         gateway=values.name(route["gateway"]["name"], f"{where}.gateway.name"),
         names=_names(route),
         port=port,
         listen=_listen(port, settings, front, _old_http2(listen, settings), behind),
+        quic=_listen(port, settings) if quic else (),
         behind=front and port in behind,
         tls=front,
         http2=front and values.boolean(listen["http2"], f"{where}.listen.http2") and settings.http2_directive,
         certificate=certificate,
         key=key,
         hsts=_hsts(listen["hsts"], f"{where}.listen.hsts") if front else "",
+        alt_svc=f'h3=":{port}"; ma=86400' if quic else "",
         acme_webroot=_webroot(listen, settings, where) if not front and listen["acme_webroot"] else "",
         sni=values.hostname(tls["server_name"], f"{where}.upstream_tls.server_name"),
         verify=verify,
@@ -213,6 +216,23 @@ def _old_http2(listen: Mapping[str, Any], settings: Settings) -> bool:
     return values.boolean(listen["tls"]) and values.boolean(listen["http2"]) and not settings.http2_directive
 
 
+def _http3(listen: Mapping[str, Any], settings: Settings, where: str) -> bool:
+    if not values.boolean(listen["http3"], f"{where}.listen.http3"):
+        return False
+    # in a check the same run may bring nginx
+    if not settings.http3 and (settings.build or not settings.check):
+        version = ".".join(map(str, settings.version))
+        lacks = (
+            f"nginx {version} was built without --with-http_v3_module (nginx -V)" if version else "it isn't known what nginx is built with"
+        )
+        raise EdgeError(
+            "this host's nginx can't speak HTTP/3", where=f"{where}.listen.http3",
+            why=lacks,
+            fix="Install an nginx that has it (Debian 13's does, Debian 12's doesn't), or leave http3 out", code="BAD_ROUTE",
+        )  # fmt: skip
+    return settings.http3
+
+
 def _hsts(hsts: Mapping[str, Any] | None, where: str) -> str:
     if not hsts:
         return ""
@@ -274,11 +294,13 @@ def _refusals(routes: Sequence[_Route], settings: Settings, behind: Mapping[str,
     for route in routes:
         listen = route["listen"]
         for port, kind in _ports(route):
-            found = ports.setdefault(values.port(port, "listen.port"), {"tls": kind == _TLS, "http2": False})
+            found = ports.setdefault(values.port(port, "listen.port"), {"tls": kind == _TLS, "http2": False, "http3": False})
             found["http2"] |= kind == _TLS and values.boolean(listen["http2"])
+            found["http3"] |= kind == _TLS and values.boolean(listen["http3"]) and settings.http3
     return tuple(
         Refusal(
             listen=_listen(port, settings, found["tls"], found["http2"] and not settings.http2_directive, behind),
+            quic=_listen(port, settings) if found["http3"] else (),
             behind=found["tls"] and port in behind and behind[port].told,
             tls=found["tls"],
             http2=found["http2"] and settings.http2_directive,

@@ -10,6 +10,11 @@ _TABLE = (
         "HTTP2_OFF", "nginx was offered h2 and http/1.1 and did not choose h2.", "http2 on;  # nginx before 1.25.1: listen 443 ssl http2;"
     ),
     Cause(
+        "HTTP3_NOT_OFFERED",
+        "The answer does not tell clients that nginx speaks HTTP/3.",
+        "add_header Alt-Svc 'h3=\":443\"; ma=86400' always;",
+    ),
+    Cause(
         "SERVED_TO_ANYBODY",
         "A request for a name that belongs to no route got an answer.",
         "server {{ listen 443 ssl default_server; ssl_reject_handshake on; }}",

@@ -73,6 +73,9 @@ class ClientPlan(Planner):
         good: dict[str, Any] = {"status": [self.status]}
         answer = self._probe(self.tls, self.request(headers={"User-Agent": name}), **good)
         self.add("path.answer", f"HTTP {self.status}", answer, control=None if self.tls else "")
+        if self.listen["http3"]:
+            offer = f'h3=":{self.listen["port"]}"'
+            self.add("front.http3", f"Alt-Svc: {offer}", answer, shared="path.answer", offer=offer)
         if self.http_at_gateway:
             self.add("path.mesh", f"{CALLED_UPSTREAM} present", answer, shared="path.answer", header=CALLED_UPSTREAM)
         if self.http_at_gateway and not self.passes:

@@ -204,6 +204,11 @@ def _header(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdi
     return _compare(value is not None, "NOT_THROUGH_MESH", f"no {name}" if value is None else f"{name}: {value}")
 
 
+def _offers(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
+    said = _headers(result).get("alt-svc", "(none)")
+    return _compare(proof["wanted"]["offer"] in said, "HTTP3_NOT_OFFERED", f"Alt-Svc: {said}")
+
+
 def _websocket(_proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
     accept = _headers(result).get("sec-websocket-accept", "(none)")
     return _compare(accept == WEBSOCKET_ACCEPT, "WEBSOCKET_BROKEN", f"{seen(result)}, accept key {accept}")
@@ -316,6 +321,7 @@ _RULES: dict[str, Callable[[dict[str, Any], Result, Evidence], Verdict]] = {
     "own_disk": _own_disk,
     "redirect": _redirect,
     "header": _header,
+    "offers": _offers,
     "websocket": _websocket,
     "client_address": _client_address,
     "scheme": _scheme,

@@ -138,6 +138,7 @@ class Listen:
     http_port: int = of(kinds.port, 80)  # of the redirect and of ACME
     tls: bool = of(boolean, True)
     http2: bool = of(boolean, True)
+    http3: bool = of(boolean, False)
     redirect_http: bool = of(boolean, True)
     acme_webroot: Optional[str] = of(kinds.file_path, None)
     hsts: Optional[Hsts] = of(hsts, None)
@@ -149,7 +150,7 @@ class Listen:
         if passes and not self.tls:
             raise refuse(f"{where}.tls", "is off, but mode is passthrough: only TLS has an SNI to go by", "Remove one of the two")
         if passes or not self.tls:
-            extra = next((name for name in ("certificate", "hsts") if getattr(self, name)), "")
+            extra = next((name for name in ("certificate", "hsts", "http3") if getattr(self, name)), "")
             if extra:
                 off, way = ("mode is passthrough: nginx ends no TLS", "mode: terminate") if passes else ("tls is off", "tls: true")
                 raise refuse(f"{where}.{extra}", f"is given, but {off}", f"Remove {extra}, or set {way}")

@@ -19,6 +19,7 @@ ROUTE: dict[str, tuple[str, ...]] = {
     "edge_http_port": ("listen", "http_port"),
     "edge_tls": ("listen", "tls"),
     "edge_http2": ("listen", "http2"),
+    "edge_http3": ("listen", "http3"),
     "edge_redirect_http": ("listen", "redirect_http"),
     "edge_acme_webroot": ("listen", "acme_webroot"),
     "edge_hsts": ("listen", "hsts"),

@@ -21,6 +21,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 
 from nginx_rendering import plan, render, render_stream, route
 
+from plugins.module_utils._nginx import effective
+from plugins.module_utils._nginx.blocks import Settings
 from tests.ports import free_port, wait_for_port
 
 #: The gateways, each with a certificate of its own: nginx's listener never has it.
@@ -77,9 +79,10 @@ class Front:
         return ssl.PEM_cert_to_DER_cert((self.nginx.folder / f"{name}.crt").read_text())
 
 
-@pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    nginx = Nginx(tmp_path_factory.mktemp("nginx"))
+# this machine's nginx (1.22 on Debian 12), and Debian 13's 1.26
+@pytest.fixture(scope="module", params=["", "trixie"], ids=["here", "trixie"])
+def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), request.param)
     made = Front(nginx, free_port(), free_port())
     ports = {name: free_port() for name in ("main", "told")}
     for name in ("main", "told", "partner"):
@@ -99,7 +102,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
               listen__port=made.mixed, listen__redirect_http=False, rate_limit={"rate": "10r/s", "burst": 100}),
     ]  # fmt: skip
     addresses = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
-    whole = plan(*routes, gateways={"main": {}, "told": {"service": "told"}}, upstreams=addresses, inner_port=free_port())
+    whole = plan(*routes, gateways={"main": {}, "told": {"service": "told"}}, upstreams=addresses, inner_port=free_port(),
+                 version=".".join(map(str, Settings(build=nginx.build()).version)))  # fmt: skip
     http = render(whole)
     for name, words, said in (("main", "", "$remote_addr"), ("told", " proxy_protocol", "$proxy_protocol_addr")):
         http += GATEWAY.format(name=name, port=ports[name], words=words, said=said, folder=nginx.folder)
@@ -170,6 +174,25 @@ def test_http2_still_comes_from_whoever_ends_tls(front: Front) -> None:
          f"https://ended.wild.example.com:{front.mixed}/"], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout == "2", done.stderr
+
+
+def test_what_is_read_of_the_configuration_is_what_happens(front: Front) -> None:
+    """For diagnose and verify."""
+    config = effective.read(front.nginx.dump())
+    listen = effective.Listen("127.0.0.1", front.mixed, True)
+    for host, gateway in (("bank.example.com", "main"), ("any.wild.example.com", "main"), ("told.example.com", "told")):
+        # the gateways are servers of this very nginx, so what is read goes on to them
+        way = effective.effective(config, host, "/", front.mixed)
+        assert (way.listen, way.answer[: len("return 200 main")]) == (listen, f"return 200 {gateway}")
+        # without them it ends where the connection leaves
+        alone = effective.Config(config.version, config.folder, config.files, [], config.stream)
+        way = effective.effective(alone, host, "/", front.mixed)
+        assert (way.listen, len(way.passed), way.passed_tells, way.by_name) == (listen, 1, gateway == "told", True)
+        assert f"listen 127.0.0.1:{way.passed[0][1]} ssl{' proxy_protocol' * way.passed_tells};" in front.nginx.dump()
+    ended = effective.effective(config, "ended.wild.example.com", "/", front.mixed)
+    assert ended.proxy
+    assert (ended.proxy.sni, ended.listen, ended.by_name) == ("ended.wild.example.com", listen, True)
+    assert not effective.effective(config, "unknown.example.com", "/", front.mixed).by_name
 
 
 def test_both_kinds_of_logs(front: Front) -> None:

@@ -83,7 +83,7 @@ def example(name: str) -> dict[str, Any]:
 
 def plan(*routes: dict[str, Any], gateways: Any = None, upstreams: Any = None, **settings: Any) -> dict[str, Any]:
     """The template's data for routes as users write them."""
-    build = f"nginx version: nginx/{settings.pop('version', '1.22.1')}\n"
+    build = f"nginx version: nginx/{settings.pop('version', '1.22.1')}\n{settings.pop('configured', '')}"
     settings = {"build": build, "acme_webroot": "/var/www/html", "ipv6": False, **settings}
     return as_dict(offload(load(list(routes), gateways), ADDRESSES if upstreams is None else upstreams, Settings(**settings)))
 

@@ -288,3 +288,52 @@ def test_long_names_get_a_table_that_holds_them() -> None:
     assert plan(route())["names_bucket"] == ""
     assert plan(route(hosts=["x" * 41 + ".example.com"]))["names_bucket"] == "128"
     assert "server_names_hash_bucket_size 512;" in render(plan(route(hosts=[".".join(["x" * 60] * 3)])))
+
+
+H3 = {"version": "1.26.3", "configured": "configure arguments: --with-http_v2_module --with-http_v3_module\n"}
+
+
+def test_http3_beside_tcp() -> None:
+    routes = [
+        route(listen__http3=True), route(name="b", host="b.example.com", listen__http3=True),
+        route(name="c", host="c.example.com"), route(name="d", host="d.example.com", listen__port=8443, listen__http_port=8080),
+    ]  # fmt: skip
+    whole = plan(*routes, ipv6=True, **H3)
+    found = servers(render(whole))
+    by_name = {(server["server_name"][0][0], server["listen"][0][0]): server for server in found if "ssl" in server["listen"][0]}
+    quic = {key: [words for words in server["listen"] if "quic" in words] for key, server in by_name.items()}
+    # the server that refuses unknown names is the first on the port, and says how its socket is made
+    assert quic == {
+        ("", "443"): [["443", "quic", "reuseport"], ["[::]:443", "quic", "reuseport"]],
+        ("", "8443"): [], ("c.example.com", "443"): [], ("d.example.com", "8443"): [],
+        ("shop.example.com", "443"): [["443", "quic"], ["[::]:443", "quic"]],
+        ("b.example.com", "443"): [["443", "quic"], ["[::]:443", "quic"]],
+    }  # fmt: skip
+    offered = {key[0]: server.get("add_header") for key, server in by_name.items()}
+    assert offered["shop.example.com"] == [["Alt-Svc", 'h3=":443"; ma=86400', "always"]]
+    assert (offered["c.example.com"], offered[""]) == (None, None)
+    alone = servers(render(whole, nginx_offload_refuse_unknown_hosts=False))
+    assert [words for server in alone for words in server["listen"] if "reuseport" in words] == [
+        ["443", "quic", "reuseport"], ["[::]:443", "quic", "reuseport"],
+    ]  # fmt: skip
+
+
+def test_http3_where_its_port_also_passes_tls_on() -> None:
+    passed = route(name="bank", host="bank.example.com", listen={"mode": "passthrough"})
+    whole = plan(route(listen__http3=True), passed, **H3)
+    shop = next(
+        server for server in servers(render(whole)) if server["server_name"] == [["shop.example.com"]] and "ssl_certificate" in server
+    )
+    assert shop["listen"] == [["127.102.1.187:488", "ssl", "proxy_protocol"], ["443", "quic"]], "UDP's 443 is its own"
+
+
+def test_http3_is_refused_where_nginx_has_none_as_documented() -> None:
+    from pathlib import Path
+
+    with pytest.raises(EdgeError) as caught:
+        plan(route(listen__http3=True))
+    assert f"```text\n{caught.value.sentence}\n```" in (Path(__file__).parents[3] / "docs" / "routes.md").read_text()
+    with pytest.raises(EdgeError, match="isn't known"):
+        offload(load([route(listen__http3=True)]), ADDRESSES, Settings())
+    foretold = offload(load([route(listen__http3=True)]), ADDRESSES, Settings(check=True))
+    assert foretold.servers[0].quic == (), "in a check on an empty host"

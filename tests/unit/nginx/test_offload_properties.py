@@ -49,7 +49,8 @@ def test_every_option_of_a_route_is_among_the_places() -> None:
     whole = BASES["ended"].complete
     options = {*whole["proxy"], *whole["rate_limit"], *whole["listen"], *whole["upstream_tls"]}
     choices = {
-        "mode", "protocol", "tls", "http2", "redirect_http", "verify", "buffering", "request_buffering", "websocket", "proxy_protocol",
+        "mode", "protocol", "tls", "http2", "http3", "redirect_http", "verify", "buffering", "request_buffering", "websocket",
+        "proxy_protocol",
     }  # fmt: skip
     # what only the gateway hears of
     elsewhere = {"client_ca"}

@@ -264,3 +264,9 @@ def test_nothing_that_parses_breaks_the_reader(words: list[str]) -> None:
     except EdgeError:
         return
     effective(config, "a.example", "/x")
+
+
+def test_quic_is_another_port_of_that_number() -> None:
+    found = way("server { listen 443 ssl; listen 443 quic reuseport; server_name a.example; location / { proxy_pass https://192.0.2.1; } }")
+    assert found.listen
+    assert (found.listen.port, found.listen.tls, found.by_name) == (443, True, True)

@@ -231,3 +231,11 @@ def test_the_documented_fixes_are_whole_lines() -> None:
         assert why.endswith(".")
         assert fix
         assert "\n" not in fix
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [({"Alt-Svc": 'h2=":1", h3=":443"; ma=9'}, ""), ({"Alt-Svc": 'h3=":8443"'}, "HTTP3_NOT_OFFERED"), ({}, "HTTP3_NOT_OFFERED")],
+)
+def test_http3_is_offered_by_a_header(header: dict[str, str], code: str) -> None:
+    assert judge(proof("offers", offer='h3=":443"'), result(headers=header), Evidence()).code == code

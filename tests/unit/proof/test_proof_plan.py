@@ -62,6 +62,12 @@ def test_where_tls_is_passed_on_nothing_is_asked_of_nginxs_own() -> None:
     assert not [proof for proof in proofs if proof.vantage == "client" and proof.probe and "proxy_protocol" in proof.probe]
 
 
+def test_http3_is_claimed_where_it_is_declared() -> None:
+    (proof,) = [proof for proof in made(variant(listen={"certificate": "c", "http3": True, "port": 8443})) if proof.check == "front.http3"]
+    assert (proof.wanted["offer"], proof.judge) == ('h3=":8443"', "offers")
+    assert not [proof for proof in made(variant()) if proof.check == "front.http3"]
+
+
 def test_clients_certificates_are_not_ours_to_test() -> None:
     proofs = made(variant(listen={"mode": "passthrough"}, upstream_tls={"mode": "mutual"}))
     assert {bool(proof.probe) for proof in proofs} == {False}

@@ -60,7 +60,7 @@ def routes(**changes: Any) -> list[dict[str, Any]]:
     shop = {
         "name": "shop",
         "host": "shop.example.com",
-        "listen": {"certificate": "shop-public", "acme_webroot": "/var/www/acme"},
+        "listen": {"certificate": "shop-public", "acme_webroot": "/var/www/acme", "http3": True},
         "paths": [{"path": "/", "service": {"namespace": "shop", "name": "web", "port": 8080}}],
     }
     pay = {
@@ -290,6 +290,8 @@ class World:
         seen.http = inner.http
         seen.http.version = http.version
         seen.http.headers["server"] = "nginx"
+        if nginx.route["listen"]["http3"]:
+            seen.http.headers["alt-svc"] = 'h3=":443"; ma=86400'
 
     def _file(self, vm: str, path: str) -> str:
         return self.files.get((vm, path), "")
