@@ -2,90 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from lab import apt, settings
+from lab import apt
+from tests.nginx_releases import program, stream_module
 
-_PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 _MATERIAL = re.compile(r"(?<= )(/etc/edgemesh/tls|/base)/")
 
 
-@functools.cache
-def package(name: str, file: str) -> Path:
-    """A file of a Debian package, unpacked into the cache: nothing is installed."""
-    folder = settings.CACHE / "nginx-tests" / name
-    if not (folder / file).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "-q", name], cwd=folder, check=True, capture_output=True)
-        subprocess.run(["dpkg-deb", "-x", str(next(folder.glob(f"{name}_*.deb"))), str(folder)], check=True)
-    return folder / file
-
-
-def binary() -> str:
-    return shutil.which("nginx", path=_PATH) or str(package("nginx", "usr/sbin/nginx"))
-
-
-#: Debian 13's nginx, and the libraries that it was built with.
-_TRIXIE = ("nginx", "libnginx-mod-stream", "libc6", "libssl3t64", "libpcre2-8-0", "libcrypt1", "zlib1g")
-
-
-@functools.cache
-def trixie() -> Path:
-    """Where the packages of Debian 13's nginx lie unpacked, in the cache; its own loader lets it run on an older Debian."""
-    folder = settings.CACHE / "nginx-tests" / "trixie"
-    if not (folder / "tree/usr/sbin/nginx").exists():
-        for name in ("sources", "lists/partial", "archives/partial", "debs"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        main = apt.sources("trixie").split("\n\n")[0]
-        (folder / "sources/debian.sources").write_text(main + "\n")
-        (folder / "status").touch()
-        places = {
-            "Etc::sourcelist": "/dev/null", "Etc::sourceparts": folder / "sources", "State::lists": folder / "lists",
-            "State::status": folder / "status", "Cache": folder,
-        }  # fmt: skip
-        options = [part for name, path in places.items() for part in ("-o", f"Dir::{name}={path}")]
-        options += ["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"]
-        subprocess.run(["apt-get", *options, "update"], check=True, capture_output=True)
-        subprocess.run(["apt-get", *options, "download", *_TRIXIE], cwd=folder / "debs", check=True, capture_output=True)
-        fresh = folder / "tree.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        for deb in (folder / "debs").glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", str(deb), str(fresh)], check=True)
-        fresh.rename(folder / "tree")
-    return folder / "tree"
-
-
-def program(release: str = "") -> list[str]:
-    """The command of this machine's nginx, or of Debian 13's."""
-    if release != "trixie" or apt.host_release() == "trixie":
-        return [binary()]
-    libraries = trixie() / "usr/lib/x86_64-linux-gnu"
-    return [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(trixie() / "usr/sbin/nginx")]
-
-
-@functools.cache
-def stream_module(release: str = "") -> str:
-    """The line that loads the stream module, empty where nginx has it built in."""
-    if release == "trixie" and len(program(release)) > 1:
-        return f"load_module {trixie()}/usr/lib/nginx/modules/ngx_stream_module.so;\n"
-    built = subprocess.run([binary(), "-V"], capture_output=True, text=True, check=True).stderr
-    if "--with-stream " in built + " ":
-        return ""
-    installed = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-    module = installed if installed.exists() else package("libnginx-mod-stream", "usr/lib/nginx/modules/ngx_stream_module.so")
-    return f"load_module {module};\n"
-
-
 class Nginx:
-    """A folder with certificates and a main file, for this machine's nginx or Debian 13's (``trixie``)."""
+    """A folder with certificates and a main file, for the nginx of a Debian release, by default the machine's own."""
 
     def __init__(self, folder: Path, release: str = "") -> None:
-        self.folder, self.release = folder, release
+        self.folder, self.release = folder, release or apt.host_release()
         self.pair = (folder / "pair.crt", folder / "pair.key")
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=test",

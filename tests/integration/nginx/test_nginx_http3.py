@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,13 +40,16 @@ def client() -> list[str]:
     return [str(folder / "bin" / "python"), str(Path(__file__).with_name("http3_client.py"))]
 
 
-@pytest.fixture(scope="module", params=["alone", "beside TLS that is passed on"])
+ALONE, BESIDE = "alone", "beside TLS that is passed on"
+
+
+@pytest.fixture(scope="module", params=[ALONE, BESIDE] if os.environ.get("EDGEMESH_SOAK") else [BESIDE])
 def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), "trixie")
     public, backend = free_port(), free_port()
     listen = {"listen__port": public, "listen__redirect_http": False, "upstream_tls__verify": False}
     routes = [route(**listen, listen__http3=True), route(name="old", host="old.example.com", **listen)]
-    if request.param != "alone":
+    if request.param == BESIDE:
         passage = {"mode": "passthrough", "port": public, "redirect_http": False}
         routes.append(route(name="bank", host="bank.example.com", listen=passage))
     build = nginx.build()

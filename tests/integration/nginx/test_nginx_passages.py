@@ -23,6 +23,7 @@ from nginx_rendering import plan, render, render_stream, route
 
 from plugins.module_utils._nginx import effective
 from plugins.module_utils._nginx.blocks import Settings
+from tests.nginx_releases import VERSIONS
 from tests.ports import free_port, wait_for_port
 
 #: The gateways, each with a certificate of its own: nginx's listener never has it.
@@ -79,8 +80,7 @@ class Front:
         return ssl.PEM_cert_to_DER_cert((self.nginx.folder / f"{name}.crt").read_text())
 
 
-# this machine's nginx (1.22 on Debian 12), and Debian 13's 1.26
-@pytest.fixture(scope="module", params=["", "trixie"], ids=["here", "trixie"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), request.param)
     made = Front(nginx, free_port(), free_port())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from identity_rig import IdentityGateway
-from nginx_releases import VERSIONS
 from probe_rig import Gateway
+
+from tests.nginx_releases import VERSIONS
 
 
 @pytest.fixture(scope="session")

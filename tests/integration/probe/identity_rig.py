@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nginx_releases import VERSIONS, program
 from probe_pki import CLIENT, issue
 from probe_rig import TYPE, Gateway, Nginx, address, cluster
 
+from tests.nginx_releases import VERSIONS, program
 from tests.ports import free_port
 
 CLIENTS = {"alice": "client-ca", "bob": "client-ca", "carol": "other-client-ca"}

@@ -19,26 +19,12 @@ from typing import Any
 
 from probe_pki import CLIENT, SERVER, Pair, issue
 
-from lab import build, settings
+from lab import build
+from tests.nginx_releases import nginx_binary
 from tests.ports import free_port, wait_for_port
 
 HOST = "shop.example.com"
 TYPE = "type.googleapis.com/envoy"
-
-
-def nginx_binary() -> str:
-    """The machine's nginx, else Debian's package unpacked into the cache: nothing is installed, no service started."""
-    found = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    if found:
-        return found
-    folder = settings.CACHE / "probe" / "nginx"
-    binary = folder / "usr/sbin/nginx"
-    if not binary.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "-q", "nginx"], cwd=folder, check=True, capture_output=True)
-        package = next(folder.glob("nginx_*.deb"))
-        subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
-    return str(binary)
 
 
 def envoy_binary(folder: Path) -> str:
