@@ -11,9 +11,10 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("rendering happens on the controller", allow_module_level=True)
 
-from nginx_rendering import PASSED, plan, read_back, render, render_stream, route, servers
+from nginx_rendering import PASSED, plan, probes, read_back, render, render_stream, route, servers
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._probe import spec
 
 TWO = {"main": {}, "second": {"service": "second"}}
 REACHED = {"main": ["192.0.2.10:30443", "192.0.2.11:30443"], "second": ["192.0.2.20:443"]}
@@ -119,6 +120,24 @@ def test_the_longest_timeout_of_a_port_holds() -> None:
     events = ended(paths=[{"service": {"namespace": "a", "name": "b", "port": 1}, "proxy": {"read_timeout": "1h"}}])
     assert timeouts(passed(), events) == [("5s", "3605s")]
     assert timeouts(slow, passed(listen__port=9443)) == [("500ms", "10m"), ("5s", "60s")], "each port has its own"
+
+
+def test_each_route_is_asked_for_at_the_port_of_its_clients() -> None:
+    whole = made(
+        ended(hosts=["*.shop.example.com"]),
+        passed(),
+        passed("asks", upstream_tls={"mode": "mutual"}),
+        ended("p", listen={"tls": False}),
+    )
+    asked = {probe["name"]: probe for probe in probes(whole)}
+    assert {name: (probe["address"], probe["port"]) for name, probe in asked.items()} == {
+        "shop": ("127.0.0.1", 8443), "bank": ("127.0.0.1", 8443), "asks": ("127.0.0.1", 8443), "p": ("127.0.0.1", 80),
+    }  # fmt: skip
+    assert (asked["bank"]["tls"]["sni"], asked["bank"]["http"]["host"]) == ("bank.example.com", "bank.example.com")
+    # nobody here has a client's certificate, and only the gateway can miss it
+    assert ("http" in asked["asks"], asked["asks"]["expect"]) == (False, {"refused": True, "codes": ["CLIENT_CERT_MISSING"]})
+    for probe in asked.values():
+        spec.path(probe)
 
 
 def test_logs_of_a_port() -> None:
