@@ -137,6 +137,8 @@ def directives(texts: tuple[str, str]) -> list[tuple[tuple[str, ...], list[str]]
     # loopback addresses are made from the port
     http, stream = (re.sub(r"127\.102\.[0-9.]+:", "127.102.p.p:", text) for text in texts)
     found = flat(read_back(http)) + (flat(read_back(stream, "stream"), ("stream",)) if stream else [])
+    # what stands first in a map is a value
+    found = [((*name[:-1], "entry"), [name[-1], *args]) if "map" in name[:-1] else (name, args) for name, args in found]
     return [one for one in found if one[0][-1] not in ("server_names_hash_bucket_size", "map_hash_bucket_size")]
 
 
