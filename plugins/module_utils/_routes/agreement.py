@@ -46,7 +46,8 @@ def _passes(route: Route, where: str) -> None:
     for index, host in enumerate(route.hosts):
         values.map_name(host, f"{where}.hosts[{index}]")
     same = {name: getattr(route.proxy, name) for name in ("connect_timeout", "read_timeout", "proxy_protocol")}
-    extra = "rate_limit" if route.rate_limit else "proxy" if route.proxy != type(route.proxy)(**same) else ""
+    nothing_more = type(route.proxy)(**same)
+    extra = "rate_limit" if route.rate_limit else "proxy" if route.proxy != nothing_more else ""
     extra = extra or next((f"paths[{index}].proxy" for index, path in enumerate(route.paths) if path.proxy), "")
     if extra:
         raise refuse(
