@@ -9,7 +9,7 @@ from typing import Any, Optional
 from .._errors import EdgeError
 from . import survey
 from .fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
-from .schema import EgressRoute, Gateway, Route, SecretName, identity
+from .schema import EgressRoute, Gateway, Route, SecretName, enforceable, identity
 
 NAMESPACE = "edgemesh"
 
@@ -86,6 +86,7 @@ def _complete(route: Route, gateways: dict[str, Gateway], where: str, namespace:
         raise refuse(f"{where}.gateway", "is missing, and there are several", f"Choose one of: {', '.join(gateways)}")
     if name not in gateways:
         raise refuse(f"{where}.gateway", f"{quoted(name)} is not in edge_gateways", meant(name, gateways))
+    enforceable(route, gateways[name], f"{where}.access")
     result = _own_namespace({**dataclasses.asdict(route), "gateway": dataclasses.asdict(gateways[name])}, namespace)
     return {**result, "labels": route.labels, "identity": identity(result["gateway"], result["upstream_tls"])}
 

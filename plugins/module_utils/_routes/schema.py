@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 from .._kube.labels import MANAGED_BY, ROUTE_LABEL
 from . import agreement, kinds
+from .access import Access, Front, access_given, fits
 from .fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
 
 # Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
@@ -81,14 +82,6 @@ OWN_CA = Authority(secret=SecretName(name="edge-ca"))
 
 
 @dataclass(frozen=True)
-class Front:
-    """What stands before the gateway, seen from the mesh; ``hops``: trusted HTTP proxies that append to X-Forwarded-For."""
-
-    kind: str = of(choice("http_proxy", "tcp_proxy", "network_lb", "node_port", "none"), "http_proxy")
-    hops: int = of(integer(0, 20), 1)
-
-
-@dataclass(frozen=True)
 class Gateway:
     """An ingress gateway of the mesh: where it lives, and how it is reached from outside."""
 
@@ -101,10 +94,12 @@ class Gateway:
     address_types: list[str] = of(list_of(choice(*ADDRESS_TYPES), some=True), list(ADDRESS_TYPES))
     istio_gateway: Optional[str] = of(kinds.namespaced_name, None)  # an existing Istio Gateway to attach routes to
     selector: dict[str, str] = of(kinds.labels, {})  # the gateway pods' labels; found from the Service when empty
-    front: Front = of(nested(Front), Front())
+    front: Front = of(nested(Front), Front(hops=1))
+    access: Optional[Access] = of(access_given, None)  # who may come in, whatever the route
 
     def finished(self, where: str) -> Gateway:
         """Addresses given mean that these are used."""
+        fits(self.access, self.front, f"{where}.access")
         if self.addresses and self.address == "node_ports":
             return dataclasses.replace(self, address="addresses")
         if (self.address == "addresses") != bool(self.addresses):
@@ -289,7 +284,7 @@ class Route:
     proxy: Proxy = of(nested(Proxy), Proxy())
     rate_limit: Optional[RateLimit] = of(nested(RateLimit), None)
     access_log: str = of(choice("default", "json", "off"), "default")
-    access: dict[str, Any] = of(mapping, {})
+    access: Optional[Access] = of(access_given, None)
     probe: Probe = of(nested(Probe), Probe())
 
     def finished(self, where: str) -> Route:
@@ -329,6 +324,25 @@ class Route:
         return {**MANAGED_BY, ROUTE_LABEL: self.name}
 
 
+def enforceable(route: Route, gateway: Gateway, where: str) -> None:
+    """Refuses access that this gateway can't enforce for this route."""
+    if route.access is None:
+        return
+    fits(route.access, gateway.front, where)
+    if route.upstream_tls.mode == "passthrough":
+        unseen = [rule for rule in (*route.access.allow, *route.access.deny) if rule.sees_requests]
+        if unseen or gateway.front.hops:
+            what = "an address in X-Forwarded-For" if not unseen else "paths, methods, claims and identities"
+            raise refuse(where, f"the gateway can't see {what} when mode is passthrough", "Let the app decide, or choose another mode")
+    wildcard = next((host for host in route.hosts if host.startswith("*")), None)
+    if wildcard and gateway.istio_gateway:
+        raise refuse(
+            where, f"a policy can't name {wildcard} with every port that a client may write after it",
+            "Name the hosts one by one, set access for the whole gateway, or leave istio_gateway out",
+            why="in a Gateway of ours the server name stands for the route, but this one is shared",
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class EgressTls:
     """The TLS from the egress gateway to the server outside."""
@@ -366,5 +380,7 @@ def identity(gateway: dict[str, Any], upstream_tls: dict[str, Any]) -> str:
 
     nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened them.
     """
-    parts = [gateway, *(upstream_tls[key] for key in ("server_name", "client_certificate", "server_ca", "verify", "verify_depth"))]
+    # What stands before it, and who may come in, is no part of the connection.
+    peer = {name: value for name, value in gateway.items() if name not in ("front", "access")}
+    parts = [peer, *(upstream_tls[key] for key in ("server_name", "client_certificate", "server_ca", "verify", "verify_depth"))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -32,6 +32,9 @@ ROUTE: dict[str, tuple[str, ...]] = {
     "edge_client_ca": ("upstream_tls", "client_ca"),
     "edge_credential": ("upstream_tls", "credential"),
     "edge_proxy_protocol": ("proxy", "proxy_protocol"),
+    "edge_allow": ("access", "allow"),
+    "edge_deny": ("access", "deny"),
+    "edge_allow_lockout": ("access", "allow_lockout"),
     "edge_probe_path": ("probe", "path"),
     "edge_probe_status": ("probe", "status"),
 }
@@ -47,6 +50,8 @@ GATEWAY: dict[str, tuple[str, ...]] = {
     "edge_gateway_service": ("service",),
     "edge_gateway_port": ("port",),
     "edge_gateway_addresses": ("addresses",),
+    "edge_front": ("front", "kind"),
+    "edge_front_provider": ("front", "provider"),
     "edge_gateway_hops": ("front", "hops"),
     "edge_istio_gateway": ("istio_gateway",),
 }

@@ -55,7 +55,8 @@ def test_complete() -> None:
             "address_types": ["InternalIP", "ExternalIP", "Hostname"],
             "istio_gateway": None,
             "selector": {},
-            "front": {"kind": "http_proxy", "hops": 1},
+            "front": {"kind": "http_proxy", "hops": 1, "provider": None, "scope": "gateway", "proxies": [], "health_checks": []},
+            "access": None,
         },
         "listen": {
             "mode": "terminate",
@@ -96,7 +97,7 @@ def test_complete() -> None:
         },
         "rate_limit": None,
         "access_log": "default",
-        "access": {},
+        "access": None,
         "probe": {"path": "/", "status": 200, "method": "GET"},
         "labels": {"app.kubernetes.io/managed-by": "edgemesh", "edgemesh.nginx-istio/route": "shop"},
         "identity": route["identity"],
