@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
+from .._access import clouds
 from .._nginx import values
 from . import kinds
 from .fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, refuse, text, wrong_type
@@ -18,7 +19,7 @@ Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 HTTP_PROXY, TCP_PROXY, NETWORK_LB, NODE_PORT, NONE = FRONTS = ("http_proxy", "tcp_proxy", "network_lb", "node_port", "none")
 #: Clouds whose load balancers are asked for by annotations of the Service.
-PROVIDERS = ("eks", "gke", "aks", "ibm", "metallb")
+PROVIDERS = clouds.PROVIDERS
 #: What a policy compares addresses with: the peer of the connection, or the client as Envoy worked it out from what its trusted front says.
 IP_BLOCKS, REMOTE_IP_BLOCKS = MATCHES = ("ip_blocks", "remote_ip_blocks")
 
@@ -34,7 +35,7 @@ def network(value: Any, where: str) -> str:
 
 def networks(value: Any, where: str) -> list[str]:
     """Addresses and CIDRs of which none lies within another."""
-    found = list_of(network)(value, where)
+    found: list[str] = list_of(network)(value, where)
     apart(found, where)
     return found
 
@@ -162,6 +163,9 @@ class Front:
         if hops and self.kind not in (HTTP_PROXY, TCP_PROXY):
             raise refuse(f"{where}.hops", f"is {hops}, but kind is {self.kind}", "Say kind: http_proxy, or leave hops out",
                          why="hops are HTTP proxies, whatever stands between them and the gateway")  # fmt: skip
+        if self.provider and clouds.wanted(self.provider, self.kind) is None:
+            raise refuse(f"{where}.provider", f"{self.provider} makes no {self.kind} for a Service",
+                         f"Choose one of: {', '.join(clouds.kinds(self.provider))}; or leave provider out")  # fmt: skip
         if self.proxies and self.kind not in (HTTP_PROXY, TCP_PROXY):
             raise refuse(f"{where}.proxies", f"is given, but kind is {self.kind}: there is no proxy", "Leave it out")
         return dataclasses.replace(self, hops=hops)

@@ -52,6 +52,12 @@ def load_gateways(gateway_entries: list[Any]) -> dict[str, Gateway]:
     return {gateway.name: gateway for gateway in made or [Gateway(name="main")]}
 
 
+def gateways(value: Any) -> list[dict[str, Any]]:
+    """Complete gateways as plain dictionaries, those too that no route uses; none where none is given."""
+    given_entries = entries(value, "edge_gateways")
+    return [dataclasses.asdict(gateway) for gateway in load_gateways(given_entries).values()] if given_entries else []
+
+
 def load_egress(routes: Any, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """Complete egress routes as plain dictionaries."""
     route_entries = entries(routes, "egress_routes")

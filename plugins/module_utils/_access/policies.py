@@ -1,0 +1,168 @@
+"""AuthorizationPolicies from access.
+
+**Every list becomes DENY.** An ALLOW policy would be the obvious thing for ``allow``, but all ALLOW policies of a gateway are one list of
+alternatives: one that names a host locks out all others on that gateway, whoever they belong to, and one more that lets those in
+again would open what somebody else's ALLOW policy keeps shut. "Deny whoever fits no entry of allow" says the same, and like
+every DENY it can only take away: it changes nothing for other hosts, and nothing that others forbid becomes allowed.
+
+An entry of ``allow`` is a conjunction, so its negation is a choice of what does not fit, and the negation of a list is every combination of
+such choices. Istio's ``not...`` fields are exactly what those combinations need.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Iterator
+from typing import Any, Optional
+
+from .._errors import EdgeError
+from .._kube.labels import MANAGED_BY
+
+API_VERSION, KIND = "security.istio.io/v1", "AuthorizationPolicy"
+COMPONENT = {"app.kubernetes.io/component": "access-control"}
+# The most rules that one list may become; each is looked at for each request.
+_MOST = 64
+
+Dict = dict[str, Any]
+# Conditions that must all hold: (field, whether it must not fit) -> values. Fields: addresses, paths, methods, identities, claim names.
+Terms = dict[tuple[str, bool], list[str]]
+_FIELDS = {"paths": "Paths", "methods": "Methods", "identities": "Principals"}
+
+
+def denied(entry: Dict) -> Terms:
+    """One entry of ``deny``, or of ``allow``, as conditions."""
+    terms: Terms = {("addresses", False): entry["addresses"], ("addresses", True): entry["not_addresses"]}
+    terms.update({(field, False): entry[field] for field in _FIELDS})
+    terms.update({(f"claims.{name}", False): wanted for name, wanted in entry["claims"].items()})
+    return {term: wanted for term, wanted in terms.items() if wanted}
+
+
+def all_denied(entries: list[Dict]) -> list[Terms]:
+    """A rule for each entry of ``deny``; those about addresses only are one."""
+    terms = [denied(entry) for entry in entries]
+    plain = [each[("addresses", False)] for each in terms if set(each) == {("addresses", False)}]
+    rest = [each for each in terms if set(each) != {("addresses", False)}]
+    return [{("addresses", False): list(itertools.chain(*plain))}, *rest] if plain else rest
+
+
+def not_allowed(entries: list[Dict], where: str) -> list[Terms]:
+    """What fits none of ``allow``'s entries, as rules of which one must hold."""
+    choices = [[((field, not negated), wanted) for (field, negated), wanted in terms.items()] for terms in all_denied(entries)]
+    rules: list[Terms] = []
+    # one entry after the other, so that what says no more than another goes at once
+    for number, combination in enumerate(itertools.product(*choices) if choices else ()):
+        if number >= _MOST:
+            raise EdgeError(
+                f"becomes more than {_MOST} rules", where=where, why="each entry multiplies them by the number of its conditions",
+                fix="Give fewer entries with several conditions, such as one for all addresses", code="BAD_ROUTE",
+            )  # fmt: skip
+        merged = _conjunction(combination)
+        if merged is not None and merged not in rules:
+            rules.append(merged)
+    return rules
+
+
+def _conjunction(terms: Any) -> Optional[Terms]:
+    """Conditions at once: none of these and none of those is none of all; one of these and one of those is one of both, or impossible."""
+    made: Terms = {}
+    for term, wanted in terms:
+        known = made.get(term)
+        if known is None:
+            made[term] = list(wanted)
+        elif term[1]:
+            made[term] = list(dict.fromkeys([*known, *wanted]))
+        else:
+            # Only addresses come here: nothing else is negated twice.
+            made[term] = list(dict.fromkeys(_common(known, wanted)))
+            if not made[term]:
+                return None
+    return made
+
+
+def _common(left: list[str], right: list[str]) -> Iterator[str]:
+    for one, other in itertools.product(map(ipaddress.ip_network, left), map(ipaddress.ip_network, right)):
+        if one.version == other.version and one.overlaps(other):
+            yield str(one if one.prefixlen >= other.prefixlen else other)
+
+
+def rule(terms: Terms, match: str, scope: Dict) -> Dict:
+    """One rule of a policy. ``scope``: the ``hosts`` or the ``sni`` that it is for; none for all."""
+    source: Dict = {}
+    operation: Dict = {"hosts": scope["hosts"]} if scope.get("hosts") else {}
+    when = [{"key": "connection.sni", "values": scope["sni"]}] if scope.get("sni") else []
+    blocks = "IpBlocks" if match == "ip_blocks" else "RemoteIpBlocks"
+    for (field, negated), wanted in terms.items():
+        if field == "addresses":
+            source[_name(blocks, negated)] = wanted
+        elif field == "identities":
+            source[_name("Principals", negated)] = [each[len("spiffe://") :] for each in wanted]
+        elif field in _FIELDS:
+            operation[_name(_FIELDS[field], negated)] = wanted
+        else:
+            key = "".join(f"[{part}]" for part in field.split(".")[1:])
+            when.append({"key": f"request.auth.claims{key}", "notValues" if negated else "values": wanted})
+    made: Dict = {}
+    if source:
+        made["from"] = [{"source": source}]
+    if operation:
+        made["to"] = [{"operation": operation}]
+    return {**made, **({"when": when} if when else {})}
+
+
+def _name(field: str, negated: bool) -> str:
+    return f"not{field}" if negated else field[0].lower() + field[1:]
+
+
+def scopes(route: Dict) -> list[Dict]:
+    """How a policy knows the route's requests.
+
+    By host, with any port that a client may write after it: Envoy ignores it when it chooses the route, a policy doesn't. A wildcard
+    can't be written with one; there the server name of a Gateway of ours, which no other route has, closes the gap. It is also all
+    that there is where the gateway passes TLS through.
+    """
+    names = list(dict.fromkeys([*route["hosts"], route["upstream_tls"]["server_name"]]))
+    if route["upstream_tls"]["mode"] == "passthrough":
+        return [{"sni": names}]
+    exact = [host for host in route["hosts"] if not host.startswith("*")]
+    wildcards = [host for host in route["hosts"] if host.startswith("*")]
+    by_host = {"hosts": [*(name for host in exact for name in (host, f"{host}:*")), *wildcards]}
+    return [by_host, {"sni": names}] if wildcards else [by_host]
+
+
+def of_route(route: Dict, attach: Dict) -> list[Dict]:
+    """The policies of one route; its gateway's selector or target is ``attach``."""
+    return _policies(f"edge-{route['name']}", route["access"], scopes(route), route["gateway"], attach, route["labels"])
+
+
+def of_gateway(gateway: Dict, attach: Dict) -> list[Dict]:
+    """The policies of a whole gateway. A route's name has no dot, so neither clashes with the other."""
+    name = f"edge-gateway.{gateway['name']}"
+    made = _policies(name, gateway["access"], [{}], gateway, attach, dict(MANAGED_BY))
+    proxies = gateway["front"]["proxies"]
+    if proxies:
+        # What such a proxy says of its clients is believed; so nobody else may connect.
+        strangers = [rule({("addresses", True): proxies}, "ip_blocks", {})]
+        made.append(_policy(f"{name}-proxies", strangers, gateway, attach, dict(MANAGED_BY)))
+    return made
+
+
+def _policies(name: str, access: Optional[Dict], known: list[Dict], gateway: Dict, attach: Dict, labels: Dict) -> list[Dict]:
+    if not access:
+        return []
+    match = access["match"] or ("remote_ip_blocks" if gateway["front"]["kind"] in ("http_proxy", "tcp_proxy") else "ip_blocks")
+    lists = {"deny": all_denied(access["deny"]), "allow": not_allowed(access["allow"], f"access.allow of {name}")}
+    return [
+        _policy(f"{name}-{what}", [rule(each, match, scope) for scope in known for each in terms], gateway, attach, labels)
+        for what, terms in lists.items()
+        if terms
+    ]
+
+
+def _policy(name: str, rules: list[Dict], gateway: Dict, attach: Dict, labels: Dict) -> Dict:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": gateway["namespace"], "labels": {**labels, **COMPONENT}},
+        "spec": {**attach, "action": "DENY", "rules": rules},
+    }

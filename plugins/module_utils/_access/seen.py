@@ -1,0 +1,108 @@
+"""What arrives at a gateway: a marked request asked through the front, and its line in the gateway's access log.
+
+The request carries X-Forwarded-For with one address of ours. Whatever proxies are on the way append to it, Envoy itself appends the
+connection's source as it knows it, and the log shows the result whatever the gateway trusts. So behind our address there is one entry
+for each HTTP hop and one for the gateway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from .._errors import EdgeError
+from .._nginx import values
+from .._proof import accesslog
+from .._routes.fields import refuse
+
+#: Nobody's address (TEST-NET-1): where it is missing from the list, a proxy has thrown away what the client wrote.
+MARKER = "192.0.2.77"
+
+Dict = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it arrived.
+
+    :ivar chain: from the address that the outermost HTTP hop wrote, or the connection's source where there is none, to the gateway's own.
+    :ivar client: the address that the gateway took for the client's.
+    :ivar replaced: a proxy threw the client's own X-Forwarded-For away.
+    """
+
+    entry: str
+    chain: list[str]
+    client: str
+    replaced: bool
+
+    @property
+    def hops(self) -> int:
+        """HTTP proxies on the way."""
+        return len(self.chain) - 1
+
+
+def seen(entry: str, lines: list[str], agent: str) -> Optional[Seen]:
+    """The request that called itself ``agent``; None where no line shows it, or none that holds addresses."""
+    found = accesslog.find(lines, agent)
+    chain = [part.strip() for part in (found or {}).get("x_forwarded_for", "").split(",") if part.strip()]
+    if not found or not chain:
+        return None
+    replaced = MARKER not in chain
+    if not replaced:
+        chain = chain[len(chain) - chain[::-1].index(MARKER) :]
+    if not chain:
+        return None
+    return Seen(entry, chain, _host(found.get("downstream_remote_address", "")), replaced)
+
+
+def client(arrived: Seen, front: Dict, source: bool) -> str:
+    """The address that policies will know the client by, once the front is as declared; "" where that can't be told yet.
+
+    :param source: whether the connection's source is already what it will be (no address translation, PROXY protocol on).
+    """
+    if front["hops"]:
+        return arrived.chain[-1 - front["hops"]] if len(arrived.chain) > front["hops"] else ""
+    return arrived.chain[-1] if source else ""
+
+
+def fits(arrived: Seen, gateway: Dict) -> None:
+    """Refuses a front that is not what the request came through."""
+    front, name = gateway["front"], gateway["name"]
+    hops = front["hops"]
+    if arrived.hops == hops:
+        return
+    came = f"a request through {arrived.entry} came by {arrived.hops or 'no'} HTTP prox{'y' if arrived.hops == 1 else 'ies'}"
+    way = " -> ".join([*arrived.chain, "gateway"])
+    raise refuse(
+        f"edge_gateways.{name}.front", f"says {hops} hop{'' if hops == 1 else 's'}, but {came}",
+        f"Set it to {_kind(arrived)}, or name in gateway_access_control_entries where clients really come in",
+        why=f"addresses on the way: {way}; " + (
+            "what a client writes into X-Forwarded-For would be taken for its address" if hops > arrived.hops
+            else "all clients would be known by a proxy's address"
+        ),
+    )  # fmt: skip
+
+
+def _kind(arrived: Seen) -> str:
+    return f"kind: http_proxy with hops: {arrived.hops}" if arrived.hops else "node_port, network_lb, tcp_proxy or none"
+
+
+def report(arrived: Seen, front: Dict) -> Dict:
+    """For people and for proofs: the way, and what the gateway made of it."""
+    return {
+        "entry": arrived.entry,
+        "way": arrived.chain,
+        "hops": arrived.hops,
+        "seen_as": arrived.client,
+        "forwarded_for_replaced": arrived.replaced,
+        "front": front["kind"],
+    }
+
+
+def _host(address: str) -> str:
+    """An address without its port; "" for anything else."""
+    host = address.rpartition(":")[0] if address.count(":") == 1 or address.startswith("[") else address
+    try:
+        return values.address(host.strip("[]")).strip("[]")
+    except EdgeError:
+        return ""
