@@ -11,6 +11,7 @@ import json
 from typing import Any, Optional
 
 from .._kube.loose import mapping
+from .._kube.ownership import applied_fields
 from .._routes.fields import refuse
 from . import clouds, topology
 
@@ -36,11 +37,21 @@ class Noted:
     def __init__(self, live: Dict) -> None:
         self.live = live
         self.before: Dict = json.loads(_annotations(live).get(BEFORE) or "{}")
+        self._fields = applied_fields(live, FIELD_MANAGER)
 
     def note(self, name: str, live: Any, wanted: Any) -> None:
         """Remember ``live`` the first time that it becomes something else."""
         if live != wanted and name not in self.before:
             self.before[name] = live
+
+    def kept(self, name: str, *path: str) -> bool:
+        """Whether a field is to stay as it is although it is ours: as others have it too, or as an earlier teardown has put it back."""
+        fields = self._fields
+        for step in path:
+            if f"f:{step}" not in fields:
+                return False
+            fields = mapping(fields[f"f:{step}"])
+        return name not in self.before
 
     def original(self, name: str) -> Any:
         """What was there before; None where nothing was, or nothing of ours is."""
@@ -67,10 +78,12 @@ def workload(live: Dict, front: Optional[Dict]) -> Dict:
     template = _annotations(mapping(mapping(live["spec"].get("template"))))
     noted = Noted(live)
     text = template.get(topology.ANNOTATION)
-    made = _topology_text(noted, topology.ANNOTATION, text, front, where)
     rollout, standard = _ROLLOUTS[live["kind"]]
-    spec: Dict = {}
-    if made is not None:
+    spec: Dict = {rollout: live["spec"].get(rollout)} if noted.kept(_ROLLOUT, "spec", rollout) else {}
+    ours_as_it_is = noted.kept(topology.ANNOTATION, "spec", "template", "metadata", "annotations", topology.ANNOTATION)
+    made = _topology_text(noted, topology.ANNOTATION, text, front, where)
+    if made is not None or ours_as_it_is:
+        made = text if made is None else made
         spec["template"] = {"metadata": {"annotations": {topology.ANNOTATION: made}}}
     if front is None:
         if noted.original(_ROLLOUT) not in (None, standard):
@@ -100,6 +113,8 @@ def service(live: Dict, front: Optional[Dict]) -> Dict:
         spec[_POLICY] = "Local"
     elif noted.original(_POLICY) not in (None, "Cluster"):
         spec[_POLICY] = noted.original(_POLICY)
+    elif noted.kept(_POLICY, "spec", _POLICY):
+        spec[_POLICY] = policy
     annotations: Dict = {}
     for name in sorted(clouds.every_annotation()):
         if name in told:
@@ -107,6 +122,8 @@ def service(live: Dict, front: Optional[Dict]) -> Dict:
             annotations[name] = told[name]
         elif noted.original(name) is not None:
             annotations[name] = noted.original(name)
+        elif noted.kept(name, "metadata", "annotations", name) and name in current:
+            annotations[name] = current[name]
     if front is None:
         noted.before = {}
     return noted.manifest(annotations, **({"spec": spec} if spec else {}))
@@ -117,7 +134,10 @@ def mesh(live: Dict, front: Optional[Dict]) -> Dict:
     where = f"ConfigMap {live['metadata']['namespace']}/{live['metadata']['name']}"
     noted = Noted(live)
     text = mapping(live.get("data")).get(_MESH)
+    ours_as_it_is = noted.kept(_MESH, "data", _MESH)
     made = _topology_text(noted, _MESH, text, front, where, within="defaultConfig")
+    if made is None and ours_as_it_is:
+        made = text
     if front is None:
         noted.before = {}
     return noted.manifest({}, **({"data": {_MESH: made}} if made is not None else {}))
@@ -134,8 +154,11 @@ def _topology_text(noted: Noted, name: str, text: Optional[str], front: Optional
     if front and not ours and not changed and made == live:
         return None
     result = topology.text_of(made, text, where)
-    if original is not None and made == _put(topology.parsed(original, where), ours, within) and ours == _topology(original, where, within):
-        result = original
+    if original is not None:
+        # As it was written, where that says it. What stood there before may lack the status port's variable.
+        then = topology.parsed(original, where)
+        if made == (then if front else _put(then, ours, within)):
+            result = original
     if front:
         if result is None and text is not None and (original is not None or not changed):
             # Server-side apply can't take away what is somebody else's.
