@@ -32,6 +32,7 @@ step() {
   step vms "${tests[@]}" $all -m "vms and not lab_lifecycle"
   # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
   step molecule molecule test --scenario-name vm_offload
+  step access molecule test --scenario-name access_control
 } &
 step modules "${tests[@]}" $all/{kube,nginx,tls_secret} -m "not mesh and not vms"
 wait
