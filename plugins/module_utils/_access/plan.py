@@ -27,7 +27,11 @@ class Live:
 
     def of(self, kind: str, namespace: str) -> Iterator[Dict]:
         """Those of a kind in a namespace."""
-        return (each for each in self._objects if each.get("kind") == kind and each["metadata"].get("namespace") == namespace)
+        return (each for each in self.every(kind) if each["metadata"].get("namespace") == namespace)
+
+    def every(self, kind: str) -> Iterator[Dict]:
+        """Those of a kind."""
+        return (each for each in self._objects if each.get("kind") == kind)
 
     def named(self, kind: str, namespace: str, name: str) -> Optional[Dict]:
         """One by name."""
@@ -35,7 +39,7 @@ class Live:
 
     def mesh(self) -> Iterator[Dict]:
         """The mesh's configuration."""
-        return (each for each in self._objects if each.get("kind") == "ConfigMap")
+        return self.every("ConfigMap")
 
     def service(self, gateway: Dict) -> Optional[Dict]:
         """The gateway's Service."""
@@ -82,6 +86,7 @@ def plan(gateways: list[Dict], routes: list[Dict], live: Live, *, check: bool = 
         of_gateway = [route for route in routes if route["gateway"]["name"] == gateway["name"]]
         if sets_topology:
             _set(made, gateway, service, workloads, live)
+        _verified(gateway, of_gateway, service, live)
         attach = attachment(gateway, service)
         made["policies"] += policies.of_gateway(gateway, attach)
         for route in of_gateway:
@@ -106,7 +111,7 @@ def _touched(gateway: Dict, live: Live) -> Iterator[Dict]:
 
 def attachment(gateway: Dict, service: Dict) -> Dict:
     """How a policy finds the gateway: by the Gateway API's Gateway that it was made for, or by its pods' labels."""
-    name = mapping(service["metadata"].get("labels")).get(_GATEWAY_API)
+    name = _target(service)
     if name:
         return {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]}
     labels = gateway["selector"] or mapping(mapping(service.get("spec")).get("selector"))
@@ -117,6 +122,10 @@ def attachment(gateway: Dict, service: Dict) -> Dict:
             "Give the gateway's selector",
         )
     return {"selector": {"matchLabels": labels}}
+
+
+def _target(service: Dict) -> Optional[str]:
+    return mapping(service["metadata"].get("labels")).get(_GATEWAY_API)
 
 
 def effective(pod: Dict) -> Optional[Dict]:
@@ -138,6 +147,30 @@ def unlike(gateways: list[Dict], live: Live) -> list[str]:
             if is_now is not None and is_now != wanted:
                 found.append(f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']}: {topology.shown(is_now)}")
     return found
+
+
+def _verified(gateway: Dict, routes: list[Dict], service: Dict, live: Live) -> None:
+    """Refuses claims that nobody verifies: a list of ``deny`` by claims would let everybody in."""
+    lists = [each["access"] for each in (gateway, *routes) if each["access"]]
+    if not any(rule["claims"] for access in lists for rule in (*access["allow"], *access["deny"])):
+        return
+    labels = mapping(mapping(service.get("spec")).get("selector"))
+    for each in live.every("RequestAuthentication"):
+        spec = mapping(each.get("spec"))
+        chosen = mapping(mapping(spec.get("selector")).get("matchLabels"))
+        own = each["metadata"].get("namespace") == gateway["namespace"]
+        if spec.get("targetRefs"):
+            fits = own and any(mapping(ref).get("name") == _target(service) for ref in mappings(spec["targetRefs"]))
+        else:
+            fits = chosen.items() <= labels.items() and (own or not chosen)
+        if fits:
+            return
+    raise refuse(
+        f"edge_gateways.{gateway['name']}",
+        "access names claims, but no RequestAuthentication verifies tokens here",
+        "Make one for this gateway",
+        why="a token that nobody has verified has no claims, so that a denial by them never fits",
+    )
 
 
 def _set(made: Dict, gateway: Dict, service: Dict, workloads: list[Dict], live: Live) -> None:

@@ -15,7 +15,16 @@ Dict = dict[str, Any]
 _HOP = "192.0.2.78"
 # Nobody's networks (RFC 5737, RFC 3849): somebody whom no list names.
 _NOBODY = ("192.0.2.79", "198.51.100.79", "203.0.113.79", "2001:db8::79")
-_DENIED = {"status": [403], "body_contains": "RBAC: access denied"}
+_DENIED: Dict = {"status": [403], "body_contains": "RBAC: access denied"}
+
+# Policies of a whole gateway are asked before anything is routed.
+_NO_ROUTE: Dict = {
+    "name": "any host",
+    "host": "edgemesh-probe.invalid",
+    "access": None,
+    "upstream_tls": {"mode": "simple", "server_name": ""},
+    "probe": {"method": "GET", "path": "/"},
+}
 
 
 def agent(run: str, number: int) -> str:
@@ -49,7 +58,7 @@ def _askable(routes: list[Dict], front: Dict) -> Optional[Dict]:
 def _request(route: Dict, gateway: Dict, endpoint: str, headers: Dict, straight: bool = False) -> Dict:
     """The route's own probe, to its HTTP proxy, or ``straight`` to the gateway behind it."""
     address, _colon, port = endpoint.rpartition(":")
-    tls: Optional[Dict] = {"sni": route["upstream_tls"]["server_name"], "rules": "none"}
+    tls: Optional[Dict] = None if route is _NO_ROUTE else {"sni": route["upstream_tls"]["server_name"], "rules": "none"}
     if gateway["front"]["kind"] == "http_proxy" and not straight:
         tls = {"sni": route["host"], "rules": "none"} if route["listen"]["tls"] else None
     probe = route["probe"]
@@ -100,16 +109,18 @@ def pods(gateways: list[Dict], routes: list[Dict], live: Live, ports: dict[str, 
             endpoint = f"{address}:{port}"
             name = f"{gateway['name']} {pod['metadata']['name']}"
             made["connect"].append({"name": name, "address": address, "port": port})
-            for number, probe in enumerate(_answers(gateway, routes, endpoint)):
+            plain = _plain_text(gateway, live.service(gateway))
+            for number, probe in enumerate(_answers(gateway, routes, endpoint, plain)):
                 made["paths"].append({**probe, "name": f"{name} {number}: {probe['name']}", "consecutive": consecutive})
     return made
 
 
-def _answers(gateway: Dict, routes: list[Dict], endpoint: str) -> Iterator[Dict]:
-    """What a pod has to answer, for each route that asks no certificate of us."""
+def _answers(gateway: Dict, routes: list[Dict], endpoint: str, plain: bool) -> Iterator[Dict]:
+    """What a pod has to answer, for each route that asks no certificate of us; for none of its hosts where there is no route."""
     front = gateway["front"]
-    for route in routes:
-        if route["gateway"]["name"] != gateway["name"] or route["upstream_tls"]["mode"] != "simple":
+    of_gateway = [route for route in routes if route["gateway"]["name"] == gateway["name"]]
+    for route in of_gateway or ([_NO_ROUTE] if plain else []):
+        if route["upstream_tls"]["mode"] != "simple":
             continue
         if front["kind"] != "http_proxy" or front["proxies"]:
             # We are no proxy that it believes, so it knows us by our own address; that it speaks to us is all that can be said.
@@ -118,9 +129,22 @@ def _answers(gateway: Dict, routes: list[Dict], endpoint: str) -> Iterator[Dict]
             continue
         for client, admitted in samples([each for each in (gateway["access"], route["access"]) if each]):
             forwarded = {"X-Forwarded-For": ", ".join([client, *[_HOP] * (front["hops"] - 1)])}
-            expect = {"status": [route["probe"]["status"]]} if admitted else _DENIED
+            expect = {"status": _right(route)} if admitted else _DENIED
             request = _request(route, gateway, endpoint, forwarded, straight=True)
             yield {**request, "name": f"{route['name']} {'lets in' if admitted else 'denies'} {client}", "expect": expect}
+
+
+def _right(route: Dict) -> list[int]:
+    """Answers to a request that no list stops; a host that nobody serves is answered 404."""
+    return [status for status in range(100, 600) if status != _DENIED["status"][0]] if route is _NO_ROUTE else [route["probe"]["status"]]
+
+
+def _plain_text(gateway: Dict, service: Optional[Dict]) -> bool:
+    """Whether the gateway's port speaks HTTP without TLS, by its name in the Service as Istio reads it."""
+    for port in mappings(mapping((service or {}).get("spec")).get("ports")):
+        if gateway["port"] in (str(port.get("port")), port.get("name")):
+            return str(port.get("name")).split("-")[0] in ("http", "http2")
+    return False
 
 
 def samples(lists: list[Dict]) -> list[tuple[str, bool]]:

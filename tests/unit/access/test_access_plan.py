@@ -109,6 +109,29 @@ def test_two_entries_for_one_gateway_agree() -> None:
         entry.planned(gateways(pair), [], LIVE, {})
 
 
+TOKENS = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": {"name": "jwt", "namespace": NAMESPACE}}
+VERIFIERS: list[tuple[str, dict[str, Any], bool]] = [
+    ("all of the namespace", {}, True),
+    ("this gateway", {"selector": {"matchLabels": {"istio": "gw"}}}, True),
+    ("another", {"selector": {"matchLabels": {"istio": "other"}}}, False),
+    ("a Gateway", {"targetRefs": [{"kind": "Gateway", "name": "public"}]}, False),
+]
+
+
+@pytest.mark.parametrize(("spec", "verified"), [row[1:] for row in VERIFIERS], ids=[row[0] for row in VERIFIERS])
+def test_claims_are_verified_by_somebody(spec: dict[str, Any], verified: bool) -> None:
+    gateway, live = {"access": {"deny": [{"claims": {"groups": "guests"}}]}}, [*LIVE, {**TOKENS, "spec": spec}]
+    if verified:
+        assert planned(gateway, live=live)["policies"]
+    else:
+        with pytest.raises(EdgeError, match="access names claims, but no RequestAuthentication verifies tokens here"):
+            planned(gateway, live=live)
+    elsewhere = {**TOKENS, "metadata": {"name": "jwt", "namespace": "root"}, "spec": spec}
+    if spec:
+        with pytest.raises(EdgeError, match="access names claims"):
+            planned(gateway, live=[*LIVE, elsewhere])
+
+
 def test_absent_takes_back_what_is_noted() -> None:
     noted = {"edgemesh.nginx-istio/before": json.dumps({"proxy.istio.io/config": "concurrency: 2"})}
     ours = {"annotations": {"proxy.istio.io/config": '{"concurrency":2,"gatewayTopology":{"numTrustedProxies":1}}'}, "labels": LABELS}
@@ -252,6 +275,18 @@ def test_a_pod_that_wants_the_header_gets_it() -> None:
     (path,) = pods({"front": "tcp_proxy"}, shop())["paths"]
     assert path["proxy_protocol"] == "v2"
     assert pods({"front": "tcp_proxy"}, shop(upstream_tls={"mode": "mutual", "client_certificate": "c"}))["paths"] == []
+
+
+def test_a_gateway_without_routes_is_asked_for_no_host() -> None:
+    http = [{"name": "http2", "port": 80, "targetPort": 80}]
+    live = [{**SERVICE, "spec": {**OFFERED, "ports": http}}, DEPLOYMENT, pod("gw-1", {})]
+    gateway = {"port": "http2", "access": {"deny": ["198.51.100.0/24"]}}
+    let_in, denied = entry.probed(*world(gateway), {"objects": live})["paths"]
+    assert "tls" not in denied
+    assert 404 in let_in["expect"]["status"]
+    assert 403 not in let_in["expect"]["status"]
+    assert denied["http"]["headers"] == {"X-Forwarded-For": "198.51.100.0"}
+    assert pods({"access": {"deny": ["198.51.100.0/24"]}})["paths"] == [], "TLS takes a server name"
 
 
 def test_requests_through_the_front_are_what_a_client_would_send() -> None:
