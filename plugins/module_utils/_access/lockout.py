@@ -14,17 +14,19 @@ Dict = dict[str, Any]
 
 def admits(access: Dict, address: str) -> bool:
     """Whether a client at this address, or any of this network, may come in with some request."""
+    if access["allow"] and not any(from_there(rule, address) for rule in access["allow"]):
+        return False
+    return not any(from_there(rule, address) for rule in access["deny"] if not _narrow(rule))
+
+
+def from_there(rule: Dict, address: str) -> bool:
+    """Whether an entry is about clients at this address, or in all of this network."""
     client = ipaddress.ip_network(address)
 
     def within(networks: Iterable[str]) -> bool:
         return any(client.version == each.version and client.subnet_of(each) for each in map(ipaddress.ip_network, networks))  # type: ignore[arg-type]
 
-    def fits(rule: Dict) -> bool:
-        return (not rule["addresses"] or within(rule["addresses"])) and not within(rule["not_addresses"])
-
-    if access["allow"] and not any(fits(rule) for rule in access["allow"]):
-        return False
-    return not any(fits(rule) for rule in access["deny"] if not _narrow(rule))
+    return (not rule["addresses"] or within(rule["addresses"])) and not within(rule["not_addresses"])
 
 
 def _narrow(rule: Dict) -> bool:

@@ -127,7 +127,7 @@ def _answers(gateway: Dict, routes: list[Dict], endpoint: str, plain: bool) -> I
             probe = {**_request(route, gateway, endpoint, {}, straight=True), "expect": {"status": list(range(100, 600))}}
             yield {**probe, "name": route["name"], **({"proxy_protocol": "v2"} if front["kind"] == "tcp_proxy" else {})}
             continue
-        for client, admitted in samples([each for each in (gateway["access"], route["access"]) if each]):
+        for client, admitted in samples([each for each in (gateway["access"], route["access"]) if each], route["probe"]):
             forwarded = {"X-Forwarded-For": ", ".join([client, *[_HOP] * (front["hops"] - 1)])}
             expect = {"status": _right(route)} if admitted else _DENIED
             request = _request(route, gateway, endpoint, forwarded, straight=True)
@@ -147,24 +147,38 @@ def _plain_text(gateway: Dict, service: Optional[Dict]) -> bool:
     return False
 
 
-def samples(lists: list[Dict]) -> list[tuple[str, bool]]:
-    """A client that all lists let in, and for each of them one that it denies: only such as addresses alone decide."""
-    if not lists or any(not _plain(rule) for each in lists for rule in (*each["allow"], *each["deny"])):
-        return []
+def samples(lists: list[Dict], request: Dict) -> list[tuple[str, bool]]:
+    """A client whose ``request`` all lists let in, and for each of them one whose request it denies, where there are such."""
     named = [
         str(ipaddress.ip_network(network).network_address)
         for each in lists
         for rule in (*each["allow"], *each["deny"])
         for network in (*rule["addresses"], *rule["not_addresses"])
     ]
-    candidates = dict.fromkeys([*named, *_NOBODY])
-    inside = [each for each in candidates if all(lockout.admits(one, each) for one in lists)]
-    outside = [next((each for each in candidates if not lockout.admits(one, each)), "") for one in lists]
+    candidates = list(dict.fromkeys([*named, *_NOBODY]))
+    inside = [each for each in candidates if all(comes_in(one, each, request) for one in lists)]
+    outside = [next((each for each in candidates if not comes_in(one, each, request)), "") for one in lists]
     return [*((each, True) for each in inside[:1]), *((each, False) for each in dict.fromkeys(outside) if each)]
 
 
-def _plain(rule: Dict) -> bool:
-    return not any(rule[part] for part in ("paths", "methods", "claims", "identities"))
+def comes_in(access: Dict, client: str, request: Dict) -> bool:
+    """Whether this very request, which carries neither a token nor a certificate, comes in from this client."""
+
+    def fits(rule: Dict) -> bool:
+        return (
+            not (rule["claims"] or rule["identities"])
+            and (not rule["methods"] or request["method"] in rule["methods"])
+            and (not rule["paths"] or any(_like(request["path"], pattern) for pattern in rule["paths"]))
+            and lockout.from_there(rule, client)
+        )
+
+    return (not access["allow"] or any(map(fits, access["allow"]))) and not any(map(fits, access["deny"]))
+
+
+def _like(path: str, pattern: str) -> bool:
+    if pattern.startswith("*"):
+        return path.endswith(pattern[1:])
+    return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
 
 
 def target_port(gateway: Dict, service: Optional[Dict]) -> Optional[int]:

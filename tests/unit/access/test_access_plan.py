@@ -271,6 +271,20 @@ def test_every_pod_is_asked_as_an_allowed_and_as_a_denied_client() -> None:
     assert denied["http"]["headers"]["X-Forwarded-For"].startswith("192.0.2.79")
 
 
+def test_the_very_request_is_judged() -> None:
+    """Entries about other requests, or about tokens and certificates that we don't have, don't fit it."""
+    access = {"allow": ["198.51.100.0/24", {"claims": {"groups": "staff"}}, {"methods": "POST"}], "deny": [{"paths": "/admin*"}]}
+    live = [*LIVE, {**TOKENS, "spec": {}}]
+    for path, said in (("/", ["lets in 198.51.100.0", "denies 192.0.2.79"]), ("/admin/x", ["denies 198.51.100.0"])):
+        made = entry.probed(*world({}, shop(access=access, probe={"path": path})), {"objects": live})
+        assert [each["name"].partition(": shop ")[2] for each in made["paths"]] == said
+
+
+def test_a_route_for_everybody_answers() -> None:
+    (path,) = pods({}, shop(probe={"status": 418}))["paths"]
+    assert path["expect"] == {"status": [418]}
+
+
 def test_a_pod_that_wants_the_header_gets_it() -> None:
     (path,) = pods({"front": "tcp_proxy"}, shop())["paths"]
     assert path["proxy_protocol"] == "v2"
