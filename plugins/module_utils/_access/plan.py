@@ -182,7 +182,12 @@ def _set(made: Dict, gateway: Dict, service: Dict, workloads: list[Dict], live: 
     proxied = sorted({topology.shown(found) for found in now if ("proxyProtocol" in found) != ("proxyProtocol" in wanted)})
     if proxied:
         made["interrupted"].append(f"edge_gateways.{gateway['name']}: from {' and '.join(proxied)} to {topology.shown(wanted)}")
-    made["settings"] += [settings.workload(each, front) for each in workloads] + [settings.service(service, front)]
+    known = [(each["kind"], each["metadata"]) for each in made["settings"]]
+    for each in (*workloads, service):
+        change = settings.service(each, front) if each is service else settings.workload(each, front)
+        # Two entries of one Service, such as one for each of its ports.
+        if not any(change["kind"] == kind and change["metadata"] == metadata for kind, metadata in known):
+            made["settings"].append(change)
     if front["scope"] == "mesh":
         found_mesh = next(live.mesh(), None)
         if found_mesh is None:

@@ -107,6 +107,8 @@ def test_two_entries_for_one_gateway_agree() -> None:
     pair = {"main": {"front": "node_port"}, "b": {}}
     with pytest.raises(EdgeError, match=r"edge_gateways\.b\.front: differs from that of main, and both are of Service"):
         entry.planned(gateways(pair), [], LIVE, {})
+    made = entry.planned(gateways({"main": {}, "plain": {"port": "http2"}}), [], LIVE, {})
+    assert [each["kind"] for each in made["settings"]] == ["Deployment", "Service"]
 
 
 TOKENS = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": {"name": "jwt", "namespace": NAMESPACE}}
