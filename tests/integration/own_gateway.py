@@ -22,17 +22,27 @@ def own_gateway(namespace: str, folder: Path, **values: Any) -> Iterator[None]:
 
     :param values: in addition to the lab's own.
     """
-    helm = [str(LAB / "bin" / "helm"), "--kubeconfig", str(LAB / "kubeconfig"), "--namespace", namespace]
+    try:
+        install(namespace, NAME, folder, **values)
+        yield
+    finally:
+        subprocess.run([*helm(namespace), "uninstall", NAME, "--wait"], check=False, capture_output=True, timeout=120)
+        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+
+
+def install(namespace: str, name: str, folder: Path, **values: Any) -> None:
+    """A release of Istio's chart, ready, with the lab's values and these."""
     chart = yaml.safe_load((CHECKOUT / "lab" / "values" / "gateway.yaml").read_text())
     for port in chart["service"]["ports"]:
         del port["nodePort"]
-    (folder / "values.json").write_text(json.dumps({**chart, **values}))
-    install = ["upgrade", "--install", NAME, str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
-    try:
-        command = [*helm, *install, "--values", str(folder / "values.json")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-        assert done.returncode == 0, done.stderr + kubectl("get", "pods,events", "--namespace", namespace)
-        yield
-    finally:
-        subprocess.run([*helm, "uninstall", NAME, "--wait"], check=False, capture_output=True, timeout=120)
-        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+    chart["service"].update(values.pop("service", {}))
+    (folder / f"{name}.json").write_text(json.dumps({**chart, **values}))
+    install = ["upgrade", "--install", name, str(LAB / "charts" / "gateway"), "--create-namespace", "--wait", "--timeout", "120s"]
+    command = [*helm(namespace), *install, "--values", str(folder / f"{name}.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr + kubectl("get", "pods,events", "--namespace", namespace)
+
+
+def helm(namespace: str) -> list[str]:
+    """Helm at the lab."""
+    return [str(LAB / "bin" / "helm"), "--kubeconfig", str(LAB / "kubeconfig"), "--namespace", namespace]
