@@ -21,7 +21,7 @@ PACKAGES = (
     "util-linux",
     *rootfs.HOST_PACKAGES,
 )
-SERVICES = ("containerd", "etcd", "nginx", "ssh")
+SERVICES = ("containerd", "etcd", "haproxy", "nginx", "ssh")
 POLICY = Path("/usr/sbin/policy-rc.d")
 REFUSE = "#!/bin/sh\n# Put here by the lab while it installs packages: their services stay off.\nexit 101\n"
 

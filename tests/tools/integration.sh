@@ -9,8 +9,8 @@ if [ "${KUBECONFIG:-$lab}" != "$lab" ]; then
   exit
 fi
 
-# Programs that tests compare with: a real nginx, curl with HTTP/2. None is left running.
-python -c 'from lab import packages, progress; packages.ensure(progress.Progress(), ["curl", "nginx-light", "openssh-server", "openssl"])'
+# Programs that tests compare with: a real nginx and HAProxy, curl with HTTP/2. None is left running.
+python -c 'from lab import packages, progress; packages.ensure(progress.Progress(), ["curl", "haproxy", "nginx-light", "openssh-server", "openssl"])'
 python -m lab up
 export KUBECONFIG=$lab
 logs=$(mktemp -d)
