@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lab.settings import Host
+from plugins.module_utils._address import join
 from tests.integration.access.fronts import DECLARED, FRONTS, Front, Rig, fronts
 from tests.integration.access.gateways import Gateways, gateways, until
 from tests.integration.access.wire import Client
@@ -42,17 +43,29 @@ class World:
 
     def values(self, access: dict[str, Any], names: tuple[str, ...] = (), **fronts: dict[str, Any]) -> dict[str, Any]:
         """What a user writes: for these gateways (all, if none is named) the same access, each behind its front."""
+        access = {**access, "allow_lockout": True} if access else {}  # the lists are about clients; this machine is in none
         chosen = {name: entry for name, entry in self.gateways.entries.items() if name in (names or self.gateways.names)}
+        entries = {name: [join(*self.rig.at(front)) for front in FRONTS if front.gateway == name] for name in chosen}
         return {
             "edge_gateways": {
                 name: {**entry, "front": fronts.get(name, DECLARED[name]), "access": access} for name, entry in chosen.items()
             },
             "edge_routes": [],
+            "gateway_access_control_entries": entries,
+            # where the PROXY protocol begins and ends, as the fronts do that stand there all along
+            "gateway_access_control_allow_interruption": True,
         }
 
     def apply(self, access: dict[str, Any], names: tuple[str, ...] = (), **fronts: dict[str, Any]) -> str:
         """The role's play; returns what it said."""
-        done = play("access_control.yml", self.values(access, names, **fronts))
+        return self.play(self.values(access, names, **fronts))
+
+    def remove(self) -> str:
+        """The play that takes it all back."""
+        return self.play({**self.values({}), "gateway_access_control_state": "absent"})
+
+    def play(self, values: dict[str, Any], *words: str) -> str:
+        done = play("access_control.yml", values, *words)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
         return done.stdout
 
