@@ -19,7 +19,7 @@ NUMBERS = range(200, 240)
 
 @contextmanager
 def place(release: str = "") -> Iterator[Host]:
-    """A name and an address of which nothing is up, neither before nor afterwards."""
+    """A name and an address that nobody else has meanwhile."""
     settings.RUN.mkdir(parents=True, exist_ok=True)
     for number in NUMBERS:
         with (settings.RUN / f"test-vm-{number}.lock").open("w") as lock:
@@ -27,12 +27,7 @@ def place(release: str = "") -> Iterator[Host]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            host = Host(f"vm-test{number}", f"198.18.0.{number}", f"2001:db8:18::{number}", release)
-            try:
-                vms.down([host.name], purge=True)  # of a run that was killed
-                yield host
-            finally:
-                vms.down([host.name], purge=True)
+            yield Host(f"vm-test{number}", f"198.18.0.{number}", f"2001:db8:18::{number}", release)
             return
     raise RuntimeError("all addresses for VMs of tests are in use")
 
@@ -41,13 +36,27 @@ def place(release: str = "") -> Iterator[Host]:
 def spare(release: str) -> Iterator[Host]:
     """A running VM of a Debian release, as if just installed."""
     with place(release) as host:
-        vms.up(Quiet(), vms=[host], clients=())
-        yield host
+        try:
+            vms.down([host.name], purge=True)  # of a run that was killed
+            vms.up(Quiet(), vms=[host], clients=())
+            yield host
+        finally:
+            vms.down([host.name], purge=True)
 
 
 @contextmanager
 def spare_namespace() -> Iterator[Host]:
     """A network namespace with addresses of its own, in which nothing runs; what a test starts in it ends with it."""
     with place() as host:
-        netns.ensure(host)
-        yield host
+        try:
+            remove(host)
+            netns.ensure(host)
+            yield host
+        finally:
+            remove(host)
+
+
+def remove(host: Host) -> None:
+    """End what runs in a network namespace, and take it away."""
+    vms.stop(host.name, None)
+    netns.remove(host.name)

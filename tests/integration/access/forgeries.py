@@ -14,12 +14,14 @@ FORWARDED = "X-Forwarded-For"
 class Forgery:
     """Header lines, and bytes before the request.
 
+    :param malformed: whether somebody on the way may refuse it as no proper HTTP before it comes to any policy.
     :param counts: whether one trusted hop too many would believe it on every front: what the test of the test looks for.
     """
 
     name: str
     lines: tuple[str, ...] = ()
     first: bytes = b""
+    malformed: bool = False
     counts: bool = False
 
 
@@ -58,7 +60,7 @@ def forgeries(allowed: str, own: str, hops: tuple[str, ...]) -> list[Forgery]:
         Forgery("two lists", (f"{FORWARDED}: {own}", f"{FORWARDED}: {allowed}"), counts=True),
         Forgery("two lists, both allowed", (f"{FORWARDED}: {allowed}",) * 2, counts=True),
         # RFC 9110, 7.6.1: a proxy that obeys removes the list.
-        Forgery("list named by Connection", (f"Connection: close, {FORWARDED}", f"{FORWARDED}: {allowed}")),
+        Forgery("list named by Connection", (f"Connection: close, {FORWARDED}", f"{FORWARDED}: {allowed}"), malformed=True),
         Forgery("X-Real-IP", (f"X-Real-IP: {allowed}",)),
         Forgery("Forwarded", (f'Forwarded: for="{bracketed}"',)),
         Forgery("Forwarded of two", (f'Forwarded: for="{bracketed}", for={own}',)),
@@ -67,10 +69,10 @@ def forgeries(allowed: str, own: str, hops: tuple[str, ...]) -> list[Forgery]:
         Forgery("X-Envoy-Internal", ("X-Envoy-Internal: true", f"{FORWARDED}: {allowed}"), counts=True),
         *(Forgery(name, (f"{name}: {allowed}",)) for name in ("True-Client-IP", "CF-Connecting-IP", "X-Client-IP", "X-Cluster-Client-IP")),
         Forgery("X-Original-Forwarded-For", (f"X-Original-Forwarded-For: {allowed}",)),
-        Forgery("PROXY v1", first=proxy_v1(allowed, node)),
-        Forgery("PROXY v1, twice", first=proxy_v1(own, node) + proxy_v1(allowed, node)),
-        Forgery("PROXY v1, unknown", (f"{FORWARDED}: {allowed}",), first=b"PROXY UNKNOWN\r\n"),
-        Forgery("PROXY v2", first=proxy_v2(allowed, node)),
-        Forgery("PROXY v2, local", (f"{FORWARDED}: {allowed}",), first=proxy_v2(allowed, node, command=0)),
-        Forgery("PROXY v1 and v2", first=proxy_v1(allowed, node) + proxy_v2(allowed, node)),
+        Forgery("PROXY v1", first=proxy_v1(allowed, node), malformed=True),
+        Forgery("PROXY v1, twice", first=proxy_v1(own, node) + proxy_v1(allowed, node), malformed=True),
+        Forgery("PROXY v1, unknown", (f"{FORWARDED}: {allowed}",), first=b"PROXY UNKNOWN\r\n", malformed=True),
+        Forgery("PROXY v2", first=proxy_v2(allowed, node), malformed=True),
+        Forgery("PROXY v2, local", (f"{FORWARDED}: {allowed}",), first=proxy_v2(allowed, node, command=0), malformed=True),
+        Forgery("PROXY v1 and v2", first=proxy_v1(allowed, node) + proxy_v2(allowed, node), malformed=True),
     ]

@@ -49,9 +49,8 @@ def test_nobody_is_fooled(world: World, lists: dict[str, Any], front: Front, ipv
     before = world.gateways.denied(front.gateway)
     found = verdicts(world, front, ipv6)
     assert "in" not in found.values(), found
-    # What begins like PROXY is no HTTP to whoever expects that; all that is HTTP is denied by the policy itself.
     for each in known(world, ipv6):
-        assert each.first or found[each.name] == "denied", (each.name, found[each.name])
+        assert each.malformed or found[each.name] == "denied", (each.name, found[each.name])
     assert world.gateways.denied(front.gateway) - before == list(found.values()).count("denied")
     # whom it was about, in spite of a list that it brings along itself
     assert world.client("allowed", ipv6).ask(at, "X-Forwarded-For: 203.0.113.9").verdict == "in"

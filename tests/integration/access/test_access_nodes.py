@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from lab import settings, vms
+from plugins.module_utils._kube.connection import connect
+from plugins.module_utils._kube.reach import Reach
 from tests.integration.access.second_node import Node, second_node
 from tests.integration.own_gateway import NAME, own_gateway
-from tests.integration.playbooks import kubectl, on_host, play, variables
+from tests.integration.playbooks import LAB, kubectl, on_host, play, variables
 from tests.spare_vms import spare
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
@@ -22,22 +24,6 @@ MARK = uuid.uuid4().hex[:6]
 SPACE = f"edgemesh-test-nodes-{MARK}"
 PORTS = {"http2": 80, "https": 443, "status-port": 15021}
 LOCAL = {"externalTrafficPolicy": "Local", "ipFamilyPolicy": "PreferDualStack"}
-
-LOOK = """
-- hosts: localhost
-  gather_facts: false
-  tasks:
-    - name: Look
-      edgemesh.nginx_istio.node_port_info:
-        kubeconfig: "{{ lab_kubeconfig }}"
-        services: "{{ services }}"
-      register: found
-    - name: Keep
-      ansible.builtin.copy:
-        content: "{{ found.results[0].node_ports | to_json }}"
-        dest: "{{ kept }}"
-        mode: "0600"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +57,13 @@ def cluster_policy() -> Iterator[Callable[[], None]]:
     policy("Local")
 
 
-def test_only_nodes_with_a_pod_count(
-    nodes: Node, elsewhere: Callable[..., None], cluster_policy: Callable[[], None], tmp_path: Path
-) -> None:
-    (tmp_path / "look.yml").write_text(LOOK)
+def test_only_nodes_with_a_pod_count(nodes: Node, elsewhere: Callable[..., None], cluster_policy: Callable[[], None]) -> None:
+    client = connect({"kubeconfig": str(LAB / "kubeconfig")})
 
     def found() -> list[str]:
         services = [{"namespace": SPACE, "name": NAME, "ports": ["https"]}]
-        done = play(str(tmp_path / "look.yml"), {"services": services, "kept": str(tmp_path / "found.json")})
-        assert done.returncode == 0, done.stdout
-        (listed,) = json.loads((tmp_path / "found.json").read_text()).values()
-        return sorted(listed)
+        asked = {"services": services, "address_types": ["InternalIP"], "wait": False, "until": []}
+        return sorted(Reach(asked, check=False).look(client)[0]["node_ports"]["https"])
 
     port = node_ports()["https"]
     first, second = f"{settings.NODE_IP}:{port}", f"{nodes.host.address}:{port}"
