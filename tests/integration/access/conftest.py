@@ -41,6 +41,11 @@ class World:
         """One client in each of them, one in both."""
         return {"allow": self.both("allowed", "both"), "deny": self.both("denied", "both")}
 
+    def declared(self, name: str) -> dict[str, Any]:
+        """``front`` of a gateway's entry; where a proxy stands before it, nobody but that proxy is to connect."""
+        proxies = [self.rig.host.address, self.rig.host.address6] if DECLARED[name]["kind"].endswith("_proxy") else []
+        return {**DECLARED[name], **({"proxies": proxies} if proxies else {})}
+
     def values(self, access: dict[str, Any], names: tuple[str, ...] = (), **fronts: dict[str, Any]) -> dict[str, Any]:
         """What a user writes: for these gateways (all, if none is named) the same access, each behind its front."""
         access = {**access, "allow_lockout": True} if access else {}  # the lists are about clients; this machine is in none

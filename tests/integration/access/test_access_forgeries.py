@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from lab import settings
 from tests.figures import FIGURES
 from tests.integration.access.conftest import World
 from tests.integration.access.forgeries import Forgery, forgeries
-from tests.integration.access.fronts import FRONTS, Front
+from tests.integration.access.fronts import DECLARED, FRONTS, Front
 from tests.integration.access.gateways import until
 from tests.integration.access.test_access_table import FAMILIES
+from tests.integration.access.wire import proxy_v1, proxy_v2
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 # One trusted HTTP proxy too many, as nobody who counts would write it.
@@ -41,6 +43,15 @@ def verdicts(world: World, front: Front, ipv6: bool) -> dict[str, str]:
     return {each.name: stranger.ask(at, *each.lines, first=each.first).verdict for each in known(world, ipv6)}
 
 
+def past_the_front(world: World, name: str, ipv6: bool) -> dict[str, str]:
+    """What a stranger is answered who connects to the gateway's NodePort and writes what its front would."""
+    allowed, stranger = world.client("allowed", ipv6), world.client("stranger", ipv6)
+    at = (settings.NODE_IP6 if ipv6 else settings.NODE_IP, world.rig.node_ports[name]["http2"])
+    listed = [f"X-Forwarded-For: {', '.join([allowed.address] * count)}" for count in (1, 2)]
+    firsts = [proxy_v1(allowed.address, at[0]), proxy_v2(allowed.address, at[0])] if name == "proxied" else [b"", b""]
+    return {f"{first!r} {line}": stranger.ask(at, line, first=first).verdict for first, line in zip(firsts, listed)}
+
+
 @pytest.mark.parametrize("ipv6", FAMILIES)
 @pytest.mark.parametrize("front", FRONTS, ids=lambda front: front.name)
 def test_nobody_is_fooled(world: World, lists: dict[str, Any], front: Front, ipv6: bool) -> None:
@@ -55,6 +66,15 @@ def test_nobody_is_fooled(world: World, lists: dict[str, Any], front: Front, ipv
     # whom it was about, in spite of a list that it brings along itself
     assert world.client("allowed", ipv6).ask(at, "X-Forwarded-For: 203.0.113.9").verdict == "in"
     FIGURES.append(f"{front.name}, IPv{6 if ipv6 else 4}: {len(found)} forgeries, 0 got in")
+
+
+@pytest.mark.parametrize("ipv6", FAMILIES)
+@pytest.mark.parametrize("name", ["proxied", "hop1", "hop2"])
+def test_nobody_comes_past_the_front(world: World, lists: dict[str, Any], name: str, ipv6: bool) -> None:
+    """Whoever may connect to a gateway that believes a proxy can be anybody, so that only the proxy may."""
+    found = past_the_front(world, name, ipv6)
+    assert "in" not in found.values(), found
+    assert "denied" in found.values(), found
 
 
 @pytest.mark.soak
@@ -73,3 +93,15 @@ def test_a_wrong_count_lets_them_in(world: World, lists: dict[str, Any]) -> None
         world.apply(lists)
     for front in FRONTS:
         assert "in" not in verdicts(world, front, False).values(), front.name
+
+
+@pytest.mark.soak
+def test_without_its_proxies_named_everybody_is_believed(world: World, lists: dict[str, Any]) -> None:
+    """So that the test of who comes past the front can fail."""
+    believing = {name: DECLARED[name] for name in ("proxied", "hop1", "hop2")}
+    world.apply(lists, **believing)
+    try:
+        for name in believing:
+            assert until(lambda name=name: "in" in past_the_front(world, name, False).values()), name
+    finally:
+        world.apply(lists)
