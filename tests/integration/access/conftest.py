@@ -51,10 +51,9 @@ class World:
         access = {**access, "allow_lockout": True} if access else {}  # the lists are about clients; this machine is in none
         chosen = {name: entry for name, entry in self.gateways.entries.items() if name in (names or self.gateways.names)}
         entries = {name: [join(*self.rig.at(front)) for front in FRONTS if front.gateway == name] for name in chosen}
+        declared = {name: {**entry, "front": fronts.get(name, self.declared(name)), "access": access} for name, entry in chosen.items()}
         return {
-            "edge_gateways": {
-                name: {**entry, "front": fronts.get(name, DECLARED[name]), "access": access} for name, entry in chosen.items()
-            },
+            "edge_gateways": declared,
             "edge_routes": [],
             "gateway_access_control_entries": entries,
             # where the PROXY protocol begins and ends, as the fronts do that stand there all along
