@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,17 @@ from tests.spare_vms import spare_namespace
 
 @dataclass(frozen=True)
 class World:
-    """What the tests share; each says first who may come in."""
+    """What the tests share; each says first who may come in.
+
+    :param before: the gateways as Helm left them.
+    :param last: what the last play was told, while nobody else has changed anything.
+    """
 
     gateways: Gateways
     rig: Rig
     hosts: dict[str, Host]
+    before: dict[str, Any]
+    last: dict[str, Any] = field(default_factory=dict)
 
     def client(self, name: str, ipv6: bool = False) -> Client:
         return Client(self.hosts[name], ipv6)
@@ -60,6 +66,11 @@ class World:
             "gateway_access_control_allow_interruption": True,
         }
 
+    def ensure(self, access: dict[str, Any]) -> None:
+        """The same for all gateways, unless it is so."""
+        if self.last != self.values(access):
+            self.apply(access)
+
     def apply(self, access: dict[str, Any], names: tuple[str, ...] = (), **fronts: dict[str, Any]) -> str:
         """The role's play; returns what it said."""
         return self.play(self.values(access, names, **fronts))
@@ -69,8 +80,11 @@ class World:
         return self.play({**self.values({}), "gateway_access_control_state": "absent"})
 
     def play(self, values: dict[str, Any], *words: str) -> str:
+        self.last.clear()
         done = play("access_control.yml", values, *words)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+        if not words:
+            self.last.update(values)
         return done.stdout
 
     def verdicts(self, names: list[str], through: Front, ipv6: bool) -> dict[str, str]:
@@ -104,4 +118,4 @@ def world(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Path, Path]) -> 
         made = stack.enter_context(gateways(f"edgemesh-test-access-{uuid.uuid4().hex[:6]}", folder, pair, tuple(DECLARED)))
         rig = stack.enter_context(fronts(made.node_ports, folder))
         hosts = {name: stack.enter_context(spare_namespace()) for name in ("allowed", "denied", "both", "stranger")}
-        yield World(made, rig, hosts)
+        yield World(made, rig, hosts, made.state())

@@ -26,6 +26,8 @@ SEEN = {
     "x-seen-list": "%REQ(X-FORWARDED-FOR)%",
     "x-seen-external": "%REQ(X-ENVOY-EXTERNAL-ADDRESS)%",
 }
+# All that the role may write in a gateway's namespace.
+WRITTEN = "authorizationpolicies.security.istio.io,services,deployments"
 # A pod that ends goes on serving until everybody knows; the lab's own ends at once.
 VALUES: dict[str, Any] = {
     "terminationGracePeriodSeconds": 30,
@@ -59,6 +61,15 @@ class Gateways:
     def pods(self, name: str) -> list[dict[str, Any]]:
         """A gateway's pods that aren't ending."""
         return [pod for pod in self.get("pods", "--selector", f"app={name}")["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+    def state(self) -> dict[str, Any]:
+        """All that the role may write, without what Kubernetes notes about it."""
+        found = {}
+        for item in self.get(WRITTEN)["items"]:
+            metadata = {key: dict(item["metadata"].get(key) or {}) for key in ("annotations", "labels")}
+            metadata["annotations"].pop("deployment.kubernetes.io/revision", None)
+            found[f"{item['kind']} {item['metadata']['name']}"] = {"metadata": metadata, "spec": item["spec"]}
+        return found
 
     def denied(self, name: str) -> int:
         """How many requests the policies of a gateway's pods have denied."""

@@ -16,13 +16,13 @@ NOBODY: dict[str, Any] = {}
 
 
 def test_both_lists(world: World) -> None:
-    world.apply(world.both_lists)
+    world.ensure(world.both_lists)
     for ipv6 in FAMILIES:
         world.expect({"allowed": "in", "stranger": "denied", "denied": "denied", "both": "denied"}, ipv6)
 
 
 def test_no_list_any_more(world: World) -> None:
-    world.apply(NOBODY)
+    world.ensure(NOBODY)
     for ipv6 in FAMILIES:
         world.expect({"allowed": "in", "stranger": "in", "denied": "in", "both": "in"}, ipv6)
         for front in FRONTS:
@@ -43,6 +43,6 @@ def test_no_list_any_more(world: World) -> None:
 )
 def test_one_client_step_by_step(world: World, allow: bool, deny: bool, verdict: str, others: str) -> None:
     lists = {"allow": world.both("allowed") if allow else [], "deny": world.both("allowed") if deny else []}
-    world.apply(lists)
+    world.ensure(lists)
     for ipv6 in FAMILIES:
         world.expect({"allowed": verdict, "stranger": others}, ipv6)
