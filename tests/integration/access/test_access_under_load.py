@@ -68,6 +68,7 @@ def test_the_load_notices_a_lost_request(world: World, loads: Callable[[], list[
     assert load.total("failed") > 0, load.seen
 
 
+@pytest.mark.soak
 def test_to_and_from_a_tcp_proxy_is_refused(world: World) -> None:
     """In place it can't be without loss: the header is a must for new pods, and garbage for old ones."""
     before = templates(world)
