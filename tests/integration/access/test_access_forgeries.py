@@ -11,7 +11,7 @@ from lab import settings
 from tests.figures import FIGURES
 from tests.integration.access.conftest import World
 from tests.integration.access.forgeries import Forgery, forgeries
-from tests.integration.access.fronts import DECLARED, FRONTS, Front
+from tests.integration.access.fronts import FRONTS, Front
 from tests.integration.access.gateways import until
 from tests.integration.access.test_access_table import FAMILIES
 from tests.integration.access.wire import proxy_v1, proxy_v2
@@ -94,15 +94,3 @@ def test_a_wrong_count_lets_them_in(world: World, lists: dict[str, Any]) -> None
         world.apply(lists)
     for front in FRONTS:
         assert "in" not in verdicts(world, front, False).values(), front.name
-
-
-@pytest.mark.soak
-def test_without_its_proxies_named_everybody_is_believed(world: World, lists: dict[str, Any]) -> None:
-    """So that the test of who comes past the front can fail."""
-    believing = {name: DECLARED[name] for name in ("proxied", "hop1", "hop2")}
-    world.apply(lists, **believing)
-    try:
-        for name in believing:
-            assert until(lambda name=name: "in" in past_the_front(world, name, False).values()), name
-    finally:
-        world.apply(lists)

@@ -25,15 +25,11 @@ def build(folder: Path) -> Path:
 
 
 class Load:
-    """Load as a context; what was seen is there when it has ended.
+    """Load as a context; what was seen is there when it has ended."""
 
-    :param inside: the network namespace that it is sent from; the machine's own if empty.
-    """
-
-    def __init__(self, program: Path, address: str, port: int, host: str, rate: int = RATE, inside: str = "") -> None:
+    def __init__(self, program: Path, address: str, port: int, host: str, rate: int = RATE) -> None:
         slow = SLOW_SIZE if port == 8443 else 0
-        place = ["ip", "netns", "exec", inside] if inside else []
-        self._command = [*place, str(program), f"-address={address}:{port}", f"-host={host}", f"-rate={rate}", f"-slow={slow}"]
+        self._command = [str(program), f"-address={address}:{port}", f"-host={host}", f"-rate={rate}", f"-slow={slow}"]
         self.rate = rate
         self.seen: dict[str, Any] = {}
 
