@@ -143,7 +143,7 @@ def _plain_text(gateway: Dict, service: Optional[Dict]) -> bool:
     """Whether the gateway's port speaks HTTP without TLS, by its name in the Service as Istio reads it."""
     for port in mappings(mapping((service or {}).get("spec")).get("ports")):
         if gateway["port"] in (str(port.get("port")), port.get("name")):
-            return str(port.get("name")).split("-")[0] in ("http", "http2")
+            return str(port.get("name")).partition("-")[0] in ("http", "http2")
     return False
 
 
