@@ -17,11 +17,10 @@ from typing import Any
 from lab import netns, packages, settings
 from lab.settings import Host
 from tests.integration.access.wire import inside
-from tests.integration.nginx.nginx_local import Nginx, binary, package
+from tests.integration.nginx.nginx_local import Nginx
 from tests.quiet import Quiet
 from tests.spare_vms import spare_namespace
 
-STREAM = "usr/lib/nginx/modules/ngx_stream_module.so"
 TLS = 8444  # where nginx as an HTTP proxy also speaks TLS
 
 
@@ -122,10 +121,8 @@ def fronts(node_ports: dict[str, dict[str, int]], folder: Path) -> Iterator[Rig]
             own.mkdir()
             nginx = Nginx(own)
             http, stream = configuration(rig, f"ssl_certificate {nginx.pair[0]}; ssl_certificate_key {nginx.pair[1]};")
-            modules = f"load_module {package('libnginx-mod-stream', STREAM)};\nworker_processes 1;\ndaemon off;\n"
-            nginx.write(http, main=f"{modules}stream {{\n{stream}}}\n")
-            words = [binary(), "-e", f"{own}/logs/early.log", "-p", str(own), "-c", f"{own}/nginx.conf"]
-            stack.enter_context(running(host, words, own / "logs" / "early.log", port))
+            nginx.write(http, stream, main="worker_processes 1;\ndaemon off;\n")
+            stack.enter_context(running(host, nginx.command, own / "logs" / "early.log", port))
         configuration_file = folder / "haproxy.cfg"
         configuration_file.write_text(haproxy(rig))
         words = ["haproxy", "-db", "-f", str(configuration_file)]

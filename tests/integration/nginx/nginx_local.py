@@ -40,7 +40,8 @@ class Nginx:
         (self.folder / "nginx.conf").write_text(whole)
 
     @property
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """What runs it."""
         return [
             *program(self.release),
             "-e",
@@ -57,13 +58,13 @@ class Nginx:
 
     def dump(self) -> str:
         """What ``nginx -v -T`` says on both streams."""
-        done = subprocess.run([*self._command, "-T"], capture_output=True, text=True, check=True)
+        done = subprocess.run([*self.command, "-T"], capture_output=True, text=True, check=True)
         return self.build() + done.stdout
 
     def start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def test(self) -> str:
         """What ``nginx -T`` complains of; empty when it is content."""
-        done = subprocess.run([*self._command, "-T"], capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run([*self.command, "-T"], capture_output=True, text=True, errors="replace", check=False)
         return "" if done.returncode == 0 and not re.search(r"\[(emerg|alert|crit|error|warn)\]", done.stderr) else done.stderr
