@@ -19,10 +19,14 @@ OURS = "app.kubernetes.io/managed-by=edgemesh"
 
 
 def changes(path: str) -> set[str]:
-    """Each changed task by host and item, and each changed object of it; what goes with its namespace isn't counted."""
+    """Each changed task by host and item, and each changed object of it; what goes with its namespace isn't counted.
+
+    Namespaces of other tests come and go meanwhile.
+    """
     entries = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    gone = tuple(
-        f" {match[1]}/" for entry in entries for each in entry["objects"] if (match := re.fullmatch("Namespace /(.+) deleted", each))
+    gone = (
+        " edgemesh-test-",
+        *(f" {match[1]}/" for entry in entries for each in entry["objects"] if (match := re.fullmatch("Namespace /(.+) deleted", each))),
     )
     found = set()
     for entry in entries:
