@@ -32,7 +32,6 @@ step() {
   # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
   until grep -qs ^mesh "$logs/summary"; do sleep 1; done
   step molecule molecule test --scenario-name vm_offload
-  step access molecule test --scenario-name access_control
 } &
 step mesh "${tests[@]}" $all -m "mesh and not vms"
 step modules "${tests[@]}" $all/{kube,nginx,tls_secret} -m "not mesh and not vms"
