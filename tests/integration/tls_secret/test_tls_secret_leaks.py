@@ -143,7 +143,8 @@ def leaky(scene: Scene) -> States:
     states.work("a folder for all", "file", {"path": f"{scene.folder}/tmp/open", "state": "directory", "mode": "0755"})
     states.work("left", "copy", {"content": "{{ canary.key }}", "dest": f"{scene.folder}/tmp/open/key", "mode": "0600"})
     states.work("forgotten", "copy", {"content": "{{ canary.key }}", "dest": f"/tmp/{scene.name}", "mode": "0600"})
-    states.work("command line", "command", {"argv": ["sh", "-c", "true", "{{ canary.key }}"]})
+    # long enough to be read on a busy machine
+    states.work("command line", "command", {"argv": ["sh", "-c", "sleep 0.3", "{{ canary.key }}"]})
     return states
 
 
