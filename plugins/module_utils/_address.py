@@ -11,3 +11,9 @@ def bracketed(host: str) -> str:
 def join(host: str, port: int) -> str:
     """``198.18.0.1:30443``, ``[::1]:443``."""
     return f"{bracketed(host)}:{port}"
+
+
+def split(address: str) -> tuple[str, int]:
+    """The reverse of :func:`join`."""
+    host, _colon, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

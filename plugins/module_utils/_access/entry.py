@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._errors import EdgeError
 from .._nginx import values
 from .._routes.access import networks
 from .._routes.fields import list_of, text
-from . import plan, probes
+from . import plan, probes, seen
 
 Dict = dict[str, Any]
 
@@ -39,20 +38,12 @@ def judged(gateways: list[Dict], routes: list[Dict], asked: list[Dict], options:
     every = _every(gateways, routes)
     logs = {each["gateway"]: each["lines"] for each in options["log"]}
     lines = {each["name"]: logs.get(f"{each['namespace']}/{each['service']}", []) for each in every}
-    clients = {who: [each for each in map(_address, given) if each] for who, given in options.get("clients", {}).items()}
+    clients = {who: [each for each in map(seen.plain, given) if each] for who, given in options.get("clients", {}).items()}
     clients.update({each: [each] for each in networks(options.get("own_clients", []), "gateway_access_control_own_clients")})
-    own = [each for each in map(_address, list_of(text)(options.get("own", []), "own")) if each]
+    own = [each for each in map(seen.plain, list_of(text)(options.get("own", []), "own")) if each]
     return probes.judge(every, routes, asked, lines, plan.Live(options["objects"]), clients, own)
 
 
 def _every(gateways: list[Dict], routes: list[Dict]) -> list[Dict]:
     """The gateways that are listed, and those that flat variables have made for a route."""
     return list({each["name"]: each for each in [*gateways, *(route["gateway"] for route in routes)]}.values())
-
-
-def _address(value: str) -> str:
-    """An address; "" for a name, which no policy compares."""
-    try:
-        return values.address(value).strip("[]")
-    except EdgeError:
-        return ""

@@ -47,7 +47,7 @@ class Live:
 
     def workloads(self, gateway: Dict) -> list[Dict]:
         """The Deployments or DaemonSets whose pods the gateway's Service selects."""
-        wanted = mapping(mapping((self.service(gateway) or {}).get("spec")).get("selector"))
+        wanted = selected(self.service(gateway))
         if not wanted:
             return []
         return [
@@ -59,7 +59,7 @@ class Live:
 
     def pods(self, gateway: Dict) -> list[Dict]:
         """The gateway's pods that are to stay."""
-        wanted = mapping(mapping((self.service(gateway) or {}).get("spec")).get("selector"))
+        wanted = selected(self.service(gateway))
         found = [
             each
             for each in self.of("Pod", gateway["namespace"])
@@ -114,7 +114,7 @@ def attachment(gateway: Dict, service: Dict) -> Dict:
     name = _target(service)
     if name:
         return {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]}
-    labels = gateway["selector"] or mapping(mapping(service.get("spec")).get("selector"))
+    labels = gateway["selector"] or selected(service)
     if not labels:
         raise refuse(
             f"edge_gateways.{gateway['name']}",
@@ -122,6 +122,11 @@ def attachment(gateway: Dict, service: Dict) -> Dict:
             "Give the gateway's selector",
         )
     return {"selector": {"matchLabels": labels}}
+
+
+def selected(service: Optional[Dict]) -> Dict:
+    """The labels of the pods behind a Service."""
+    return mapping(mapping((service or {}).get("spec")).get("selector"))
 
 
 def _target(service: Dict) -> Optional[str]:
@@ -154,7 +159,7 @@ def _verified(gateway: Dict, routes: list[Dict], service: Dict, live: Live) -> N
     lists = [each["access"] for each in (gateway, *routes) if each["access"]]
     if not any(rule["claims"] for access in lists for rule in (*access["allow"], *access["deny"])):
         return
-    labels = mapping(mapping(service.get("spec")).get("selector"))
+    labels = selected(service)
     for each in live.every("RequestAuthentication"):
         spec = mapping(each.get("spec"))
         chosen = mapping(mapping(spec.get("selector")).get("matchLabels"))

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from .._address import split
 from .._kube.loose import mapping, mappings
 from . import lockout, seen
 from .plan import Live, effective
@@ -57,13 +58,13 @@ def _askable(routes: list[Dict], front: Dict) -> Optional[Dict]:
 
 def _request(route: Dict, gateway: Dict, endpoint: str, headers: Dict, straight: bool = False) -> Dict:
     """The route's own probe, to its HTTP proxy, or ``straight`` to the gateway behind it."""
-    address, _colon, port = endpoint.rpartition(":")
+    address, port = split(endpoint)
     tls: Optional[Dict] = None if route is _NO_ROUTE else {"sni": route["upstream_tls"]["server_name"], "rules": "none"}
     if gateway["front"]["kind"] == "http_proxy" and not straight:
         tls = {"sni": route["host"], "rules": "none"} if route["listen"]["tls"] else None
     probe = route["probe"]
     http = {"method": probe["method"], "path": probe["path"], "host": route["host"], "headers": headers}
-    return {"address": address.strip("[]"), "port": int(port), "http": http, **({"tls": tls} if tls else {})}
+    return {"address": address, "port": port, "http": http, **({"tls": tls} if tls else {})}
 
 
 def judge(

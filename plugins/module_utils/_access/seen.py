@@ -102,7 +102,12 @@ def report(arrived: Seen, front: Dict) -> Dict:
 def _host(address: str) -> str:
     """An address without its port; "" for anything else."""
     host = address.rpartition(":")[0] if address.count(":") == 1 or address.startswith("[") else address
+    return plain(host.strip("[]"))
+
+
+def plain(address: str) -> str:
+    """An address without brackets; "" for anything else, such as a name, which no policy compares."""
     try:
-        return values.address(host.strip("[]")).strip("[]")
+        return values.address(address).strip("[]")
     except EdgeError:
         return ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from .._address import split
 from .material import client_certificate, gateway_ca
-from .model import CALLED_UPSTREAM, NOBODY, Machine, Options, Proof, Upstream, split
+from .model import CALLED_UPSTREAM, NOBODY, Machine, Options, Proof, Upstream
 from .planner import Planner, Probe
 
 

@@ -131,9 +131,3 @@ class Proof:
 def user_agent(options: Options, proof: str) -> str:
     """What a request is called, to find it again in an access log."""
     return f"edgemesh-verify/{options.run}-{hashlib.sha256(proof.encode()).hexdigest()[:10]}"
-
-
-def split(address: str) -> tuple[str, int]:
-    """``host:port`` or ``[v6]:port`` as two."""
-    host, _colon, port = address.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -14,13 +14,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from plugins.module_utils._address import split
 from plugins.module_utils._probe import spec
 from plugins.module_utils._probe.judge import Trust, result
 from plugins.module_utils._probe.observation import Failure, HttpSeen, Observation, TlsSeen
 from plugins.module_utils._proof import files
 from plugins.module_utils._proof.judge import Evidence
 from plugins.module_utils._proof.material import public_files
-from plugins.module_utils._proof.model import WEBSOCKET_ACCEPT, Machine, Options, Turn, Upstream, split
+from plugins.module_utils._proof.model import WEBSOCKET_ACCEPT, Machine, Options, Turn, Upstream
 from plugins.module_utils._proof.plan import plan, probes, turns
 from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._routes.load import load
