@@ -24,6 +24,17 @@ def free_port() -> int:
             return port
 
 
+_HELD: list[socket.socket] = []
+
+
+def dead_port() -> int:
+    """A port of 127.0.0.1 that refuses connections while this process lives: bound, so that nobody else gets it, and never listening."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", free_port()))
+    _HELD.append(held)
+    return int(held.getsockname()[1])
+
+
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until ``process``, and nobody else, listens."""
     until = time.monotonic() + 60

@@ -31,7 +31,7 @@ def objects(kubectl: str, kubeconfig: str) -> list[str]:
     kinds = sorted(set(ask("api-resources", "--verbs=list", "-o", "name", "--cached=false")) - PASSING)
     columns = "custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
     lines = ask("get", ",".join(kinds), "-A", "--no-headers", "-o", columns)
-    # Other tests, which may run at the same time, keep to namespaces of this name.
+    # Other tests, which may run at the same time, keep to namespaces, or to names, that begin so.
     return sorted({"/".join(line.split()) for line in lines if "edgemesh-test-" not in line})
 
 

@@ -153,7 +153,7 @@ class TestUp:
         service = {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": f"seen-{policy.lower()}", "namespace": "istio-system"},
+            "metadata": {"name": f"edgemesh-test-seen-{policy.lower()}", "namespace": "istio-system"},
             "spec": {
                 "type": "NodePort",
                 "externalTrafficPolicy": policy,

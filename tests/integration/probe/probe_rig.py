@@ -21,7 +21,7 @@ from probe_pki import CLIENT, SERVER, Pair, issue
 
 from lab import build
 from tests.nginx_releases import nginx_binary
-from tests.ports import free_port, wait_for_port
+from tests.ports import dead_port, free_port, wait_for_port
 
 HOST = "shop.example.com"
 TYPE = "type.googleapis.com/envoy"
@@ -64,7 +64,7 @@ class Gateway:
     tls: int = field(default_factory=free_port)
     plain: int = field(default_factory=free_port)
     proxy: int = field(default_factory=free_port)
-    dead: int = field(default_factory=free_port)
+    dead: int = field(default_factory=dead_port)
     admin: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     backend: ThreadingHTTPServer | None = None

@@ -26,7 +26,8 @@ from tests.spare_vms import spare
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 
 ROOT = Path(__file__).parents[3]
-NAMESPACE = "edgemesh-ladder"
+NAMESPACE = "edgemesh-test-ladder"
+OURS = f"{NAMESPACE}-"
 GATEWAY = (settings.NODE_IP, settings.NODE_PORTS["https"])
 SIMPLE, MUTUAL, OTHER, MISSING = (f"{name}.ladder.example" for name in ("simple", "mutual", "other", "missing"))
 
@@ -54,7 +55,7 @@ def objects(pki: dict[str, Pair]) -> list[dict[str, Any]]:
         tls = {
             "mode": mode,
             "credentialName": credential,
-            **({"caCertCredentialName": "ladder-clients-cacert"} if mode == "MUTUAL" else {}),
+            **({"caCertCredentialName": f"{OURS}clients-cacert"} if mode == "MUTUAL" else {}),
         }
         return {"port": {"number": 443, "name": f"https-{name}", "protocol": "HTTPS"}, "tls": tls, "hosts": [host]}
 
@@ -64,9 +65,9 @@ def objects(pki: dict[str, Pair]) -> list[dict[str, Any]]:
         "spec": {
             "selector": {"istio": "ingressgateway"},
             "servers": [
-                server("simple", SIMPLE, "SIMPLE", "ladder-server"), server("mutual", MUTUAL, "MUTUAL", "ladder-server"),
+                server("simple", SIMPLE, "SIMPLE", f"{OURS}server"), server("mutual", MUTUAL, "MUTUAL", f"{OURS}server"),
                 {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": [SIMPLE]},
-                server("other", OTHER, "SIMPLE", "ladder-other"), server("missing", MISSING, "SIMPLE", "ladder-nowhere"),
+                server("other", OTHER, "SIMPLE", f"{OURS}other"), server("missing", MISSING, "SIMPLE", f"{OURS}nowhere"),
             ],
         },
     }  # fmt: skip
@@ -79,9 +80,9 @@ def objects(pki: dict[str, Pair]) -> list[dict[str, Any]]:
     }  # fmt: skip
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        secret("ladder-server", tls_crt=pki["server"].pem, tls_key=pki["server"].key_pem),
-        secret("ladder-other", tls_crt=pki["other"].pem, tls_key=pki["other"].key_pem),
-        secret("ladder-clients-cacert", ca_crt=pki["client-ca"].pem),
+        secret(f"{OURS}server", tls_crt=pki["server"].pem, tls_key=pki["server"].key_pem),
+        secret(f"{OURS}other", tls_crt=pki["other"].pem, tls_key=pki["other"].key_pem),
+        secret(f"{OURS}clients-cacert", ca_crt=pki["client-ca"].pem),
         gateway,
         service,
     ]
