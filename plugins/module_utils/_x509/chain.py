@@ -15,6 +15,7 @@ critical extensions). What pyOpenSSL doesn't reach is added here: purpose, secur
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,9 +106,25 @@ def verify(
         return Verdict(False, "CHAIN_EMPTY", "no certificate was presented.")
     if not trusted:
         return Verdict(False, "TRUST_EMPTY", "there is no trusted certificate to verify against.")
+    second = (now or clock.now()).replace(microsecond=0)  # finer than a certificate's dates are would only keep answers apart
+    return _verdict(tuple(presented), tuple(trusted), rules, purpose, name, second, depth, security_level)
+
+
+# Many paths present the same chain: a proof asks this some hundred times.
+@functools.lru_cache(maxsize=1024)
+def _verdict(
+    presented: tuple[x509.Certificate, ...],
+    trusted: tuple[x509.Certificate, ...],
+    rules: str,
+    purpose: str,
+    name: Optional[str],
+    now: datetime,
+    depth: Optional[int],
+    security_level: int,
+) -> Verdict:
     if facts.facts(presented[0])["unreadable"]:  # which OpenSSL reports as all sorts of things
         return Verdict(False, *(purposes.problem(presented[0], purpose) or ("", "")))
-    path, verdict = _build(presented, trusted, rules, now or clock.now())
+    path, verdict = _build(presented, trusted, rules, now)
     if not verdict.ok:
         return verdict
     return (
@@ -156,7 +173,7 @@ def _trusted(ca: pem.Certificates, rules: str) -> list[x509.Certificate]:
 
 
 def _build(
-    presented: list[x509.Certificate], trusted: list[x509.Certificate], rules: str, now: datetime, believe: bool = True
+    presented: Sequence[x509.Certificate], trusted: Sequence[x509.Certificate], rules: str, now: datetime, believe: bool = True
 ) -> tuple[list[x509.Certificate], Verdict]:
     """The path that OpenSSL finds, or its first error in our words.
 
@@ -196,7 +213,7 @@ def _build(
 
 
 def _up_to(
-    anchor: x509.Certificate, presented: list[x509.Certificate], trusted: list[x509.Certificate], now: datetime, refusal: Verdict
+    anchor: x509.Certificate, presented: Sequence[x509.Certificate], trusted: Sequence[x509.Certificate], now: datetime, refusal: Verdict
 ) -> tuple[list[x509.Certificate], Verdict]:
     """The path to an anchor whose extensions OpenSSL does not accept, as BoringSSL has it; ``refusal`` where there is none.
 
@@ -223,7 +240,9 @@ def _up_to(
     return found
 
 
-def _sentence(code: str, cert: x509.Certificate, openssl: str, presented: list[x509.Certificate], trusted: list[x509.Certificate]) -> str:
+def _sentence(
+    code: str, cert: x509.Certificate, openssl: str, presented: Sequence[x509.Certificate], trusted: Sequence[x509.Certificate]
+) -> str:
     title = facts.title(cert)
     issuer = facts.name_text(cert.issuer) or "(no name)"
     if code == "CERT_EXPIRED":
@@ -246,7 +265,7 @@ def _sentence(code: str, cert: x509.Certificate, openssl: str, presented: list[x
     return f"{title}: {openssl}."
 
 
-def _check_purpose(path: list[x509.Certificate], trusted: list[x509.Certificate], purpose: str, rules: str) -> Optional[Verdict]:
+def _check_purpose(path: list[x509.Certificate], trusted: Sequence[x509.Certificate], purpose: str, rules: str) -> Optional[Verdict]:
     """BoringSSL checks what lies below the first trusted certificate; the leaf is taken for that only where there is no other."""
     checked = len(path) if rules == NGINX else next((at for at, each in enumerate(path) if at and each in trusted), 0)
     problems = [purposes.problem(cert, purpose, depth, rules) for depth, cert in enumerate(path[:checked])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import warnings
@@ -42,7 +43,13 @@ def facts(certificate: Union[str, bytes, x509.Certificate]) -> dict[str, Any]:
 
     :raises PemError: where it isn't a certificate at all.
     """
-    cert = pem.load(certificate)[0]
+    known = _known(pem.load(certificate)[0])
+    return {key: value.copy() if isinstance(value, (list, dict)) else value for key, value in known.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(cert: x509.Certificate) -> dict[str, Any]:
+    """One is asked for again and again: by each rule, and for each path on which it was presented."""
     unreadable: list[str] = []
 
     def read(kind: type[ExtensionT]) -> Optional[ExtensionT]:
