@@ -36,9 +36,8 @@ class Keeper:
 
         :raises EdgeError: CA_LOST, CA_DOES_NOT_FIT, ROLL_OVER_ORDER, CA_NOT_TRUSTED_YET, CA_STILL_NEEDED.
         """
-        there = self.load(entry.ref, issue.folder, existing)
+        there = self.load(entry.ref, issue.folder, existing) or self._made_meanwhile(entry, issue, existing)
         if there is None:
-            self._check_not_lost(entry, existing)
             why.append("there is no such CA yet")
             made = self._new(entry, issue, []) if make else None
             result = Authority(made) if made else None
@@ -113,14 +112,18 @@ class Keeper:
         if known.unseen:
             self._warn(f"{entry.ref.title}: what belongs to this CA was not looked for among {', '.join(known.unseen)}: list is forbidden.")
 
-    def _check_not_lost(self, entry: Entry, existing: Optional[dict[str, Any]]) -> None:
-        """A CA that is gone while what it signed is still there was lost, not never made."""
+    def _made_meanwhile(self, entry: Entry, issue: Issue, existing: Optional[dict[str, Any]]) -> Optional[Authority]:
+        """None for a CA that was never made. One that is gone while what it signed is still there was lost."""
         known = self._relatives(entry)
         left = [entry.ref] if existing else []
         left += [each for each in known.found if each not in left]
         if left:
+            # Another run may have made the CA, and what it signed, since we looked: writing then finds it there, and plans again.
+            there = self.load(entry.ref, issue.folder, self._client.get(entry.ref.kind, entry.ref.name, entry.ref.namespace))
+            if there:
+                return there
             names = ", ".join(each.title for each in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
-            file = entry.issue.folder if entry.issue else ""
+            file = issue.folder
             raise EdgeError(
                 f"the CA's {'file' if file else 'Secret'} is gone, but what it signed, or copies of its certificates, are there: {names}",
                 where=folder.path_of(file, entry.ref.name) if file else entry.ref.title,
@@ -129,6 +132,7 @@ class Keeper:
                 code="CA_LOST",
                 secrets=[str(each) for each in left],
             )
+        return None
 
     def _check(self, entry: Entry, issue: Issue, existing: Optional[dict[str, Any]], result: Authority) -> None:
         """A CA is never replaced silently: everything that trusts it would break at once."""

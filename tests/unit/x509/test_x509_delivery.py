@@ -199,6 +199,14 @@ def test_a_ca_is_never_replaced_silently(issue: dict[str, Any], damage: dict[str
         assert why in error.sentence
 
 
+def test_a_ca_that_another_run_has_just_made_is_not_lost() -> None:
+    """It was not there yet when this run looked for it, and what it signed was when this run looked for that."""
+    cluster, made = Cluster(), Cluster()
+    run(made, ALL)
+    cluster.before["list"] = lambda: cluster.secrets.update(made.secrets)
+    assert set(actions(run(cluster, ALL))) == {"unchanged"}
+
+
 def test_a_lost_ca_is_an_error_not_a_new_ca() -> None:
     cluster = Cluster()
     run(cluster, ALL)
