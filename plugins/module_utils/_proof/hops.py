@@ -38,6 +38,7 @@ def hops(route: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, 
                     "counts": dict(Counter(line["status"] for line in own)),
                     "session": _session(hop, own, sessions),
                     "facts": [_fact(line) for line in _telling(hop, own)],
+                    "saw": _saw(own),
                 }
             )
     return made
@@ -52,6 +53,15 @@ def worst(lines: list[dict[str, Any]]) -> str:
 def milliseconds(line: dict[str, Any]) -> float:
     """All phases of a proof's probe together."""
     return round(sum(float(value) for value in line["times"].values()), 1)
+
+
+def _saw(lines: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """From which addresses the requests came, for each place that shows it."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        for place, address in line["saw"].items():
+            found.setdefault(place, set()).add(address)
+    return {place: sorted(filter(None, addresses)) for place, addresses in found.items()}
 
 
 def _session(hop: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> str:

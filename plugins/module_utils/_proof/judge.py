@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .._probe import borrowed, echo
@@ -55,7 +55,8 @@ class Evidence:
 class Verdict:
     """What became of a proof. ``why`` with ``code`` and ``fix`` is the cause of a failure; alone, the reason why it was not tested.
 
-    ``root`` is the id of the proof that explains this one.
+    ``root`` is the id of the proof that explains this one. ``saw`` is whom each hop took the request to come from: addresses by hop
+    ("nginx", "gateway", "app").
     """
 
     status: str
@@ -64,6 +65,7 @@ class Verdict:
     code: str = ""
     fix: str = ""
     root: str = ""
+    saw: dict[str, str] = field(default_factory=dict)
 
 
 def judge(proof: dict[str, Any], result: Optional[Result], evidence: Evidence) -> Verdict:
@@ -222,9 +224,10 @@ def _client_address(proof: dict[str, Any], result: Result, evidence: Evidence) -
         return _not_tested(_NO_ADDRESS)
     arrived = headers.get("x-forwarded-for", "(none)")
     good = _address(arrived.partition(",")[0]) in own
-    return _compare(
+    verdict = _compare(
         good, "CLIENT_ADDRESS_LOST", f"X-Forwarded-For: {arrived}" + ("" if good else f"; {proof['vantage']} has {', '.join(own)}")
     )
+    return replace(verdict, saw={"app": arrived.partition(",")[0].strip()})
 
 
 def _scheme(_proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
@@ -279,7 +282,11 @@ def _access_log(proof: dict[str, Any], _result: Result, evidence: Evidence) -> V
         return _not_tested(_NO_ADDRESS)
     protocol, sni, address = (entry.get(key) or "(none)" for key in ("protocol", "requested_server_name", "x_forwarded_for"))
     good = protocol == "HTTP/1.1" and sni == proof["wanted"]["sni"] and _address(address.partition(",")[0]) in own
-    return _compare(good, "ACCESS_LOG_DISAGREES", f"{protocol}, SNI {sni}, X-Forwarded-For {address}")
+    verdict = _compare(good, "ACCESS_LOG_DISAGREES", f"{protocol}, SNI {sni}, X-Forwarded-For {address}")
+    # The last address is the gateway's own addition, the one before it nginx's. Whom the gateway takes for the client, and a list of
+    # addresses goes by, depends on how many of them it trusts.
+    nginx = [part.strip() for part in address.split(",")][-2:-1]
+    return replace(verdict, saw={"nginx": "".join(nginx), "gateway": _host(entry.get("downstream_remote_address", ""))})
 
 
 def _status(result: Result) -> int:
@@ -305,6 +312,11 @@ def _address(text: str) -> str:
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _host(text: str) -> str:
+    """The address of ``address:port``."""
+    return _address(text.rpartition(":")[0])
 
 
 _NO_ECHO = "the answer does not show the request's headers, so what the app received can't be seen"

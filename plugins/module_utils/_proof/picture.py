@@ -13,16 +13,17 @@ from .checks import FRONT, GATEWAY, MESH, PATH
 from .safe import clock, escape
 
 GLYPHS = {"ok": "✓", "failed": "✗", "not_tested": "?"}
-_NODE_HEIGHT = 78
+_NODE_HEIGHT = 96
 
 
 @dataclass(frozen=True)
 class Node:
-    """A box: its kind, its name, and a line of detail."""
+    """A box: its kind, its name, a line of detail, and whom it takes its requests to come from."""
 
     kind: str
     name: str
     detail: str = ""
+    sees: tuple[str, ...] = ()
 
 
 def picture(route: dict[str, Any], hops: list[dict[str, Any]]) -> str:
@@ -36,12 +37,14 @@ def picture(route: dict[str, Any], hops: list[dict[str, Any]]) -> str:
 def _nodes(route: dict[str, Any], hops: dict[str, dict[str, Any]]) -> list[Node]:
     front, gateway = hops.get(FRONT) or hops.get(PATH) or {}, hops.get(GATEWAY) or {}
     namespace, _slash, service = route["gateway"].rpartition("/")
+    saw = (hops.get(PATH) or {}).get("saw") or {}
     return [
         Node("CLIENT", _some(front.get("from", [])) or "client", f"asks for {route['host']}"),
-        Node("NGINX", _some(front.get("to", [])) or "nginx", "ends TLS, starts its own"),
-        Node("MESH GATEWAY", service, _some(gateway.get("to", [])) or namespace),
-        Node("APP", _some(route["services"]), "behind its sidecar" if hops.get(MESH, {}).get("session") else ""),
-    ]
+        Node("NGINX", _some(front.get("to", [])) or "nginx", "ends TLS, starts its own", tuple(saw.get("nginx", []))),
+        Node("MESH GATEWAY", service, _some(gateway.get("to", [])) or namespace, tuple(saw.get("gateway", []))),
+        Node("APP", _some(route["services"]), "behind its sidecar" if hops.get(MESH, {}).get("session") else "",
+             tuple(saw.get("app", []))),
+    ]  # fmt: skip
 
 
 def _some(names: list[str]) -> str:
@@ -98,11 +101,13 @@ def _svg(name: str, width: float, height: float, parts: list[str]) -> str:
 
 def _node(x: float, y: float, width: float, node: Node) -> str:
     middle, room = x + width / 2, int(width / 8.6)
+    sees = " + ".join([f"sees {node.sees[0]}", *([str(len(node.sees) - 1)] * (len(node.sees) > 1))]) if node.sees else ""
     return (
         f'<rect class="node" x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{_NODE_HEIGHT}" rx="10"/>'
         + _text(middle, y + 20, node.kind, "kind", anchor="middle")
         + _text(middle, y + 43, _cut(node.name, room), "name", anchor="middle", title=node.name)
         + _text(middle, y + 63, _cut(node.detail, int(room * 1.25)), "small", anchor="middle", title=node.detail)
+        + _text(middle, y + 82, _cut(sees, int(room * 1.25)), "small", anchor="middle", title=", ".join(node.sees))
     )
 
 

@@ -138,6 +138,7 @@ def _line(proof: dict[str, Any], verdict: Verdict, result: dict[str, Any]) -> di
         "started": str(result.get("started") or ""),
         "times": dict(result.get("times") or {}),
         "cause": {key: value for key, value in cause.items() if value},
+        "saw": verdict.saw,
     }
 
 

@@ -112,6 +112,15 @@ def test_the_path_is_drawn_twice_for_each_route_with_observed_values_and_times(m
     assert fact["at"][11:23] in words
 
 
+def test_each_hop_shows_whom_it_takes_for_the_client() -> None:
+    """nginx and the app know the clients; the gateway, which trusts nobody yet, knows the VMs."""
+    first = re.search(r"<svg class=\"wide\".*?</svg>", page(World().run()), re.DOTALL)
+    assert first
+    seen = re.findall(r"<text[^>]*>sees ([^<]*)<title>(.*?)</title>", first[0])
+    clients, machines = ("198.18.0.101 + 1", "198.18.0.101, 198.18.0.102"), ("198.18.0.11 + 1", "198.18.0.11, 198.18.0.12")
+    assert seen == [clients, machines, clients]
+
+
 def test_certificates_are_there_with_fingerprints_and_dates_each_once(model: dict[str, Any], document: Document) -> None:
     fingerprints = {entry["sha256"] for entry in model["certificates"]}
     for fingerprint in fingerprints:
