@@ -30,8 +30,8 @@ demo: $(VENV)/ready $(LINK) ## Everything from nothing to a proof report, on the
 	bash demo/run.sh
 
 .PHONY: test
-test: check $(OLD_VENV)/ready ## All tests, load and fault parts in short form; what CI runs
-	OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh
+test: $(VENV)/ready $(LINK) $(OLD_VENV)/ready ## All tests, load and fault parts in short form; what CI runs
+	OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh check
 
 .PHONY: soak
 soak: $(VENV)/ready $(LINK) $(OLD_VENV)/ready ## The same at full length

@@ -1,9 +1,11 @@
 # Everything that needs a cluster: the lab's (made here if it isn't up), or the one that KUBECONFIG names.
+# integration.sh [TARGET]: one of make's targets is done beside it.
 set -euo pipefail
 lab=/var/lib/edgemesh-lab/kubeconfig
 all=tests/integration
 tests=(pytest -q --durations=20 --durations-min=5)
 if [ "${KUBECONFIG:-$lab}" != "$lab" ]; then
+  ${1:+make --no-print-directory "$1"}
   "${tests[@]}" $all -m "not lab_lifecycle"
   echo "skipped: molecule scenarios and the lab's own life cycle: they need the lab, but KUBECONFIG names a cluster of your own"
   exit
@@ -26,20 +28,25 @@ step() {
     'END { printf "%-10s %s after %d s, with %d s of CPU\n", name, verdict, wall, $1 + $2 }' "$logs/$name.cpu" | tee -a "$logs/summary"
 }
 
-# Beside each other: what takes the lab's VMs through whole scenarios, and what uses its mesh or makes VMs of its own.
+# Three lanes. Most of the time a test waits, for a pod, a timeout, or a VM: two processors do more than two at a time.
 {
   step vms "${tests[@]}" $all -m "vms and not lab_lifecycle"
   # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
   until grep -qs ^mesh "$logs/summary"; do sleep 1; done
   step molecule molecule test --scenario-name vm_offload
 } &
-step mesh "${tests[@]}" $all -m "mesh and not vms"
-step modules "${tests[@]}" $all/{kube,nginx,tls_secret} -m "not mesh and not vms"
+{
+  step mesh "${tests[@]}" $all -m "mesh and not vms"
+  step machines "${tests[@]}" $all/{kube,nginx} -m "not mesh and not vms"
+} &
+{
+  ${1:+step "$1" make --no-print-directory "$1"}
+  step secrets "${tests[@]}" $all/tls_secret -m "not mesh and not vms"
+  step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
+} &
 wait
-# Then the lab comes and goes; beside it what has API servers and gateways of its own.
-step lifecycle "${tests[@]}" $all -m lab_lifecycle &
-step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
-wait
+# Then the lab comes and goes.
+step lifecycle "${tests[@]}" $all -m lab_lifecycle
 
 # What failed comes last: that is where a reader looks first.
 for log in "$logs"/*.log "$logs"/*.failed; do
