@@ -17,6 +17,8 @@ TARGET_VENV := $(EDGEMESH_CACHE)/venv/target-3.9
 # Ansible finds the checkout as a collection through a symlink; ansible-test insists on a real folder (see tests/tools/sanity.sh).
 COLLECTIONS := $(EDGEMESH_CACHE)/collections/$(call key,<(pwd))
 LINK := $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio
+export MYPY_CACHE_DIR := $(EDGEMESH_CACHE)/mypy
+export RUFF_CACHE_DIR := $(EDGEMESH_CACHE)/ruff
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export PATH := $(VENV)/bin:$(PATH)
@@ -47,8 +49,9 @@ lint: $(VENV)/ready $(LINK)
 	ruff format --check .
 	mypy
 	vermin --quiet --no-tips --violations --eval-annotations -t=3.9- plugins/modules plugins/module_utils
-	ansible-lint --offline --profile production
-	cd $(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio && antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=dependent .
+	bash tests/tools/once.sh ansible-lint ansible-lint --offline --profile production
+	bash tests/tools/once.sh docs env --chdir=$(COLLECTIONS)/ansible_collections/edgemesh/nginx_istio \
+	  antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=dependent .
 	antsibull-changelog lint
 
 .PHONY: unit
@@ -63,7 +66,7 @@ unit-target: $(TARGET_VENV)/ready
 
 .PHONY: sanity
 sanity: $(VENV)/ready $(LINK)
-	bash tests/tools/sanity.sh
+	bash tests/tools/once.sh sanity bash tests/tools/sanity.sh
 
 .PHONY: bench
 bench: export KUBECONFIG ?= /var/lib/edgemesh-lab/kubeconfig
