@@ -238,6 +238,8 @@ def edge_probe(scene: Scene) -> States:
 def nginx_config(scene: Scene) -> States:
     states = States(scene, "nginx_config")
     main = f"{scene.folder}/nginx/nginx.conf"
+    # Two plays run at a time, and from the name comes the address at which an nginx confirms.
+    name = Path(scene.folder).name
 
     def config(text: str = "", **more: Any) -> dict[str, Any]:
         material = [f"{scene.folder}/{name}" for name in ("crt", "key")]
@@ -245,7 +247,7 @@ def nginx_config(scene: Scene) -> States:
             f"server {{ listen unix:{scene.folder}/nginx/socket ssl; ssl_certificate {material[0]}; ssl_certificate_key {material[1]}; }}"
         )
         files = [{"path": "a.conf", "content": text or server}]
-        return {"files": files, "depends_on": material, "main": main, "manager": "signal", "timeout": 5, **more}
+        return {"files": files, "depends_on": material, "name": name, "main": main, "manager": "signal", "timeout": 5, **more}
 
     wrong_key = (
         f"server {{ listen unix:{scene.folder}/s ssl; ssl_certificate {scene.folder}/crt; ssl_certificate_key {scene.folder}/other.key; }}"
@@ -259,7 +261,7 @@ def nginx_config(scene: Scene) -> States:
     states.more("key as configuration", "failed", config(f"include {scene.folder}/key;"))
     states.add("key as certificate", "failed", config(wrong_key.replace("/crt;", "/key;")))
     states.poisoned(config("# another"), "subprocess:run")
-    states.add("gone", "changed", {"state": "absent", "main": main, "manager": "signal"})
+    states.add("gone", "changed", {"state": "absent", "name": name, "main": main, "manager": "signal"})
     states.work("stop", "shell", {"cmd": f"kill $(cat {scene.folder}/nginx/pid)"})
     return states
 
