@@ -68,6 +68,10 @@ class Way:
         return f"{self.name}.example.com"
 
     @property
+    def scheme(self) -> str:
+        return "https" if self.listener == "tls" else "http"
+
+    @property
     def route(self) -> dict[str, Any]:
         mutual = {"mode": "mutual", "client_certificate": "edge-client", "client_names": ["edge.example.com"]}
         return {
@@ -185,8 +189,7 @@ def h2load(way: Way, variant: str, nginx: str, path: str, *options: str) -> str:
     :raises RuntimeError: not every request was answered by 2xx.
     """
     port = PORTS[way.listener, variant]
-    scheme = "https" if way.listener == "tls" else "http"
-    place = [f"--connect-to={HOSTS[nginx].address}:{port}", f"{scheme}://{way.host}:{port}{path}"]
+    place = [f"--connect-to={HOSTS[nginx].address}:{port}", f"{way.scheme}://{way.host}:{port}{path}"]
     said = subprocess.run(
         ["h2load", "--h1", "--threads=1", *options, *place], capture_output=True, text=True, check=True, timeout=120
     ).stdout
@@ -202,13 +205,18 @@ def wrk(way: Way, variant: str, nginx: str, path: str, seconds: int) -> float:
 
     :raises RuntimeError: not every request was answered by 2xx or 3xx.
     """
-    scheme, port = ("https" if way.listener == "tls" else "http"), PORTS[way.listener, variant]
     with tempfile.NamedTemporaryFile("w") as names:
         names.write(f"{HOSTS[nginx].address} {way.host}\n")
         names.flush()
         # It takes SNI and address from one name, so that name is made known to it alone.
         inside = ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", names.name]
-        words = ["wrk", "--threads=1", f"--connections={CLIENTS}", f"--duration={seconds}s", f"{scheme}://{way.host}:{port}{path}"]
+        words = [
+            "wrk",
+            "--threads=1",
+            f"--connections={CLIENTS}",
+            f"--duration={seconds}s",
+            f"{way.scheme}://{way.host}:{PORTS[way.listener, variant]}{path}",
+        ]
         said = subprocess.run([*inside, *words], capture_output=True, text=True, check=True, timeout=120).stdout
     rate = re.search(r"Requests/sec: +([\d.]+)", said)
     if not rate or not float(rate[1]) or "Non-2xx" in said or "Socket errors" in said:

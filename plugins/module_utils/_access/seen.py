@@ -44,7 +44,7 @@ class Seen:
 def seen(entry: str, lines: list[str], agent: str) -> Optional[Seen]:
     """The request that called itself ``agent``; None where no line shows it, or none that holds addresses."""
     found = accesslog.find(lines, agent)
-    chain = [part.strip() for part in (found or {}).get("x_forwarded_for", "").split(",") if part.strip()]
+    chain = accesslog.forwarded(found) if found else []
     if not found or not chain:
         return None
     replaced = MARKER not in chain
@@ -52,7 +52,7 @@ def seen(entry: str, lines: list[str], agent: str) -> Optional[Seen]:
         chain = chain[len(chain) - chain[::-1].index(MARKER) :]
     if not chain:
         return None
-    return Seen(entry, chain, _host(found.get("downstream_remote_address", "")), replaced)
+    return Seen(entry, chain, plain(accesslog.remote(found)), replaced)
 
 
 def client(arrived: Seen, front: Dict, source: bool) -> str:
@@ -97,12 +97,6 @@ def report(arrived: Seen, front: Dict) -> Dict:
         "forwarded_for_replaced": arrived.replaced,
         "front": front["kind"],
     }
-
-
-def _host(address: str) -> str:
-    """An address without its port; "" for anything else."""
-    host = address.rpartition(":")[0] if address.count(":") == 1 or address.startswith("[") else address
-    return plain(host.strip("[]"))
 
 
 def plain(address: str) -> str:

@@ -34,6 +34,18 @@ def parse(line: str) -> Optional[dict[str, str]]:
     return {key: "" if value == "-" else value for key, value in fields.items()}
 
 
+def forwarded(entry: dict[str, str]) -> list[str]:
+    """The addresses in X-Forwarded-For, the client's own words first, the gateway's addition last."""
+    return [part.strip() for part in entry.get("x_forwarded_for", "").split(",") if part.strip()]
+
+
+def remote(entry: dict[str, str]) -> str:
+    """Whom the gateway takes for the client, without port and brackets."""
+    address = entry.get("downstream_remote_address", "")
+    host = address.rpartition(":")[0] if address.count(":") == 1 or address.startswith("[") else address
+    return host.strip("[]")
+
+
 def find(lines: list[str], user_agent: str) -> Optional[dict[str, str]]:
     """The entry of the request that called itself ``user_agent``."""
     for line in lines:

@@ -285,8 +285,8 @@ def _access_log(proof: dict[str, Any], _result: Result, evidence: Evidence) -> V
     verdict = _compare(good, "ACCESS_LOG_DISAGREES", f"{protocol}, SNI {sni}, X-Forwarded-For {address}")
     # The last address is the gateway's own addition, the one before it nginx's. Whom the gateway takes for the client, and a list of
     # addresses goes by, depends on how many of them it trusts.
-    nginx = [part.strip() for part in address.split(",")][-2:-1]
-    return replace(verdict, saw={"nginx": "".join(nginx), "gateway": _host(entry.get("downstream_remote_address", ""))})
+    nginx = accesslog.forwarded(entry)[-2:-1]
+    return replace(verdict, saw={"nginx": "".join(nginx), "gateway": _address(accesslog.remote(entry))})
 
 
 def _status(result: Result) -> int:
@@ -312,11 +312,6 @@ def _address(text: str) -> str:
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-def _host(text: str) -> str:
-    """The address of ``address:port``."""
-    return _address(text.rpartition(":")[0])
 
 
 _NO_ECHO = "the answer does not show the request's headers, so what the app received can't be seen"

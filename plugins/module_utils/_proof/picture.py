@@ -6,6 +6,7 @@ Drawn twice: lying for a wide screen, standing for a phone.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -23,7 +24,7 @@ class Node:
     kind: str
     name: str
     detail: str = ""
-    sees: tuple[str, ...] = ()
+    sees: Sequence[str] = ()
 
 
 def picture(route: dict[str, Any], hops: list[dict[str, Any]]) -> str:
@@ -40,10 +41,10 @@ def _nodes(route: dict[str, Any], hops: dict[str, dict[str, Any]]) -> list[Node]
     saw = (hops.get(PATH) or {}).get("saw") or {}
     return [
         Node("CLIENT", _some(front.get("from", [])) or "client", f"asks for {route['host']}"),
-        Node("NGINX", _some(front.get("to", [])) or "nginx", "ends TLS, starts its own", tuple(saw.get("nginx", []))),
-        Node("MESH GATEWAY", service, _some(gateway.get("to", [])) or namespace, tuple(saw.get("gateway", []))),
+        Node("NGINX", _some(front.get("to", [])) or "nginx", "ends TLS, starts its own", saw.get("nginx", ())),
+        Node("MESH GATEWAY", service, _some(gateway.get("to", [])) or namespace, saw.get("gateway", ())),
         Node("APP", _some(route["services"]), "behind its sidecar" if hops.get(MESH, {}).get("session") else "",
-             tuple(saw.get("app", []))),
+             saw.get("app", ())),
     ]  # fmt: skip
 
 
@@ -101,7 +102,8 @@ def _svg(name: str, width: float, height: float, parts: list[str]) -> str:
 
 def _node(x: float, y: float, width: float, node: Node) -> str:
     middle, room = x + width / 2, int(width / 8.6)
-    sees = " + ".join([f"sees {node.sees[0]}", *([str(len(node.sees) - 1)] * (len(node.sees) > 1))]) if node.sees else ""
+    others = f" + {len(node.sees) - 1}" if len(node.sees) > 1 else ""
+    sees = f"sees {node.sees[0]}{others}" if node.sees else ""
     return (
         f'<rect class="node" x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{_NODE_HEIGHT}" rx="10"/>'
         + _text(middle, y + 20, node.kind, "kind", anchor="middle")
