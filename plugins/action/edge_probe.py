@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils._errors import EdgeError
-from ..module_utils._probe import foreign, session, spec
+from ..module_utils._probe import foreign, session
 from ..module_utils._probe.observation import Observation
 from ..module_utils._x509 import library
+from ..modules import edge_probe
 from ..plugin_utils._action import EdgeAction
+from ..plugin_utils._here import is_here, run_here
 
 
 class ActionModule(EdgeAction):
     """See the module edge_probe."""
 
-    ARGUMENTS = spec.OPTIONS
+    ARGUMENTS = edge_probe.ARGUMENTS
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Probe from the task's host, judge here."""
@@ -25,7 +27,7 @@ class ActionModule(EdgeAction):
 
         def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
             nonlocal python
-            raw = self.module("edgemesh.nginx_istio.edge_probe", _given({**params, "paths": entries}), task_vars)
+            raw = self._probe(_given({**params, "paths": entries}), task_vars)
             if "observations" not in raw:
                 raise EdgeError("the host can't be probed from", why=str(raw.get("msg", "")), where=vantage)
             python = raw["python"]
@@ -39,6 +41,11 @@ class ActionModule(EdgeAction):
             answer["msg"] = " ".join(f"{each['name']}: {each['code']}: {each['sentence']}" for each in bad)
             answer["failed"] = bool(params["fail"])
         return answer
+
+    def _probe(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        if is_here(self, task_vars):
+            return run_here(self, edge_probe, arguments, task_vars)
+        return self.module("edgemesh.nginx_istio.edge_probe", arguments, task_vars)
 
 
 def _foreign(entry: dict[str, Any]) -> bool:

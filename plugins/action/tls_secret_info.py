@@ -1,9 +1,12 @@
-"""Runs the module of the same name, unless a key among its arguments would leak on the way."""
+"""Runs the module tls_secret_info: in this process where that is the same."""
 
 from __future__ import annotations
 
-from ..plugin_utils._transport import KeyedModule
+from ..modules import tls_secret_info
+from ..plugin_utils._here import ApiModule
 
 
-class ActionModule(KeyedModule):
-    """What Ansible does by itself, with that one look before."""
+class ActionModule(ApiModule):
+    """See the module tls_secret_info."""
+
+    MODULE = tls_secret_info

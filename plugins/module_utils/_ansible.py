@@ -21,32 +21,62 @@ class Client(Protocol):
     warnings: list[str]
 
 
-Work = Callable[[AnsibleModule, dict[str, Any]], dict[str, Any]]
+class Module(Protocol):
+    """What runs the work: AnsibleModule, or what stands for it."""
+
+    check_mode: bool
+    params: dict[str, Any]
+    no_log_values: set[str]
+
+    def warn(self, warning: str) -> None:
+        """Show the user a warning."""
+
+
+Work = Callable[[Any, dict[str, Any]], dict[str, Any]]
+
+
+class Partly(Exception):
+    """``error`` ended the work; ``result`` says what had been done."""
+
+    def __init__(self, error: EdgeError, result: dict[str, Any]) -> None:
+        super().__init__(error.sentence)
+        self.error, self.result = error, result
 
 
 def run(work: Work, **module_arguments: Any) -> None:
-    """Run a module: ``work(module, params)`` returns the result, or raises :class:`EdgeError`.
-
-    ``params`` are plain types. ``supports_check_mode`` is on for every module of ours. Any other exception is reported
-    by its type and place only: its text, or a value in a traceback, could hold key material.
-    """
+    """Run a module, as :func:`attempt` says. ``supports_check_mode`` is on for every module of ours."""
     module = AnsibleModule(supports_check_mode=True, **module_arguments)
-    try:
-        params = plain(module.params)
-        hide(module.no_log_values, module.params)
-        result, failure = work(module, params), None
-    except EdgeError as error:
-        result, failure = {}, {"msg": error.sentence, "error": error.as_result()}
-    except Exception as error:  # pylint: disable=broad-except
-        result, failure = {}, {"msg": unexpected(error)}
+    result = attempt(work, module)
     # Only now, because inside of a handler fail_json adds the exception's own text and traceback (ANSIBLE_DISPLAY_TRACEBACK)
-    if failure:
-        module.fail_json(**failure)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)
 
 
+def attempt(work: Work, module: Module) -> dict[str, Any]:
+    """What ``work(module, params)`` returns; if it raises :class:`EdgeError` or :class:`Partly`, with ``failed`` and what went wrong.
+
+    ``params`` are plain types. Any other exception is reported by its type and place only: its text, or a value in a traceback,
+    could hold key material.
+    """
+    try:
+        params = plain(module.params)
+        hide(module.no_log_values, module.params)
+        return work(module, params)
+    except EdgeError as error:
+        return _failed(error)
+    except Partly as partly:
+        return {**partly.result, **_failed(partly.error)}
+    except Exception as error:  # pylint: disable=broad-except
+        return {"failed": True, "msg": unexpected(error)}
+
+
+def _failed(error: EdgeError) -> dict[str, Any]:
+    return {"failed": True, "msg": error.sentence, "error": error.as_result()}
+
+
 @contextmanager
-def warned(module: AnsibleModule, client: Client) -> Iterator[None]:
+def warned(module: Module, client: Client) -> Iterator[None]:
     """Show what the API warned of, also where the work fails."""
     failure = None
     try:

@@ -378,6 +378,8 @@ from ..module_utils import _ansible
 from ..module_utils._errors import EdgeError
 from ..module_utils._probe import run, spec
 
+ARGUMENTS = spec.OPTIONS
+
 
 def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Probe from here; the action plugin judges."""
@@ -403,7 +405,7 @@ def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    _ansible.run(work, argument_spec=spec.OPTIONS)
+    _ansible.run(work, argument_spec=ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -224,16 +224,13 @@ error:
   type: dict
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..module_utils._ansible import run, warned
+from ..module_utils._ansible import Partly, run, warned
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.labels import FIELD_MANAGER
 from ..module_utils._kube.objects import Objects
-
-if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
@@ -268,20 +265,16 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Apply or remove, and say of each object what became of it, also when something failed."""
     objects = Objects(params, check=module.check_mode, diff=module._diff)
     client = connect(params)
-    failure = None
     try:
         with warned(module, client):
             objects.change(client)
     except EdgeError as error:
-        failure = error
-    result = objects.result()
-    if failure:
-        module.fail_json(msg=failure.sentence, error=failure.as_result(), **result)
-    return result
+        raise Partly(error, objects.result()) from None
+    return objects.result()
 
 
 def main() -> None:

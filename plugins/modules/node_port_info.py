@@ -166,14 +166,11 @@ results:
       returned: always
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..module_utils._ansible import run, warned
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._kube.reach import Reach
-
-if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
@@ -205,7 +202,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Look, or wait and look."""
     reach = Reach(params, check=module.check_mode)
     client = connect(params)

@@ -363,6 +363,15 @@ SECRET = {
 }
 
 
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION_ARGUMENTS,
+    "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "check": {"type": "str", "choices": ["strict", "warn"], "default": "strict"},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Plan, write, and report facts."""
     library.require()
@@ -381,16 +390,7 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    run(
-        work,
-        argument_spec={
-            **CONNECTION_ARGUMENTS,
-            "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "check": {"type": "str", "choices": ["strict", "warn"], "default": "strict"},
-            "timeout": {"type": "int", "default": 120},
-        },
-    )
+    run(work, argument_spec=ARGUMENTS)
 
 
 if __name__ == "__main__":

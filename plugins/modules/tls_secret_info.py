@@ -269,15 +269,12 @@ results:
       sample: "2027-02-19T09:30:00Z"
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..module_utils._ansible import run, warned
 from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
 from ..module_utils._x509 import library
 from ..module_utils._x509.secret_info import Info
-
-if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 KIND = {"type": "str", "choices": ["Secret", "ConfigMap"], "default": "Secret"}
 USES = {
@@ -320,7 +317,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def work(module: AnsibleModule, params: dict[str, Any]) -> dict[str, Any]:
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Look, or wait and look."""
     library.require()
     info = Info(params, check=module.check_mode)

@@ -45,6 +45,8 @@ class EdgeAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ansible's entry point."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        # what a refusal of the arguments calls it: otherwise it would be this file's path within Python
+        self._load_name = self._task.resolved_action
         try:
             _validated, params = self.validate_argument_spec(argument_spec=self.ARGUMENTS, **self.RULES)
             result.update(self.work(plain(params), task_vars or {}))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible import constants
-from ansible.plugins.action.normal import ActionModule as Normal
 
 from ..module_utils._errors import EdgeError
 
@@ -37,20 +36,6 @@ def refuse_leaky_transport(action: Any) -> None:
             fix="Turn pipelining on (ANSIBLE_PIPELINING=true), become root and set owner and group, or connect as that user",
             code="BECOME_LEAKS",
         )
-
-
-class KeyedModule(Normal):
-    """Runs the module of the same name as Ansible would by itself, but for arguments with key material that would leak on the way."""
-
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ansible's entry point."""
-        try:
-            if has_key(self._task.args):
-                refuse_leaky_transport(self)
-        except EdgeError as error:
-            return {"failed": True, "msg": error.sentence, "error": error.as_result()}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        return result
 
 
 def has_key(value: Any) -> bool:

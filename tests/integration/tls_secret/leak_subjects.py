@@ -21,6 +21,7 @@ class Scene:
     namespace: str
     name: str
     folder: Path
+    local: bool
     pipelining: bool
     #: also the further ways to fail
     full: bool
@@ -62,7 +63,9 @@ class States:
         self, arguments: dict[str, Any], place: str = "ssl:SSLContext.load_cert_chain", said: str = "unexpected RuntimeError"
     ) -> None:
         """The two ends that the module doesn't foresee: an exception with the key in its text, and a kill by Ansible's own time-out."""
-        poison = {"PYTHONPATH": f"{self.scene.folder}/poison", "EDGEMESH_POISON": place, "EDGEMESH_KEY": f"{self.scene.folder}/key"}
+        poison = {"EDGEMESH_POISON": place, "EDGEMESH_KEY": f"{self.scene.folder}/key"}
+        # With it in the task, a module would not run in Ansible's own process: there Ansible itself has it.
+        poison.update({} if self.scene.local else {"PYTHONPATH": f"{self.scene.folder}/poison"})
         self.add("exception", "failed", arguments, said, environment=poison)
         self.add("time-out", "failed", arguments, "Timed out", environment={**poison, "EDGEMESH_SLEEP": "4"}, timeout=1)
 
@@ -266,6 +269,9 @@ def nginx_config(scene: Scene) -> States:
     return states
 
 
+#: What is done in Ansible's own process where the host is the controller: nothing is written on the way.
+IN_PROCESS = frozenset({"tls_secret", "tls_secret_info", "k8s_objects", "edge_probe", "gateway_log_info", "node_port_info"})
+
 #: name -> its states, and whether it can work as an ordinary user (others need the controller's Python, or root)
 SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "tls_secret": (tls_secret, False),
@@ -280,21 +286,30 @@ SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
 
 POISON = '''\
 """Lets a function of the standard library fail, or hang, at the worst place: with a key in the exception's text."""
-import importlib, os, time
+import functools, importlib, os, time
 
-def poisoned(*_args, **_options):
-    if os.environ.get("EDGEMESH_SLEEP"):
-        time.sleep(float(os.environ["EDGEMESH_SLEEP"]))
-    with open(os.environ["EDGEMESH_KEY"]) as file:
-        raise RuntimeError("no good: " + file.read())
+def poison(place):
+    module, path = place.split(":")
+    holder = importlib.import_module(module)
+    *outer, name = path.split(".")
+    for each in outer:
+        holder = getattr(holder, each)
+    healthy = getattr(holder, name)
 
-if "EDGEMESH_POISON" in os.environ:
-    _module, _path = os.environ["EDGEMESH_POISON"].split(":")
-    _holder = importlib.import_module(_module)
-    *_outer, _name = _path.split(".")
-    for _each in _outer:
-        _holder = getattr(_holder, _each)
-    setattr(_holder, _name, poisoned)
+    @functools.wraps(healthy)
+    def poisoned(*args, **options):
+        # Asked at the call, because Ansible's own process has it only for the time of one task.
+        if os.environ.get("EDGEMESH_POISON") != place:
+            return healthy(*args, **options)
+        if os.environ.get("EDGEMESH_SLEEP"):
+            time.sleep(float(os.environ["EDGEMESH_SLEEP"]))
+        with open(os.environ["EDGEMESH_KEY"]) as file:
+            raise RuntimeError("no good: " + file.read())
+
+    setattr(holder, name, poisoned)
+
+for place in ("ssl:SSLContext.load_cert_chain", "os:fsync", "subprocess:run"):
+    poison(place)
 '''
 
 

@@ -1,0 +1,118 @@
+"""A module's work in Ansible's own process: the same results as from a process of its own, and only where that would be the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kube_rig import config_map, play, secret
+
+pytestmark = pytest.mark.cluster
+OBJECTS = "edgemesh.nginx_istio.k8s_objects"
+PORTS = "edgemesh.nginx_istio.node_port_info"
+SECRETS = "edgemesh.nginx_istio.tls_secret_info"
+PROBE = "edgemesh.nginx_istio.edge_probe"
+#: what Ansible prints at -vvv for each command that it starts
+STARTED = "EXEC /bin/sh"
+#: Python is told something of its own, so it has to be started
+PROCESS = {"environment": {"PYTHONUNBUFFERED": "1"}}
+
+
+@pytest.fixture
+def environment(kubeconfig: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_AUTH_")}
+    return {**kept, "K8S_AUTH_KUBECONFIG": str(kubeconfig)}
+
+
+def tasks(namespace: str) -> list[dict[str, Any]]:
+    """Every way for a module to end."""
+    service = {"services": [{"namespace": "default", "name": "kubernetes"}]}
+    made = [config_map("a", namespace), secret("s", namespace, stringData={"word": "canary-51e4"})]
+    return [
+        {OBJECTS: {"definitions": made}, "check_mode": True, "diff": True},
+        {OBJECTS: {"definitions": [*made, config_map("Bad_Name", namespace)]}},
+        {OBJECTS: {"definitions": made}},
+        {OBJECTS: {"definitions": made, "timeout": "soon"}},
+        {OBJECTS: {"definition": made}},
+        {OBJECTS: {"definitions": made, "state": "gone"}},
+        {PORTS: service},
+        {PORTS: {**service, "api_key": "word-5b1c", "host": "https://127.0.0.1:1", "timeout": 1}},
+        {SECRETS: {"secrets": [{"namespace": namespace, "name": "s"}]}},
+        {SECRETS: {"secrets": [{"namespace": namespace, "name": "none"}], "wait": True, "timeout": 1}},
+        # a warning
+        {OBJECTS: {"definitions": [secret("t", namespace, stringData={"a": "b"}, data={"a": "Yg=="}, type="Opaque")], "src": []}},
+        {PROBE: {"paths": [{"name": "p", "address": "127.0.0.1", "port": 1}], "timeout": 1}},
+    ]
+
+
+def settled(result: Any) -> Any:
+    """The same without what differs from run to run."""
+    if isinstance(result, dict):
+        return {name: settled(item) for name, item in result.items() if name not in ("exception", "resource_version", "uid", "started")}
+    if isinstance(result, str):
+        return re.sub(r"[0-9.]+ ms", "0 ms", result)
+    if isinstance(result, float):
+        return 0
+    return [settled(item) for item in result] if isinstance(result, list) else result
+
+
+def test_the_results_are_those_of_a_process(environment: dict[str, str], namespace: str, tmp_path: Path) -> None:
+    here, printed = play(tmp_path, *tasks(namespace), arguments=("-vvv",), environment=environment)
+    made = [config_map("a", namespace), secret("s", namespace), secret("t", namespace)]
+    play(tmp_path, {OBJECTS: {"definitions": made, "state": "absent"}}, environment=environment)
+    there, as_ever = play(tmp_path, *[{**task, **PROCESS} for task in tasks(namespace)], arguments=("-vvv",), environment=environment)
+    assert [bool(result["failed"]) for result in here] == [False, True, False, True, True, True, False, True, False, True, False, True]
+    assert as_ever.count(STARTED) > len(there)
+    # Only the copy that saves the results.
+    last = printed.index("ansible.builtin.copy")
+    assert STARTED not in printed[: printed.rindex("TASK [", 0, last)]
+    for mine, theirs in zip(here, there):
+        assert settled(mine) == settled(theirs)
+    for word in ("canary-51e4", "word-5b1c"):
+        assert word not in printed
+
+
+def test_with_the_tasks_surroundings(kubeconfig: Path, namespace: str, tmp_path: Path) -> None:
+    """Variables of the environment, and paths from where the playbook is."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("K8S_AUTH_", "KUBECONFIG"))}
+    (tmp_path / "there.yaml").write_text(
+        f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c, namespace: {namespace}}}, data: {{a: b}}}}"
+    )
+    shutil.copy(kubeconfig, tmp_path / "config")
+    results, printed = play(
+        tmp_path,
+        {OBJECTS: {"src": "there.yaml"}, "environment": {"K8S_AUTH_KUBECONFIG": str(tmp_path / "config")}},
+        {OBJECTS: {"src": "there.yaml"}},
+        arguments=("-vvv",),
+        environment={**kept, "HOME": str(tmp_path), "ANSIBLE_HOME": str(tmp_path)},
+    )
+    assert results[0]["changed"]
+    assert results[1]["failed"], "the first task's environment was still there"
+    assert STARTED not in printed.partition(str(tmp_path / "play.yml"))[2].partition("ansible.builtin.copy")[0]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "ways"),
+    [
+        ({}, 0),
+        ({"vars": {"ansible_python_interpreter": "auto"}}, 0),
+        ({"delegate_to": "localhost", "vars": {"ansible_python_interpreter": sys.executable}}, 0),
+        ({"vars": {"ansible_python_interpreter": str(Path(sys.executable).resolve().with_name("python3"))}}, 1),
+        ({"become": True, "become_method": "su"}, 1),
+        ({"async": 30, "poll": 1}, 1),
+        (PROCESS, 1),
+    ],
+    ids=["plain", "any Python", "delegated", "another Python", "become", "in the background", "environment of Python"],
+)
+def test_only_where_a_process_would_be_the_same(environment: dict[str, str], tmp_path: Path, keywords: dict[str, Any], ways: int) -> None:
+    if keywords.get("become") and os.geteuid() != 0:
+        pytest.skip("needs root, to become root without a password")
+    task = {PORTS: {"services": [{"namespace": "default", "name": "kubernetes"}]}, **keywords}
+    _results, printed = play(tmp_path, task, arguments=("-vvv",), environment=environment)
+    first = printed.partition("TASK [")[2].partition("TASK [")[0]
+    assert (STARTED in first) == bool(ways), first
