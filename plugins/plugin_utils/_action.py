@@ -8,7 +8,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._ansible import unexpected
 from ..module_utils._errors import EdgeError
-from ..module_utils._plain import plain
+from ._arguments import Arguments, Refused
 
 
 class EdgeAction(ActionBase):
@@ -45,11 +45,12 @@ class EdgeAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ansible's entry point."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        # what a refusal of the arguments calls it: otherwise it would be this file's path within Python
-        self._load_name = self._task.resolved_action
         try:
-            _validated, params = self.validate_argument_spec(argument_spec=self.ARGUMENTS, **self.RULES)
-            result.update(self.work(plain(params), task_vars or {}))
+            arguments = Arguments(self._task.args)
+            arguments.check(self._task.resolved_action, self.ARGUMENTS, self.RULES)
+            result.update(self.work(arguments.values, task_vars or {}))
+        except Refused as refused:
+            result.update(failed=True, msg=str(refused))
         except EdgeError as error:
             result.update(failed=True, msg=error.sentence, error=error.as_result())
         except Exception as error:  # pylint: disable=broad-except

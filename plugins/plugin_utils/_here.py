@@ -16,15 +16,14 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
-from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as Normal
 
 from ..module_utils._ansible import attempt
 from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
+from ._arguments import Arguments, Refused
 from ._transport import has_key, refuse_leaky_transport
 
 #: what interpreter_python says for "find one": the controller's own has all that our modules need
@@ -93,8 +92,8 @@ class _Run:
         self._diff = bool(action._task.diff)
         self._name = action._task.resolved_action
         self._warnings: list[str] = []
-        self.params: dict[str, Any] = plain(arguments)
-        self.no_log_values: set[str] = set()
+        checked = Arguments(arguments)
+        self._arguments, self.params, self.no_log_values = checked, checked.values, checked.secret
 
     def warn(self, warning: str) -> None:
         """See AnsibleModule."""
@@ -102,13 +101,10 @@ class _Run:
 
     def result(self, module: Any) -> dict[str, Any]:
         """The module's result, the refusal of its arguments included."""
-        validated = ArgumentSpecValidator(module.ARGUMENTS).validate(self.params)
-        self.params.update(validated.validated_parameters)
-        # as AnsibleModule reads it; nothing public says it
-        self.no_log_values.update(validated._no_log_values)
-        if validated.error_messages:
-            what = f"Unsupported parameters for ({self._name}) module: " if isinstance(validated.errors[0], UnsupportedError) else ""
-            return {"failed": True, "msg": what + validated.errors.msg}
+        try:
+            self._arguments.check(self._name, module.ARGUMENTS, {})
+        except Refused as refused:
+            return {"failed": True, "msg": str(refused)}
         result = attempt(module.work, self)
         return {**result, **({"warnings": self._warnings} if self._warnings else {})}
 
