@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from .._errors import EdgeError
 from . import commands
+from .syntax import Directive, effective
 
 _SECRET_LINE = re.compile(r"^.*PRIVATE KEY.*$", re.MULTILINE)
 
@@ -116,6 +118,11 @@ class Verdict:
     def why(self) -> str:
         """The complaints as one line."""
         return "; ".join(self.complaints[:3])
+
+    @functools.cached_property
+    def tree(self) -> list[Directive]:
+        """The configuration, read."""
+        return effective(self.dump)
 
 
 def verdict(returncode: int, stdout: str, stderr: str, how: str) -> Verdict:

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from .._errors import EdgeError
 
 _FILE = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
+#: what separates words, comments included
+_BLANK = re.compile(r"(?:\s+|#[^\n]*)+")
+#: by the quote in which a word stands, characters that are nothing but part of it
+_RUNS = {"": re.compile(r"(?:\$\{|[^\s;{\\])+"), '"': re.compile(r'[^"\\]+'), "'": re.compile(r"[^'\\]+")}
 
 
 @dataclass
@@ -51,11 +55,10 @@ def _tokens(text: str) -> Iterator[_Token]:
     at, line = 0, 1
     while at < len(text):
         char = text[at]
-        if char.isspace():
-            line += char == "\n"
-            at += 1
-        elif char == "#":
-            at = text.find("\n", at) if "\n" in text[at:] else len(text)
+        blank = _BLANK.match(text, at)
+        if blank:
+            line += blank[0].count("\n")
+            at = blank.end()
         elif char in ";{}":
             yield _Token(char, at, at + 1, line)
             at += 1
@@ -64,18 +67,21 @@ def _tokens(text: str) -> Iterator[_Token]:
             quote = char if char in "\"'" else ""
             at += bool(quote)
             while at < len(text):
-                char = text[at]
-                if char == "\\" and at + 1 < len(text):
+                run = _RUNS[quote].match(text, at)
+                if run:
+                    word.append(run[0])
+                    line += run[0].count("\n")
+                    at = run.end()
+                elif text[at] == "\\" and at + 1 < len(text):
                     escaped = text[at + 1]
-                    word.append({"t": "\t", "r": "\r", "n": "\n"}.get(escaped, escaped if escaped in "\"'\\" else char + escaped))
+                    word.append({"t": "\t", "r": "\r", "n": "\n"}.get(escaped, escaped if escaped in "\"'\\" else text[at : at + 2]))
                     line += escaped == "\n"
                     at += 2
-                    continue
-                if (quote and char == quote) or (not quote and (char.isspace() or char in ";{") and [*word[-1:], char] != ["$", "{"]):
+                elif text[at] == "\\":
+                    word.append("\\")
+                    at += 1
+                else:
                     break
-                line += char == "\n"
-                word.append(char)
-                at += 1
             at += bool(quote)
             yield _Token("".join(word), start, at, first_line, bool(quote))
 

@@ -15,7 +15,7 @@ from .generations import Store, confirm_address
 from .installation import Installation, Verdict, processes
 from .lock import locked
 from .service import Service, service
-from .syntax import Directive, effective, split_dump
+from .syntax import Directive, split_dump
 
 #: A machine under load is no reason to take a change for one that did not happen.
 _PATIENCE = 10.0
@@ -191,7 +191,7 @@ class Transaction:
             entry = self.store.stream_entry(self._as_it_is().dump, wanted)
         listen = listen or f"{own}:80"
         verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self.timeout)
-        tree = effective(verdict.dump)
+        tree = verdict.tree
         if verdict.good and listeners.confirm_at(tree, own, listen) != listen:
             listen = listeners.confirm_at(tree, own, listen)
             verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self.timeout)
@@ -392,5 +392,4 @@ class Transaction:
 
 
 def _top_level(verdict: Verdict, name: str) -> list[str]:
-    tree: list[Directive] = effective(verdict.dump) if verdict.dump else []
-    return [directive.args[0] for directive in tree if directive.name == name and directive.args]
+    return [directive.args[0] for directive in verdict.tree if directive.name == name and directive.args]
