@@ -158,9 +158,9 @@ options:
         type: dict
         suboptions:
           status:
-            description: The statuses that are right.
+            description: The statuses that are right; each one, as V(418), or a range, as V(200-499).
             type: list
-            elements: int
+            elements: str
             default: []
           http_version:
             description: The version that the answer must have.

@@ -43,7 +43,7 @@ def through(gateways: list[Dict], routes: list[Dict], entries: dict[str, list[st
                 continue
             name = agent(run, len(made))
             headers = {"User-Agent": name, "X-Forwarded-For": seen.MARKER}
-            probe = {**_request(route, gateway, entry, headers), "name": name, "expect": {"status": list(range(100, 600))}}
+            probe = {**_request(route, gateway, entry, headers), "name": name, "expect": {"status": ["100-599"]}}
             made.append({"gateway": gateway["name"], "entry": entry, "agent": name, "probe": probe})
     return made
 
@@ -125,7 +125,7 @@ def _answers(gateway: Dict, routes: list[Dict], endpoint: str, plain: bool) -> I
             continue
         if front["kind"] != "http_proxy" or front["proxies"]:
             # We are no proxy that it believes, so it knows us by our own address; that it speaks to us is all that can be said.
-            probe = {**_request(route, gateway, endpoint, {}, straight=True), "expect": {"status": list(range(100, 600))}}
+            probe = {**_request(route, gateway, endpoint, {}, straight=True), "expect": {"status": ["100-599"]}}
             yield {**probe, "name": route["name"], **({"proxy_protocol": "v2"} if front["kind"] == "tcp_proxy" else {})}
             continue
         for client, admitted in samples([each for each in (gateway["access"], route["access"]) if each], route["probe"]):
@@ -135,9 +135,9 @@ def _answers(gateway: Dict, routes: list[Dict], endpoint: str, plain: bool) -> I
             yield {**request, "name": f"{route['name']} {'lets in' if admitted else 'denies'} {client}", "expect": expect}
 
 
-def _right(route: Dict) -> list[int]:
+def _right(route: Dict) -> list[str]:
     """Answers to a request that no list stops; a host that nobody serves is answered 404."""
-    return [status for status in range(100, 600) if status != _DENIED["status"][0]] if route is _NO_ROUTE else [route["probe"]["status"]]
+    return ["100-402", "404-599"] if route is _NO_ROUTE else [str(route["probe"]["status"])]
 
 
 def _plain_text(gateway: Dict, service: Optional[Dict]) -> bool:

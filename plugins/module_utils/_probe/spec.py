@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +56,7 @@ _HTTP: dict[str, Any] = {
 _EXPECT: dict[str, Any] = {
     "type": "dict",
     "options": {
-        "status": {"type": "list", "elements": "int", "default": []},
+        "status": {"type": "list", "elements": "str", "default": []},
         "http_version": {"type": "str", "choices": ["1.0", "1.1", "2"]},
         "body_contains": {"type": "str"},
         "body_json": {"type": "dict", "default": {}},
@@ -238,7 +239,7 @@ def _http(http: dict[str, Any], host: str) -> Http:
 
 def _expect(expect: dict[str, Any]) -> Expect:
     return Expect(
-        status=tuple(expect.get("status") or ()),
+        status=tuple(status for given in expect.get("status") or () for status in _statuses(str(given))),
         http_version=expect.get("http_version") or "",
         body_contains=expect.get("body_contains") or "",
         body_json=expect.get("body_json") or {},
@@ -250,6 +251,15 @@ def _expect(expect: dict[str, Any]) -> Expect:
         phase=tuple(expect.get("phase") or ()),
         codes=tuple(expect.get("codes") or ()),
     )
+
+
+def _statuses(given: str) -> range:
+    """``418``, or from one to another: ``200-499``."""
+    found = re.fullmatch("([1-5][0-9]{2})(?: *- *([1-5][0-9]{2}))?", given.strip())
+    statuses = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+    if not statuses:
+        raise ValueError(f"expect.status takes a status from 100 to 599, or a range of them, such as 200-499, not {given!r}")
+    return statuses
 
 
 def _without_port(host: str) -> str:

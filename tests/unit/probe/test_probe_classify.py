@@ -163,7 +163,7 @@ OPTIONS = {
     "tls": {"sni": ""},
     "http": {"host": "a.example"},
     "consecutive": 3,
-    "expect": {"status": [1]},
+    "expect": {"status": [599]},
 }
 TALKS = Observation(tls=TlsSeen(chain=["AAAA"]))
 SILENT = Observation(failure=Failure("tls_handshake", "closed"))

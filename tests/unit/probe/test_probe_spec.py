@@ -101,3 +101,16 @@ def test_right_statuses_are_said_as_people_do() -> None:
         "200 to 499",
         "200 or 201 or 204",
     ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "meant"), [([418], [418]), (["301", "302"], [301, 302]), (["200-202", "404"], [200, 201, 202, 404]), (["200 - 200"], [200])]
+)
+def test_statuses_one_by_one_or_from_to(listed: list[Any], meant: list[int]) -> None:
+    assert list(path(expect={"status": listed}).expect.status) == meant
+
+
+@pytest.mark.parametrize("text", ["ok", "", "-", "200-", "-200", "2xx", "499-200", "99", "200-600", "\uff11\uff10\uff10", "200-300-400"])
+def test_what_is_no_status_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expect\.status"):
+        path(expect={"status": [text]})
