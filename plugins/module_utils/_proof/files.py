@@ -42,14 +42,15 @@ def read(printed: str) -> dict[str, str]:
 def trust(routes: list[dict[str, Any]], files: dict[str, str], folder: str, given: str = "") -> dict[str, str]:
     """What clients verify nginx with, by route: what is given, else the CA beside nginx's certificate, else the route's own CA.
 
-    The latter two only where they signed it; a route that has none of them is left to the client's system's CAs.
+    The latter two only where they signed it; a route that has none of them is left to the client's system's CAs. Where nginx passes
+    TLS on, clients see the gateway's certificate, for which the route's own CA vouches.
     """
     found = {}
     for route in routes:
-        paths_ = public_files(route, folder)
+        paths_, passed = public_files(route, folder), route["listen"]["mode"] == "passthrough"
         issuers = {each["issuer"] for each in _facts(files.get(paths_["front"], ""))}
         candidates = [given, *(files.get(paths_[use], "") for use in ("front_ca", "gateway_ca"))]
-        signed = (text for text in candidates if text == given or issuers & {each["subject"] for each in _facts(text)})
+        signed = (text for text in candidates if text == given or passed or issuers & {each["subject"] for each in _facts(text)})
         found[route["name"]] = next(filter(None, signed), "")
     return {name: text for name, text in found.items() if text}
 

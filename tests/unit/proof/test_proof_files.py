@@ -120,3 +120,12 @@ def test_what_was_changed_by_hand_shows() -> None:
     upstream = configured.read(routes()[:1], dump).upstreams["shop"]
     assert upstream.sni == ""
     assert upstream.host == "edge_1"
+
+
+def test_where_tls_is_passed_on_the_routes_own_ca_vouches_for_what_clients_see() -> None:
+    shop, ca = routes()[0], pem(pki()["ca"])
+    passed = [{**shop, "listen": {**shop["listen"], "mode": "passthrough", "certificate": None}}]
+    path = public_files(passed[0], TLS_DIR)["gateway_ca"]
+    assert files.trust(passed, {path: ca}, TLS_DIR) == {"shop": ca}
+    assert files.trust(passed, {path: ca}, TLS_DIR, given="PEM") == {"shop": "PEM"}
+    assert files.trust(passed, {}, TLS_DIR) == {}, "left to the client's system's CAs"
