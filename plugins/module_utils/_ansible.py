@@ -64,14 +64,15 @@ def attempt(work: Work, module: Module) -> dict[str, Any]:
         hide(module.no_log_values, module.params)
         return work(module, params)
     except EdgeError as error:
-        return _failed(error)
+        return failed(error)
     except Partly as partly:
-        return {**partly.result, **_failed(partly.error)}
+        return {**partly.result, **failed(partly.error)}
     except Exception as error:  # pylint: disable=broad-except
         return {"failed": True, "msg": unexpected(error)}
 
 
-def _failed(error: EdgeError) -> dict[str, Any]:
+def failed(error: EdgeError) -> dict[str, Any]:
+    """The result that tells of it."""
     return {"failed": True, "msg": error.sentence, "error": error.as_result()}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._ansible import unexpected
+from ..module_utils._ansible import failed, unexpected
 from ..module_utils._errors import EdgeError
 from ._arguments import Arguments, Refused
 
@@ -52,7 +52,7 @@ class EdgeAction(ActionBase):
         except Refused as refused:
             result.update(failed=True, msg=str(refused))
         except EdgeError as error:
-            result.update(failed=True, msg=error.sentence, error=error.as_result())
+            result.update(failed(error))
         except Exception as error:  # pylint: disable=broad-except
             if type(error).__module__.startswith("ansible."):
                 raise

@@ -20,7 +20,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as Normal
 
-from ..module_utils._ansible import attempt
+from ..module_utils._ansible import attempt, failed
 from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ._arguments import Arguments, Refused
@@ -45,7 +45,7 @@ class ApiModule(Normal):
             if has_key(self._task.args):
                 refuse_leaky_transport(self)
         except EdgeError as error:
-            return {"failed": True, "msg": error.sentence, "error": error.as_result()}
+            return failed(error)
         result: dict[str, Any] = super().run(tmp, task_vars)
         return result
 

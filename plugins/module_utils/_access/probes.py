@@ -17,6 +17,7 @@ _HOP = "192.0.2.78"
 # Nobody's networks (RFC 5737, RFC 3849): somebody whom no list names.
 _NOBODY = ("192.0.2.79", "198.51.100.79", "203.0.113.79", "2001:db8::79")
 _DENIED: Dict = {"status": [403], "body_contains": "RBAC: access denied"}
+_ANSWERED: Dict = {"status": ["100-599"]}
 
 # Policies of a whole gateway are asked before anything is routed.
 _NO_ROUTE: Dict = {
@@ -43,7 +44,7 @@ def through(gateways: list[Dict], routes: list[Dict], entries: dict[str, list[st
                 continue
             name = agent(run, len(made))
             headers = {"User-Agent": name, "X-Forwarded-For": seen.MARKER}
-            probe = {**_request(route, gateway, entry, headers), "name": name, "expect": {"status": ["100-599"]}}
+            probe = {**_request(route, gateway, entry, headers), "name": name, "expect": _ANSWERED}
             made.append({"gateway": gateway["name"], "entry": entry, "agent": name, "probe": probe})
     return made
 
@@ -125,7 +126,7 @@ def _answers(gateway: Dict, routes: list[Dict], endpoint: str, plain: bool) -> I
             continue
         if front["kind"] != "http_proxy" or front["proxies"]:
             # We are no proxy that it believes, so it knows us by our own address; that it speaks to us is all that can be said.
-            probe = {**_request(route, gateway, endpoint, {}, straight=True), "expect": {"status": ["100-599"]}}
+            probe = {**_request(route, gateway, endpoint, {}, straight=True), "expect": _ANSWERED}
             yield {**probe, "name": route["name"], **({"proxy_protocol": "v2"} if front["kind"] == "tcp_proxy" else {})}
             continue
         for client, admitted in samples([each for each in (gateway["access"], route["access"]) if each], route["probe"]):

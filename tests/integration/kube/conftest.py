@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,13 @@ def client(kubeconfig: Path) -> Client:
 def namespace(client: Client) -> Iterator[str]:
     with temporary_namespace(client) as name:
         yield name
+
+
+@pytest.fixture
+def environment(kubeconfig: Path) -> dict[str, str]:
+    """For a play as a user runs it, who names the cluster by K8S_AUTH_KUBECONFIG alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_AUTH_")}
+    return {**kept, "K8S_AUTH_KUBECONFIG": str(kubeconfig)}
 
 
 @pytest.fixture

@@ -14,14 +14,6 @@ OBJECTS = "edgemesh.nginx_istio.k8s_objects"
 PORTS = "edgemesh.nginx_istio.node_port_info"
 
 
-@pytest.fixture
-def environment(kubeconfig: Path) -> dict[str, str]:
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("K8S_AUTH_")},
-        "K8S_AUTH_KUBECONFIG": str(kubeconfig),
-    }
-
-
 def test_every_option_may_come_as_text(environment: dict[str, str], namespace: str, tmp_path: Path) -> None:
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: %s}\ndata: {a: 'b, c'}\n" % namespace  # noqa: UP031
     file = tmp_path / "more.yaml"
