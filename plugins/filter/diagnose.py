@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils._errors import EdgeError
-from ..module_utils._nginx.effective import Effective, read
-from ..module_utils._nginx.sharing import look
 from ..module_utils._plain import plain
-from ..module_utils._probe import hostfacts, plan, report, verdict
+from ..plugin_utils._filters import answer
+
+if TYPE_CHECKING:
+    from ..module_utils._nginx.effective import Effective
 
 
 def nginx_effective(dump: Any, host: Any, path: Any = "/", port: Any = None) -> dict[str, Any]:
     """What nginx does with a request; see nginx_effective.yml."""
-    try:
-        number, text = plain(port), plain(dump)
+    from ..module_utils._nginx.effective import read
+    from ..module_utils._nginx.sharing import look
+
+    def effective(text: Any) -> Effective:
         config = read("\n".join(text) if isinstance(text, list) else str(text))
-        return asdict(look(config, str(plain(host)), str(plain(path)) or "/", int(number) if number else None))
-    except EdgeError as error:
-        raise AnsibleFilterError(error.sentence) from None
+        return look(config, str(plain(host)), str(plain(path)) or "/", int(port) if port else None)
+
+    return asdict(answer(effective, dump))
 
 
 def diagnosis_paths(
     way: Any, host: Any, path: Any = "/", gateway: Any = (), port: Any = None, results: Any = None, turns: Any = False
 ) -> list[dict[str, Any]]:
     """What to probe first, by turns, or after ``results``; see diagnosis_paths.yml."""
+    from ..module_utils._probe import plan
+
     known, addresses, seen = _way(way), _addresses(gateway), plain(results)
     if plain(turns):
         return plan.turns(known, str(plain(host)), str(plain(path)) or "/")
@@ -48,6 +52,8 @@ def diagnosis(
     turns: Any = (),
 ) -> dict[str, Any]:
     """The verdict; see diagnosis.yml."""
+    from ..module_utils._probe import hostfacts, verdict
+
     facts = hostfacts.facts_of(str(plain(broken)), str(plain(host_facts)))
     found = verdict.diagnose(_way(way), str(plain(host)), str(plain(path)) or "/", plain(results), plain(steps), facts, plain(turns))
     return asdict(found)
@@ -55,10 +61,14 @@ def diagnosis(
 
 def diagnosis_text(found: Any) -> list[str]:
     """The verdict in lines; see diagnosis_text.yml."""
+    from ..module_utils._probe import report
+
     return report.text(plain(found))
 
 
 def _way(way: Any) -> Effective | None:
+    from ..module_utils._nginx.effective import Effective
+
     known = plain(way)
     return Effective.from_dict(known) if known else None
 

@@ -6,13 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import EdgeError
-from ..module_utils._nginx import values
-from ..module_utils._nginx.blocks import Settings
-from ..module_utils._nginx.offload import as_dict, offload
 from ..module_utils._plain import plain
+from ..plugin_utils._filters import answer
 
 
 def nginx_offload(
@@ -28,7 +23,11 @@ def nginx_offload(
     check: Any = False,
 ) -> dict[str, Any]:
     """What the role's template writes; see nginx_offload.yml."""
-    try:
+    from ..module_utils._nginx import values
+    from ..module_utils._nginx.blocks import Settings
+    from ..module_utils._nginx.offload import as_dict, offload
+
+    def make(wanted: Any) -> dict[str, Any]:
         settings = Settings(
             build=str(plain(nginx_build) or ""),
             material=plain(material),
@@ -39,9 +38,10 @@ def nginx_offload(
             inner_port=plain(inner_port),
             check=values.boolean(plain(check), "check"),
         )
-        return as_dict(offload(plain(routes), _given(upstreams) or {}, settings))
-    except EdgeError as error:
-        raise AnsibleFilterError(error.sentence) from None
+        return as_dict(offload(wanted, _given(upstreams) or {}, settings))
+
+    made: dict[str, Any] = answer(make, routes)
+    return made
 
 
 def _given(value: Any) -> Any:
@@ -58,11 +58,10 @@ def _addresses(printed: str) -> list[str]:
 
 def nginx_value(value: Any, kind: Any, where: Any = "") -> str:
     """One value checked as the given kind; see nginx_value.yml."""
-    try:
-        check = values.TYPES[values.choice(plain(kind), "nginx_value", sorted(values.TYPES))]
-        return check(plain(value), str(plain(where)))
-    except EdgeError as error:
-        raise AnsibleFilterError(error.sentence) from None
+    from ..module_utils._nginx import values
+
+    known = answer(values.choice, kind, "nginx_value", sorted(values.TYPES))
+    return str(answer(values.TYPES[known], value, str(where)))
 
 
 class FilterModule:

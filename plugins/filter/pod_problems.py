@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..module_utils._kube import ready
-from ..module_utils._kube.text import clean
 from ..module_utils._plain import plain
 
 
 def pod_problems(pods: Any, events: Any = ()) -> list[str]:
     """A sentence for each pod that isn't ready, and for pods that could not even be made; see pod_problems.yml."""
+    from ..module_utils._kube import ready
+    from ..module_utils._kube.text import clean
+
     warnings: dict[tuple[str, str], str] = {}
     for event in sorted(plain(events), key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
         of = event.get("involvedObject", {})

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import EdgeError
-from ..module_utils._plain import plain
-from ..module_utils._proof import entry
-from ..module_utils._x509 import library
+from ..plugin_utils._filters import answer
 
 
 def proof_files(routes: Any, material: Any = "/etc/edgemesh/tls") -> list[str]:
@@ -37,11 +32,11 @@ def proof_html(model: Any) -> str:
 
 
 def _do(name: str, *arguments: Any) -> Any:
-    try:
-        library.require()
-        return getattr(entry, name)(*map(plain, arguments))
-    except EdgeError as error:
-        raise AnsibleFilterError(error.sentence) from None
+    from ..module_utils._proof import entry
+    from ..module_utils._x509 import library
+
+    answer(library.require)
+    return answer(getattr(entry, name), *arguments)
 
 
 class FilterModule:

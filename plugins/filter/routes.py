@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from jinja2 import pass_context
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
-from ..module_utils._routes import survey
-from ..module_utils._routes.fields import choice, list_of
-from ..module_utils._routes.load import NAMESPACE, load
-from ..module_utils._routes.mesh import in_mesh, upstreams
-from ..module_utils._routes.trust import LEAVES, secrets
-
-T = TypeVar("T")
+from ..plugin_utils._filters import answer
 
 
 @pass_context
 def routes(context: Context, value: Any, gateways: Any = None, namespace: Any = None, on: Any = None) -> list[dict[str, Any]]:
     """Complete routes from what a user wrote; see routes.yml."""
+    from ..module_utils._routes import survey
+    from ..module_utils._routes.load import NAMESPACE, load
 
     def variable(name: str) -> Any:
         found = context.resolve_or_missing(name)
@@ -33,32 +28,36 @@ def routes(context: Context, value: Any, gateways: Any = None, namespace: Any = 
             raise AnsibleFilterError(f"variable {name}: {error}") from None
 
     flat = {name: variable(name) for name in survey.VARIABLES}
-    made = _or_refuse(load, plain(value), plain(gateways) if gateways is not None else variable("edge_gateways"), flat,
-                      plain(namespace) or variable("edge_namespace") or NAMESPACE)  # fmt: skip
+    given = gateways if gateways is not None else variable("edge_gateways")
+    made: list[dict[str, Any]] = answer(load, value, given, flat, namespace or variable("edge_namespace") or NAMESPACE)
     groups = plain(on)
     return made if groups is None else [route for route in made if route["on"] in ([groups] if isinstance(groups, str) else groups)]
 
 
 def routes_in_mesh(value: Any, services: Any, gateways: Any = (), check: Any = False) -> list[dict[str, Any]]:
     """Routes joined with what the cluster says about their gateways; see routes_in_mesh.yml."""
-    return _or_refuse(in_mesh, plain(value), plain(services), plain(gateways), bool(plain(check)))
+    from ..module_utils._routes.mesh import in_mesh
+
+    made: list[dict[str, Any]] = answer(in_mesh, value, services, gateways, bool(check))
+    return made
 
 
 def routes_upstreams(value: Any, services: Any, check: Any = False) -> dict[str, list[str]]:
     """Where nginx reaches the routes' gateways; see routes_upstreams.yml."""
-    return _or_refuse(lambda: upstreams(plain(value), plain(services), bool(plain(check))))
+    from ..module_utils._routes.mesh import upstreams
+
+    found: dict[str, list[str]] = answer(upstreams, value, services, bool(check))
+    return found
 
 
-def routes_secrets(value: Any, ca: Any, issue: Any = LEAVES) -> dict[str, list[dict[str, Any]]]:
+def routes_secrets(value: Any, ca: Any, issue: Any = None) -> dict[str, list[dict[str, Any]]]:
     """The Secrets that routes need; see routes_secrets.yml."""
-    return _or_refuse(lambda: secrets(plain(value), plain(ca), list_of(choice(*LEAVES))(plain(issue), "issue")))
+    from ..module_utils._routes.fields import choice, list_of
+    from ..module_utils._routes.trust import LEAVES, secrets
 
-
-def _or_refuse(work: Callable[..., T], *arguments: Any) -> T:
-    try:
-        return work(*arguments)
-    except EdgeError as error:
-        raise AnsibleFilterError(error.sentence) from None
+    kinds = answer(list_of(choice(*LEAVES)), LEAVES if issue is None else issue, "issue")
+    found: dict[str, list[dict[str, Any]]] = answer(secrets, value, ca, kinds)
+    return found
 
 
 class FilterModule:
