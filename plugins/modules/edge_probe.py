@@ -311,6 +311,9 @@ results:
     vantage:
       description: The host from which it was probed.
       type: str
+    source:
+      description: The host's own address from which it connected; empty where there was no connection.
+      type: str
     target:
       description: Where it connected, C(address:port).
       type: str

@@ -61,6 +61,7 @@ def _result(path: Path, seen: Observation, trust: Trust, vantage: str) -> dict[s
         "name": path.name,
         "ok": ok,
         "vantage": vantage,
+        "source": seen.source,
         "target": path.target,
         "started": seen.started,
         "sent": _sent(path),

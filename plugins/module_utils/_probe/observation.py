@@ -60,6 +60,7 @@ class Observation:
     """One probe. ``times`` are milliseconds by phase; ``not_tested`` maps a phase to why it wasn't."""
 
     started: str = ""
+    source: str = ""
     connected: str = ""
     addresses: list[str] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)

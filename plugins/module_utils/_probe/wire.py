@@ -152,6 +152,7 @@ class Attempt:
                     candidate.close()
                     last = error
                     continue
+                self.observation.source = candidate.getsockname()[0]
                 self.observation.connected = join(address[0], address[1])
                 candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.socket = candidate

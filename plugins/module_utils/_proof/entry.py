@@ -66,7 +66,6 @@ def reported(routes: list[dict[str, Any]], machines: list[dict[str, Any]], given
     lines = [line for each in logs for line in each["lines"]]
     evidence = Evidence(
         fingerprints={vm: files.fingerprints(each) for vm, each in texts.items()},
-        addresses=given.get("addresses") or {},
         trouble={vantage: text for machine in machines for vantage, text in (machine.get("trouble") or {}).items()},
         log=lines if lines or (logs and not problems) else None,
         no_log="; ".join(problems) or Evidence.no_log,

@@ -38,7 +38,6 @@ class Evidence:
 
     :param fingerprints: SHA-256 of the first certificate in a file, by VM and path.
     :param log: lines of the gateways' access logs, or None with the reason in ``no_log``.
-    :param addresses: the addresses that clients have, by their names.
     :param trouble: why a vantage point brought no results, by its name.
     :param beside: what the probes saw that others are compared with, by their names.
     """
@@ -46,7 +45,6 @@ class Evidence:
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)
     log: Optional[list[str]] = None
     no_log: str = "the gateways' logs were not read"
-    addresses: dict[str, list[str]] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
     beside: dict[str, Result] = field(default_factory=dict)
 
@@ -216,17 +214,13 @@ def _websocket(_proof: dict[str, Any], result: Result, _evidence: Evidence) -> V
     return _compare(accept == WEBSOCKET_ACCEPT, "WEBSOCKET_BROKEN", f"{seen(result)}, accept key {accept}")
 
 
-def _client_address(proof: dict[str, Any], result: Result, evidence: Evidence) -> Verdict:
-    headers, own = _echo(result), _own_addresses(proof, evidence)
+def _client_address(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdict:
+    headers, own = _echo(result), result["source"]
     if headers is None:
         return _not_tested(_NO_ECHO)
-    if not own:
-        return _not_tested(_NO_ADDRESS)
     arrived = headers.get("x-forwarded-for", "(none)")
-    good = _address(arrived.partition(",")[0]) in own
-    verdict = _compare(
-        good, "CLIENT_ADDRESS_LOST", f"X-Forwarded-For: {arrived}" + ("" if good else f"; {proof['vantage']} has {', '.join(own)}")
-    )
+    good = _begins(arrived, own)
+    verdict = _compare(good, "CLIENT_ADDRESS_LOST", f"X-Forwarded-For: {arrived}" + ("" if good else f"; {proof['vantage']} is {own}"))
     return replace(verdict, saw={"app": arrived.partition(",")[0].strip()})
 
 
@@ -270,18 +264,16 @@ def _forged(proof: dict[str, Any], result: Result, _evidence: Evidence) -> Verdi
     return _compare(not arrived, "FORGED_HEADER_PASSED", arrived[0] if arrived else f"the app received no {lie}")
 
 
-def _access_log(proof: dict[str, Any], _result: Result, evidence: Evidence) -> Verdict:
+def _access_log(proof: dict[str, Any], result: Result, evidence: Evidence) -> Verdict:
     if evidence.log is None:
         return _not_tested(evidence.no_log)
-    entry, own = accesslog.find(evidence.log, proof["wanted"]["user_agent"]), _own_addresses(proof, evidence)
+    entry = accesslog.find(evidence.log, proof["wanted"]["user_agent"])
     if entry is None:
         return _not_tested(
             "the gateway's log has no line of this request: the mesh writes no access log, or in a format without user agent"
         )
-    if not own:
-        return _not_tested(_NO_ADDRESS)
     protocol, sni, address = (entry.get(key) or "(none)" for key in ("protocol", "requested_server_name", "x_forwarded_for"))
-    good = protocol == "HTTP/1.1" and sni == proof["wanted"]["sni"] and _address(address.partition(",")[0]) in own
+    good = protocol == "HTTP/1.1" and sni == proof["wanted"]["sni"] and _begins(address, result["source"])
     verdict = _compare(good, "ACCESS_LOG_DISAGREES", f"{protocol}, SNI {sni}, X-Forwarded-For {address}")
     # The last address is the gateway's own addition, the one before it nginx's. Whom the gateway takes for the client, and a list of
     # addresses goes by, depends on how many of them it trusts.
@@ -301,8 +293,9 @@ def _echo(result: Result) -> Optional[dict[str, str]]:
     return echo.received(str((result.get("http") or {}).get("body") or ""))
 
 
-def _own_addresses(proof: dict[str, Any], evidence: Evidence) -> list[str]:
-    return [address for text in evidence.addresses.get(proof["vantage"], []) if (address := _address(text))]
+def _begins(forwarded: str, source: str) -> bool:
+    """Whether the first address of an X-Forwarded-For is this one."""
+    return _address(forwarded.partition(",")[0]) == _address(source) != ""
 
 
 def _address(text: str) -> str:
@@ -315,7 +308,6 @@ def _address(text: str) -> str:
 
 
 _NO_ECHO = "the answer does not show the request's headers, so what the app received can't be seen"
-_NO_ADDRESS = "the client's own addresses are not known"
 
 _RULES: dict[str, Callable[[dict[str, Any], Result, Evidence], Verdict]] = {
     "": _as_probed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,8 @@ MaxStartups 100
 START = """\
 mount --bind {base}/passwd /etc/passwd && mount --bind {base}/group /etc/group && mount --bind {base}/shadow /etc/shadow &&
 mount -t tmpfs -o mode=755 none /run && mkdir /run/sshd && exec {program} -D -e -f {base}/sshd_config"""
+# Bash would run this machine's own ~/.bashrc before every command.
+_PLAIN_SHELL = re.compile(r"(?<=:)/bin/bash$", re.MULTILINE)
 
 
 @dataclass
@@ -78,7 +81,7 @@ def sshd() -> Iterator[Sshd]:
         (base / "known_hosts").write_text(f"[{ADDRESS}]:{port} {(base / 'host_key.pub').read_text()}")
         (base / "sshd_config").write_text(CONFIG.format(address=ADDRESS, port=port, base=base))
         (base / "passwd").write_text(
-            f"{Path('/etc/passwd').read_text()}{USER}:*:{UID}:{UID}::{base}/home:/bin/sh\n"
+            f"{_PLAIN_SHELL.sub('/bin/sh', Path('/etc/passwd').read_text())}{USER}:*:{UID}:{UID}::{base}/home:/bin/sh\n"
             f"sshd:*:{UID + 1}:{UID + 1}::/run/sshd:/usr/sbin/nologin\n"
         )
         (base / "group").write_text(f"{Path('/etc/group').read_text()}{USER}:x:{UID}:\n")

@@ -295,7 +295,9 @@ def test_proxy_header_tells_the_truth(serve: Any, version: str) -> None:
         connection.sendall(OK)
 
     port = serve(handle)
-    assert look(port, proxy_protocol=version, http={"host": "a"}).http
+    observation = look(port, proxy_protocol=version, http={"host": "a"})
+    assert observation.http
+    assert observation.source == "127.0.0.1"
     data, source = seen[0], int(seen[1])
     if version == "v1":
         assert data.startswith(f"PROXY TCP4 127.0.0.1 127.0.0.1 {source} {port}\r\nGET ".encode())

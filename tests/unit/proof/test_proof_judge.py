@@ -17,7 +17,6 @@ from plugins.module_utils._proof.causes import OWN as OWN_CAUSES
 from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge
 
 HASH = "ab" * 32
-OWN_ADDRESS = {"client": ["198.18.0.101", "2001:db8:18::101"]}
 MESH = f'By=spiffe://cluster.local/ns/shop/sa/web;Hash={"cd" * 32};Subject="";URI=spiffe://cluster.local/ns/istio-system/sa/gw'
 OWN = f'Hash={HASH};Cert="-----BEGIN%20CERTIFICATE-----";Subject="CN=edge, O=a;b";URI=;DNS=edge.example.com;DNS=b.example.com'
 
@@ -30,6 +29,7 @@ def result(ok: bool = True, body: str = "", status: int = 200, headers: dict[str
     http = {"status": status, "version": "1.1", "headers": headers or {}, "body": body} if status else None
     return {
         "ok": ok,
+        "source": "198.18.0.101",
         "observed": "seen",
         "sentence": "why",
         "code": "CODE",
@@ -91,23 +91,17 @@ def test_client_certificates_come_apart_at_the_right_places() -> None:
         ("198.18.0.101", "203.0.113.77,198.18.0.101", FAILED),
         ("198.18.0.101", "198.18.0.10", FAILED),
         ("198.18.0.101", "", FAILED),
-        ("", "198.18.0.101", NOT_TESTED),
+        ("", "", FAILED),
+        ("nonsense", "nonsense", FAILED),
     ],
 )
 def test_the_clients_address_comes_first(own: str, header: str, status: str) -> None:
-    verdict = judge(
-        proof("client_address"),
-        result(body=echoed(X_Forwarded_For=header)),
-        Evidence(addresses={"client": ["192.0.2.1", own]} if own else {}),
-    )
-    assert verdict.status == status
+    assert judge(proof("client_address"), result(body=echoed(X_Forwarded_For=header), source=own), Evidence()).status == status
 
 
 def test_an_app_that_is_no_echo_leaves_it_untested() -> None:
     for rule in ("client_address", "scheme", "mesh_identity", "forged", "client_identity"):
-        verdict = judge(
-            proof(rule, absent="x", cert_file="/c"), result(body="hello"), Evidence({"vm": {"/c": HASH}}, addresses=OWN_ADDRESS)
-        )
+        verdict = judge(proof(rule, absent="x", cert_file="/c"), result(body="hello"), Evidence({"vm": {"/c": HASH}}))
         assert verdict.status == NOT_TESTED, rule
 
 
@@ -207,12 +201,12 @@ JSON = json.dumps(
 def test_the_log_line_of_this_very_request_decides(line: str, change: tuple[str, str], status: str) -> None:
     log = ["2026-11-21T10:00:00Z info xds started", '{"level": "info"}', "{broken", line.replace(*change) if change[0] else line]
     wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
-    assert judge(wanted, result(), Evidence(log=log, addresses=OWN_ADDRESS)).status == status
+    assert judge(wanted, result(), Evidence(log=log)).status == status
 
 
 def test_another_sni_in_the_log_fails() -> None:
     wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="pay.example.com")
-    assert judge(wanted, result(), Evidence(log=[TEXT], addresses=OWN_ADDRESS)).code == "ACCESS_LOG_DISAGREES"
+    assert judge(wanted, result(), Evidence(log=[TEXT])).code == "ACCESS_LOG_DISAGREES"
 
 
 def test_a_log_that_may_not_be_read_is_said() -> None:

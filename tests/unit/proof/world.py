@@ -148,14 +148,14 @@ class World:
     def observe(self, vantage: str, path: spec.Path) -> Observation:
         """One probe."""
         self.requests += 1
-        seen = Observation(
-            started=(NOW + timedelta(milliseconds=37 * self.requests)).isoformat(timespec="milliseconds"), times={"dns": 0.1, "tcp": 0.3}
-        )
+        source = CLIENTS.get(vantage, "127.0.0.1")
+        began = (NOW + timedelta(milliseconds=37 * self.requests)).isoformat(timespec="milliseconds")
+        seen = Observation(started=began, source=source, times={"dns": 0.1, "tcp": 0.3})
         vm = next((name for name, address in VMS.items() if address == path.address), "")
         if path.target not in (GATEWAY, *(f"{address}:{port}" for address in VMS.values() for port in (80, 443))):
             seen.failure = Failure("tcp", "refused", text="Connection refused")
         elif vm:
-            self._at_nginx(vm, path, seen, CLIENTS.get(vantage, "127.0.0.1"))
+            self._at_nginx(vm, path, seen, source)
         else:
             client = self._file(vantage, path.tls.client.cert_file) if path.tls and path.tls.client and path.tls.client.cert_file else ""
             self._at_gateway(path, seen, client, VMS.get(vantage, ""))
@@ -354,7 +354,6 @@ class World:
         evidence = Evidence(
             {vm: files.fingerprints(texts) for vm, texts in by_vm.items()},
             self.log,
-            addresses={name: [each] for name, each in CLIENTS.items()},
         )
         run = Run("0.1.0", "r1", self.check_mode, self.absent, self.minimum)
         proofs = [proof.as_dict() for proof in planned]
