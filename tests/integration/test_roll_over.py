@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lab import settings
+from plugins.module_utils._x509.sign import new_ca
 from tests.integration.nginx import nginx_load
 from tests.integration.nginx.nginx_load import Load
 from tests.integration.playbooks import KUBECTL, ROUTE, hosts, kubectl, on_host, play, variables
@@ -87,14 +89,21 @@ def test_no_request_is_lost(served: None, load: Callable[[], Load], tmp_path: Pa
 
 def test_the_load_notices_a_lost_request(served: None, load: Callable[[], Load]) -> None:
     """Which it does: a gateway that trusts another CA for a moment is seen."""
+
+    def trust(authority: str) -> None:
+        change = json.dumps({"data": {key: authority}})
+        words = ["--namespace", "istio-system", "patch", "secret", "edge-shop-cacert", "--patch", change]
+        subprocess.run([*KUBECTL, *words], check=True, capture_output=True)
+
+    secret = json.loads(kubectl("get", "--namespace", "istio-system", "secret", "edge-shop-cacert", "--output", "json"))
+    ((key, before),) = secret["data"].items()
+    stranger = new_ca("somebody else", 1).certs[0].public_bytes(Encoding.PEM)
     with load() as running:
         time.sleep(2)
-        secret = ["--namespace", "istio-system", "secret", "edge-shop-cacert"]
-        held = json.loads(kubectl("get", *secret, "--output", "json"))
-        subprocess.run([*KUBECTL, "delete", *secret], check=True, capture_output=True)
+        trust(base64.b64encode(stranger).decode())
+        time.sleep(3)
         on_host(VM, "nginx -s reload")  # pooled connections to the gateway would hide it
-        time.sleep(5)
-        del held["metadata"]["resourceVersion"], held["metadata"]["uid"]
-        subprocess.run([*KUBECTL, "create", "--filename", "-"], input=json.dumps(held), text=True, check=True, capture_output=True)
+        time.sleep(3)
+        trust(before)
         time.sleep(3)
     assert running.total("failed") > 0, running.seen
