@@ -383,7 +383,7 @@ def test_a_namespace_that_does_not_go_says_what_is_in_it(new_client: Any, client
     with temporary_namespace(client) as name:
         objects(new_client(), [config_map("held", name, finalizers=["edgemesh.example/hold"])])
         try:
-            late = objects(new_client(8), [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}], state="absent")
+            late = objects(new_client(20), [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}], state="absent")
             assert late.error is not None
             assert "finalizer" in late.error.why
             assert "edgemesh.example/hold in 1 resource instances" in late.error.why
