@@ -72,10 +72,10 @@ def plan(gateways: list[Dict], routes: list[Dict], live: Live, *, check: bool = 
     """What to apply for these gateways and routes.
 
     :returns: ``settings``, partial objects; ``policies``; ``restarted``, gateways whose pods change; ``interrupted``, why that is not
-        lossless; ``missing``, gateways that aren't there yet.
+        lossless; ``missing``, gateways that aren't there yet; ``believed``, who could forge the address that lists go by.
     :raises EdgeError: where a gateway is not there (unless ``check``), or can't be what it is asked to be.
     """
-    made: Dict = {"settings": [], "policies": [], "restarted": [], "interrupted": [], "missing": []}
+    made: Dict = {"settings": [], "policies": [], "restarted": [], "interrupted": [], "missing": [], "believed": []}
     _agree(gateways)
     for gateway in gateways:
         service = live.service(gateway)
@@ -87,11 +87,24 @@ def plan(gateways: list[Dict], routes: list[Dict], live: Live, *, check: bool = 
         if sets_topology:
             _set(made, gateway, service, workloads, live)
         _verified(gateway, of_gateway, service, live)
+        if gateway["access"] or any(route["access"] for route in of_gateway):
+            made["believed"] += _believed(gateway)
         attach = attachment(gateway, service)
         made["policies"] += policies.of_gateway(gateway, attach)
         for route in of_gateway:
             made["policies"] += policies.of_route({**route, "gateway": gateway}, attach)
     return made
+
+
+def _believed(gateway: Dict) -> list[str]:
+    front = gateway["front"]
+    if front["kind"] not in ("http_proxy", "tcp_proxy") or front["proxies"]:
+        return []
+    header = "X-Forwarded-For" if front["kind"] == "http_proxy" else "PROXY header"
+    return [
+        f"edge_gateways.{gateway['name']}.front: whoever reaches the gateway past the proxy is believed what it writes into the {header}. "
+        "Name the proxies' own addresses (front.proxies), or keep others off the gateway's port by the network."
+    ]
 
 
 def restored(gateways: list[Dict], live: Live) -> list[Dict]:

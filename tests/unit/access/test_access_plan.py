@@ -48,6 +48,24 @@ def planned(gateway: dict[str, Any], *routes: dict[str, Any], live: Any = None, 
     return entry.planned(*world(gateway, *routes), LIVE if live is None else live, options)
 
 
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ({"kind": "http_proxy", "hops": 1}, ["X-Forwarded-For"]),
+        ({"kind": "tcp_proxy"}, ["PROXY header"]),
+        ({"kind": "http_proxy", "hops": 1, "proxies": ["192.0.2.8"]}, []),
+        ({"kind": "node_port"}, []),
+    ],
+)
+def test_who_could_forge_an_address_is_said_where_lists_go_by_it(front: dict[str, Any], said: list[str]) -> None:
+    assert planned({"front": front}, shop())["believed"] == []
+    for made in (
+        planned({"front": front}, shop(access={"deny": ["192.0.2.7"]})),
+        planned({"front": front, "access": {"deny": ["192.0.2.7"]}}, shop()),
+    ):
+        assert [header for each in made["believed"] for header in ("X-Forwarded-For", "PROXY header") if header in each] == said
+
+
 def test_everything_follows_from_the_front() -> None:
     made = planned({"front": {"kind": "tcp_proxy", "provider": "eks"}}, shop(access={"deny": ["192.0.2.7"]}))
     workload, service = made["settings"]
