@@ -110,16 +110,18 @@ def endpoint(value: Any, where: str = "") -> str:
 
 def cidr(value: Any, where: str = "") -> str:
     """A network such as 192.0.2.0/24, without bits set right of the mask; an address alone stands for itself."""
-    what, fix = "a network", "Write it as 192.0.2.0/24 or 2001:db8::/32, with zeros right of the mask"
+    what, fix = "a network", "Write it as 192.0.2.0/24 or 2001:db8::/32"
     text = _text(value, where, what, fix)
     try:
-        found = ipaddress.ip_network(text) if "%" not in text and not isinstance(value, int) else None
+        found = ipaddress.ip_interface(text) if "%" not in text and not isinstance(value, int) else None
     except ValueError:
         found = None
     # "10.0.0.0/255.0.0.0" is fine for Python and means something else to nobody, but one way to write it is enough
     if found is None or not re.fullmatch(r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?", text):
         raise _refuse(value, where, what, fix)
-    return str(found)
+    if found.ip != found.network.network_address:
+        raise _refuse(value, where, what, f"Write {found.network}, or {found.ip} for the one address")
+    return str(found.network)
 
 
 def file_path(value: Any, where: str = "") -> str:

@@ -74,7 +74,7 @@ def test_flat_variables() -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("host bits", {"access": {"allow": ["192.0.2.7/24"]}}, "(main).access.allow[0]: '192.0.2.7/24' is not a network. Write it as 192.0.2.0/24"),
+    ("host bits", {"access": {"allow": ["192.0.2.7/24"]}}, "(main).access.allow[0]: '192.0.2.7/24' is not a network. Write 192.0.2.0/24, or 192.0.2.7 for the one address."),
     ("host bits, IPv6", {"access": {"deny": ["2001:db8::1/32"]}}, "access.deny[0]: '2001:db8::1/32' is not a network"),
     ("a name", {"access": {"allow": ["office.example.com"]}}, "is not a network"),
     ("a scope", {"access": {"allow": ["fe80::1%eth0"]}}, "is not a network"),
