@@ -25,11 +25,17 @@ def build(folder: Path) -> Path:
 
 
 class Load:
-    """Load as a context; what was seen is there when it has ended."""
+    """Load as a context; what was seen is there when it has ended.
 
-    def __init__(self, program: Path, address: str, port: int, host: str, rate: int = RATE) -> None:
+    :param new: one request in so many is on a new connection.
+    :param inside: the network namespace that it is sent from; the machine's own if empty.
+    """
+
+    def __init__(self, program: Path, address: str, port: int, host: str, rate: int = RATE, *, new: int = 2, inside: str = "") -> None:
         slow = SLOW_SIZE if port == 8443 else 0
-        self._command = [str(program), f"-address={address}:{port}", f"-host={host}", f"-rate={rate}", f"-slow={slow}"]
+        place = ["ip", "netns", "exec", inside] if inside else []
+        asked = [f"-address={address}:{port}", f"-host={host}", f"-rate={rate}", f"-new={new}", f"-slow={slow}"]
+        self._command = [*place, str(program), *asked]
         self.rate = rate
         self.seen: dict[str, Any] = {}
 

@@ -35,7 +35,9 @@ class Nginx:
             shutil.copy(self.pair[path.endswith(".key")], path)
         http, stream = (text.replace("/var/log/nginx/", f"{self.folder}/logs/") for text in (http, stream))
         whole = stream_module(self.release) if stream else ""
-        whole += f"pid {self.folder}/pid;\nerror_log {self.folder}/logs/error.log;\n{main}events {{ }}\n"
+        whole += f"pid {self.folder}/pid;\nerror_log {self.folder}/logs/error.log;\n{main}"
+        # room for all that waits while what is behind it is slow
+        whole += "worker_rlimit_nofile 8192;\nevents { worker_connections 4096; }\n"
         whole += f"http {{\naccess_log off;\n{http}}}\n" + (f"stream {{\n{stream}}}\n" if stream else "")
         (self.folder / "nginx.conf").write_text(whole)
 

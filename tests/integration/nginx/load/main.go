@@ -121,6 +121,7 @@ func main() {
 	address := flag.String("address", "", "where to connect to, host:port")
 	host := flag.String("host", "", "the name in the URL")
 	rate := flag.Int("rate", 200, "requests a second, all kinds together")
+	fresh := flag.Int("new", 2, "one request in so many is on a new connection")
 	clients := flag.Int("clients", 8, "kept connections of each kind")
 	size := flag.Int64("slow", 0, "length of /slow, which every tenth request of a kind asks for; 0 for none")
 	timeout := flag.Duration("timeout", 60*time.Second, "for a whole answer")
@@ -132,7 +133,15 @@ func main() {
 		"http2 new":  kind(true, 0, *address),
 		"http2 kept": kind(true, *clients, *address),
 	}
-	order := []string{"http1 new", "http1 kept", "http2 new", "http2 kept"}
+	order := []string{}
+	for turn := range *fresh {
+		if turn == 0 {
+			order = append(order, "http1 new", "http2 new")
+		} else {
+			order = append(order, "http1 kept", "http2 kept")
+		}
+	}
+	numbers := map[string]int{}
 	done := make(chan struct{})
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -153,7 +162,9 @@ func main() {
 			return
 		case <-time.After(time.Until(due)):
 		}
-		name, number := order[sent%len(order)], sent/len(order)
+		name := order[sent%len(order)]
+		number := numbers[name]
+		numbers[name]++
 		url, length, protocol := "https://"+*host+"/", int64(0), "HTTP/1.1"
 		if *size > 0 && number%10 == 9 {
 			url, length = url+"slow", *size
