@@ -25,12 +25,14 @@ from tests.spare_vms import spare_namespace
 class World:
     """What the tests share; each says first who may come in.
 
+    :param before: the gateways as Helm left them.
     :param last: what the last play was told, while nobody else has changed anything.
     """
 
     gateways: Gateways
     rig: Rig
     hosts: dict[str, Host]
+    before: dict[str, Any]
     last: dict[str, Any] = field(default_factory=dict)
 
     def client(self, name: str, ipv6: bool = False) -> Client:
@@ -73,6 +75,10 @@ class World:
         """The role's play; returns what it said."""
         return self.play(self.values(access, names, **fronts))
 
+    def remove(self) -> str:
+        """The play that takes it all back."""
+        return self.play({**self.values({}), "gateway_access_control_state": "absent"})
+
     def play(self, values: dict[str, Any], *words: str) -> str:
         self.last.clear()
         done = play("access_control.yml", values, *words)
@@ -112,4 +118,4 @@ def world(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Path, Path]) -> 
         made = stack.enter_context(gateways(f"edgemesh-test-access-{uuid.uuid4().hex[:6]}", folder, pair, tuple(DECLARED)))
         rig = stack.enter_context(fronts(made.node_ports, folder))
         hosts = {name: stack.enter_context(spare_namespace()) for name in ("allowed", "denied", "both", "stranger")}
-        yield World(made, rig, hosts)
+        yield World(made, rig, hosts, made.state())

@@ -62,6 +62,15 @@ class Gateways:
         """A gateway's pods that aren't ending."""
         return [pod for pod in self.get("pods", "--selector", f"app={name}")["items"] if "deletionTimestamp" not in pod["metadata"]]
 
+    def state(self) -> dict[str, Any]:
+        """All that the role may write, without what Kubernetes notes about it."""
+        found = {}
+        for item in self.get(WRITTEN)["items"]:
+            metadata = {key: dict(item["metadata"].get(key) or {}) for key in ("annotations", "labels")}
+            metadata["annotations"].pop("deployment.kubernetes.io/revision", None)
+            found[f"{item['kind']} {item['metadata']['name']}"] = {"metadata": metadata, "spec": item["spec"]}
+        return found
+
     def denied(self, name: str) -> int:
         """How many requests the policies of a gateway's pods have denied."""
         return sum(denials(pod["status"]["podIP"]) for pod in self.pods(name))
@@ -75,6 +84,10 @@ class Gateways:
 
     def rolled_out(self, name: str) -> None:
         kubectl("rollout", "status", f"deployment/{name}", "--namespace", self.namespace, "--timeout=55s")
+
+    def scale(self, name: str, replicas: int) -> None:
+        kubectl("scale", f"deployment/{name}", f"--replicas={replicas}", "--namespace", self.namespace)
+        self.rolled_out(name)
 
 
 def denials(pod: str) -> int:

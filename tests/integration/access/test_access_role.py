@@ -1,4 +1,4 @@
-"""The role as its users run it: again and again."""
+"""The role as its users run it: again and again, as a check, taken back, and with what can't work."""
 
 from __future__ import annotations
 
@@ -33,3 +33,25 @@ def test_again_and_again(world: World) -> None:
     for _run in (2, 3) if os.environ.get("EDGEMESH_SOAK") else (2,):
         assert changes(world.apply(world.both_lists)) == {"0"}
     assert versions(world) == before
+
+
+@pytest.mark.soak
+def test_a_check_changes_nothing_and_says_what_would(world: World) -> None:
+    world.ensure(world.both_lists)
+    before = versions(world)
+    values = world.values({"allow": world.both("stranger")}, hop1={"kind": "http_proxy", "hops": 2})
+    said = world.play(values, "--check", "--diff")
+    assert changes(said) != {"0"}
+    assert world.hosts["stranger"].address in said, "the diff says who would come in"
+    assert versions(world) == before
+    assert changes(world.play(world.values(world.both_lists), "--check")) == {"0"}
+
+
+@pytest.mark.soak
+def test_taken_back(world: World) -> None:
+    """Nothing is left of it, and what was there before is as it was, whatever happened in between."""
+    world.ensure(world.both_lists)
+    assert world.gateways.state() != world.before
+    world.remove()
+    assert world.gateways.state() == world.before
+    assert changes(world.remove()) == {"0"}

@@ -28,3 +28,21 @@ def test_no_list_any_more(world: World) -> None:
         for front in FRONTS:
             client = world.client("stranger", ipv6)
             assert client.ask(world.rig.at(front, ipv6)).headers["x-seen-client"] == client.address, front.name
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("allow", "deny", "verdict", "others"),
+    [
+        pytest.param(False, False, "in", "in", id="baseline"),
+        pytest.param(True, False, "in", "denied", id="in ALLOW"),
+        pytest.param(False, True, "denied", "in", id="in DENY"),
+        pytest.param(True, True, "denied", "denied", id="in both"),
+        pytest.param(False, False, "in", "in", id="removed"),
+    ],
+)
+def test_one_client_step_by_step(world: World, allow: bool, deny: bool, verdict: str, others: str) -> None:
+    lists = {"allow": world.both("allowed") if allow else [], "deny": world.both("allowed") if deny else []}
+    world.ensure(lists)
+    for ipv6 in FAMILIES:
+        world.expect({"allowed": verdict, "stranger": others}, ipv6)
