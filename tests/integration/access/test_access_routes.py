@@ -13,7 +13,7 @@ from tests.integration.access.gateways import HOST, until
 from tests.integration.access.test_access_role import versions
 from tests.integration.playbooks import play
 
-pytestmark = [pytest.mark.lab, pytest.mark.mesh, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 NOBODY = "203.0.113.0/24"
 # The lab's VMs, and its clients.
 PROBERS = ["198.18.0.8/29", "198.18.0.100/30"]
@@ -32,25 +32,8 @@ def with_route(world: World, gateway: str, front: dict[str, Any], access: dict[s
     return {**values, "edge_routes": [route(gateway, access=access)], **more}
 
 
-@pytest.mark.parametrize(
-    ("gateway", "front", "access", "said"),
-    [
-        pytest.param("hop1", {"kind": "http_proxy", "hops": 2}, {}, "says 2 hops, but .* came by 1 HTTP proxy", id="too many hops"),
-        pytest.param("hop2", {"kind": "http_proxy", "hops": 1}, {}, "says 1 hop, but .* came by 2 HTTP proxies", id="too few hops"),
-        pytest.param("hop1", {"kind": "node_port"}, {}, "says 0 hops, but .* came by 1 HTTP proxy", id="a proxy that nobody told of"),
-        pytest.param("hop1", {}, {"allow": [NOBODY]}, "would lock out VM vm-deb12", id="who probes"),
-        pytest.param("hop1", {}, {"allow": PROBERS}, "would lock out this run's own client", id="the run itself"),
-        pytest.param("hop1", {"health_checks": [NOBODY]}, {"allow": ["198.18.0.0/24"]}, f"would lock out the health checks from {NOBODY}",
-                     id="health checks"),
-        pytest.param("hop1", {}, {"allow": ["198.18.0.0/24", "198.18.0.5"]}, "overlap", id="overlapping"),
-        pytest.param("hop1", {}, {"allow": ["198.18.0.5/24"]}, "Write 198.18.0.0/24, or 198.18.0.5 for the one address", id="host bits"),
-        pytest.param("hop1", {}, {"allow": ["198.18.0.0/24"], "match": "ip_blocks"}, "can't tell clients apart behind an HTTP proxy",
-                     id="ip_blocks behind a proxy"),
-        pytest.param("direct", {}, {"allow": ["198.18.0.0/24"], "match": "remote_ip_blocks"}, "needs a trusted hop",
-                     id="remote_ip_blocks without one"),
-    ],
-)  # fmt: skip
-def test_refused_before_anything_changes(world: World, gateway: str, front: dict[str, Any], access: dict[str, Any], said: str) -> None:
+def refused(world: World, gateway: str, front: dict[str, Any], access: dict[str, Any], said: str) -> None:
+    """With this reason, and before anything changes."""
     values = with_route(world, gateway, {**DECLARED[gateway], **front} if "kind" not in front else front, access)
     if front.get("kind") == "node_port":
         values["gateway_access_control_entries"] = {gateway: [f"{world.rig.host.address}:{TLS}"]}
@@ -62,6 +45,33 @@ def test_refused_before_anything_changes(world: World, gateway: str, front: dict
     assert versions(world) == before
 
 
+def test_what_is_wrong_in_itself_is_refused(world: World) -> None:
+    refused(world, "hop1", {}, {"allow": ["198.18.0.0/24", "198.18.0.5"]}, "overlap")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("gateway", "front", "access", "said"),
+    [
+        pytest.param("hop1", {"kind": "http_proxy", "hops": 2}, {}, "says 2 hops, but .* came by 1 HTTP proxy", id="too many hops"),
+        pytest.param("hop2", {"kind": "http_proxy", "hops": 1}, {}, "says 1 hop, but .* came by 2 HTTP proxies", id="too few hops"),
+        pytest.param("hop1", {"kind": "node_port"}, {}, "says 0 hops, but .* came by 1 HTTP proxy", id="a proxy that nobody told of"),
+        pytest.param("hop1", {}, {"allow": [NOBODY]}, "would lock out VM vm-deb12", id="who probes"),
+        pytest.param("hop1", {}, {"allow": PROBERS}, "would lock out this run's own client", id="the run itself"),
+        pytest.param("hop1", {"health_checks": [NOBODY]}, {"allow": ["198.18.0.0/24"]}, f"would lock out the health checks from {NOBODY}",
+                     id="health checks"),
+        pytest.param("hop1", {}, {"allow": ["198.18.0.5/24"]}, "Write 198.18.0.0/24, or 198.18.0.5 for the one address", id="host bits"),
+        pytest.param("hop1", {}, {"allow": ["198.18.0.0/24"], "match": "ip_blocks"}, "can't tell clients apart behind an HTTP proxy",
+                     id="ip_blocks behind a proxy"),
+        pytest.param("direct", {}, {"allow": ["198.18.0.0/24"], "match": "remote_ip_blocks"}, "needs a trusted hop",
+                     id="remote_ip_blocks without one"),
+    ],
+)  # fmt: skip
+def test_what_can_not_work_is_refused(world: World, gateway: str, front: dict[str, Any], access: dict[str, Any], said: str) -> None:
+    refused(world, gateway, front, access, said)
+
+
+@pytest.mark.soak
 def test_a_route_is_known_by_every_name_that_it_answers_to(world: World) -> None:
     """Envoy finds a route by a name in any case and with any port; a policy that didn't would let in whoever writes it so."""
     gateway = NODE_PORT.gateway
