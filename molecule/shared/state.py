@@ -17,6 +17,7 @@ PASSING = {
     "leases.coordination.k8s.io",
     "endpoints",
     "endpointslices.discovery.k8s.io",
+    "ipaddresses.networking.k8s.io",
     "componentstatuses",
 }
 
