@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from . import files, settings
+from .netns import hardware_address
 from .shell import run, succeeds
 
 CHAIN = "EDGEMESH-LAB"
@@ -45,6 +46,8 @@ def up() -> None:
         set_value(name, value)
     if not exists(settings.BRIDGE):
         run(["ip", "link", "add", settings.BRIDGE, "type", "bridge"])
+    # Of its own, or it would be that of one of its ports, and another one whenever a VM comes or goes.
+    run(["ip", "link", "set", settings.BRIDGE, "address", hardware_address(settings.NODE_IP)])
     prefix, prefix6 = settings.NETWORK.split("/")[1], settings.NETWORK6.split("/")[1]
     run(["ip", "address", "replace", f"{settings.NODE_IP}/{prefix}", "dev", settings.BRIDGE])
     run(["ip", "link", "set", settings.BRIDGE, "up"])

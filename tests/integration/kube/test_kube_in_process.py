@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def test_with_the_tasks_surroundings(kubeconfig: Path, namespace: str, tmp_path:
     (tmp_path / "there.yaml").write_text(
         f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c, namespace: {namespace}}}, data: {{a: b}}}}"
     )
-    shutil.copy(kubeconfig, tmp_path / "config")
+    (tmp_path / "config").symlink_to(kubeconfig)  # no second copy of the key: other tests look for such
     results, printed = play(
         tmp_path,
         {OBJECTS: {"src": "there.yaml"}, "environment": {"K8S_AUTH_KUBECONFIG": str(tmp_path / "config")}},
