@@ -15,8 +15,8 @@ from plugins.module_utils._kube.deadline import Deadline
 
 @pytest.fixture
 def client(kubeconfig: Path) -> Client:
-    """An administrator's, with a deadline of its own for each test."""
-    return connect({"kubeconfig": str(kubeconfig), "timeout": 60})
+    """An administrator's, which outlasts the test's plays: what the test made is still to be removed."""
+    return connect({"kubeconfig": str(kubeconfig), "timeout": 600})
 
 
 @pytest.fixture
