@@ -18,7 +18,7 @@ from lab import settings
 from plugins.module_utils._x509.sign import new_ca
 from tests.integration.nginx import nginx_load
 from tests.integration.nginx.nginx_load import Load
-from tests.integration.playbooks import KUBECTL, ROUTE, hosts, kubectl, on_host, play, variables
+from tests.integration.playbooks import ROUTE, hosts, kubectl, on_host, play, variables
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms, pytest.mark.soak]
 VM = "vm-deb13"
@@ -91,11 +91,10 @@ def test_the_load_notices_a_lost_request(served: None, load: Callable[[], Load])
     """Which it does: a gateway that trusts another CA for a moment is seen."""
 
     def trust(authority: str) -> None:
-        change = json.dumps({"data": {key: authority}})
-        words = ["--namespace", "istio-system", "patch", "secret", "edge-shop-cacert", "--patch", change]
-        subprocess.run([*KUBECTL, *words], check=True, capture_output=True)
+        kubectl("patch", *named, "--patch", json.dumps({"data": {key: authority}}))
 
-    secret = json.loads(kubectl("get", "--namespace", "istio-system", "secret", "edge-shop-cacert", "--output", "json"))
+    named = ("secret", "edge-shop-cacert", "--namespace", "istio-system")
+    secret = json.loads(kubectl("get", *named, "--output", "json"))
     ((key, before),) = secret["data"].items()
     stranger = new_ca("somebody else", 1).certs[0].public_bytes(Encoding.PEM)
     with load() as running:

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from .._errors import EdgeError
 from .._kube.loose import mapping, mappings
+from .._routes.access import PROXIES
 from .._routes.fields import refuse
 from . import policies, settings, topology
 
@@ -98,7 +99,7 @@ def plan(gateways: list[Dict], routes: list[Dict], live: Live, *, check: bool = 
 
 def _believed(gateway: Dict) -> list[str]:
     front = gateway["front"]
-    if front["kind"] not in ("http_proxy", "tcp_proxy") or front["proxies"]:
+    if front["kind"] not in PROXIES or front["proxies"]:
         return []
     header = "X-Forwarded-For" if front["kind"] == "http_proxy" else "PROXY header"
     return [

@@ -18,6 +18,7 @@ from typing import Any, Optional
 
 from .._errors import EdgeError
 from .._kube.labels import MANAGED_BY
+from .._routes.access import PROXIES
 
 API_VERSION, KIND = "security.istio.io/v1", "AuthorizationPolicy"
 COMPONENT = {"app.kubernetes.io/component": "access-control"}
@@ -150,7 +151,7 @@ def of_gateway(gateway: Dict, attach: Dict) -> list[Dict]:
 def _policies(name: str, access: Optional[Dict], known: list[Dict], gateway: Dict, attach: Dict, labels: Dict) -> list[Dict]:
     if not access:
         return []
-    match = access["match"] or ("remote_ip_blocks" if gateway["front"]["kind"] in ("http_proxy", "tcp_proxy") else "ip_blocks")
+    match = access["match"] or ("remote_ip_blocks" if gateway["front"]["kind"] in PROXIES else "ip_blocks")
     lists = {"deny": all_denied(access["deny"]), "allow": not_allowed(access["allow"], f"access.allow of {name}")}
     return [
         _policy(f"{name}-{what}", [rule(each, match, scope) for scope in known for each in terms], gateway, attach, labels)

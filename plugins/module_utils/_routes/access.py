@@ -18,6 +18,8 @@ from .kinds import matching
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 HTTP_PROXY, TCP_PROXY, NETWORK_LB, NODE_PORT, NONE = FRONTS = ("http_proxy", "tcp_proxy", "network_lb", "node_port", "none")
+# They say in a header who the client is.
+PROXIES = (HTTP_PROXY, TCP_PROXY)
 #: Clouds whose load balancers are asked for by annotations of the Service.
 PROVIDERS = clouds.PROVIDERS
 #: What a policy compares addresses with: the peer of the connection, or the client as Envoy worked it out from what its trusted front says.
@@ -160,20 +162,20 @@ class Front:
         if self.kind == HTTP_PROXY and hops == 0:
             raise refuse(f"{where}.hops", "0 and an HTTP proxy disagree", "Count it, or say kind: none",
                          why="an address in X-Forwarded-For is only as good as the last proxy that is trusted")  # fmt: skip
-        if hops and self.kind not in (HTTP_PROXY, TCP_PROXY):
+        if hops and self.kind not in PROXIES:
             raise refuse(f"{where}.hops", f"is {hops}, but kind is {self.kind}", "Say kind: http_proxy, or leave hops out",
                          why="hops are HTTP proxies, whatever stands between them and the gateway")  # fmt: skip
         if self.provider and clouds.wanted(self.provider, self.kind) is None:
             raise refuse(f"{where}.provider", f"{self.provider} makes no {self.kind} for a Service",
                          f"Choose one of: {', '.join(clouds.kinds(self.provider))}; or leave provider out")  # fmt: skip
-        if self.proxies and self.kind not in (HTTP_PROXY, TCP_PROXY):
+        if self.proxies and self.kind not in PROXIES:
             raise refuse(f"{where}.proxies", f"is given, but kind is {self.kind}: there is no proxy", "Leave it out")
         return dataclasses.replace(self, hops=hops)
 
     @property
     def match(self) -> str:
         """By what clients are known here."""
-        return REMOTE_IP_BLOCKS if self.kind in (HTTP_PROXY, TCP_PROXY) else IP_BLOCKS
+        return REMOTE_IP_BLOCKS if self.kind in PROXIES else IP_BLOCKS
 
 
 def fits(wanted: Optional[Access], front: Front, where: str) -> None:

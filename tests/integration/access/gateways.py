@@ -85,10 +85,6 @@ class Gateways:
     def rolled_out(self, name: str) -> None:
         kubectl("rollout", "status", f"deployment/{name}", "--namespace", self.namespace, "--timeout=55s")
 
-    def scale(self, name: str, replicas: int) -> None:
-        kubectl("scale", f"deployment/{name}", f"--replicas={replicas}", "--namespace", self.namespace)
-        self.rolled_out(name)
-
 
 def denials(pod: str) -> int:
     """A pod's counters of denied requests, over all its ports; a policy's dry run is another counter."""

@@ -1,4 +1,4 @@
-"""The role as its users run it: again and again, as a check, taken back, and with what can't work."""
+"""The role as its users run it: again and again, as a check, and taken back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access of one route among a gateway's others, and what the role refuses once it has asked through the front."""
+"""Access of one route among a gateway's others, and what the role refuses, by itself or once it has asked through the front."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NOBODY = "203.0.113.0/24"
 PROBERS = ["198.18.0.8/29", "198.18.0.100/30"]
 
 
-def route(gateway: str, **more: Any) -> dict[str, Any]:
+def route(gateway: str, access: dict[str, Any]) -> dict[str, Any]:
     """The route that the gateways serve anyway, in the role's words."""
     service = {"namespace": "lab-echo", "name": "echo", "port": 8000}
-    return {"name": "access", "host": HOST, "gateway": gateway, "listen": {"tls": False}, "paths": [{"service": service}], **more}
+    return {"name": "access", "host": HOST, "gateway": gateway, "listen": {"tls": False}, "paths": [{"service": service}], "access": access}
 
 
-def with_route(world: World, gateway: str, front: dict[str, Any], access: dict[str, Any], **more: Any) -> dict[str, Any]:
+def with_route(world: World, gateway: str, front: dict[str, Any], access: dict[str, Any]) -> dict[str, Any]:
     """Variables of one gateway that is asked over TLS, and its route."""
     values = world.values({}, (gateway,), **{gateway: front})
-    values["edge_gateways"][gateway].update(port="https", access=more.pop("of_gateway", {}))
-    return {**values, "edge_routes": [route(gateway, access=access)], **more}
+    values["edge_gateways"][gateway]["port"] = "https"
+    return {**values, "edge_routes": [route(gateway, access)]}
 
 
 def refused(world: World, gateway: str, front: dict[str, Any], access: dict[str, Any], said: str) -> None:

@@ -207,7 +207,7 @@ def test_an_admission_warning_is_shown_once(new_client: Any, namespace: str) -> 
 
 @pytest.fixture
 def crd(client: Client) -> Iterator[dict[str, Any]]:
-    group = f"t{uuid.uuid4().hex[:8]}.edgemesh.example"
+    group = f"edgemesh-test-{uuid.uuid4().hex[:8]}.example"
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     version = {"name": "v1", "served": True, "storage": True, "schema": schema, "subresources": {"status": {}}}
     definition = {
