@@ -20,7 +20,7 @@ from lab import settings, vms
 from lab.settings import Host
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
-from tests.ports import free_port
+from tests.ports import dead_port, free_port
 from tests.spare_vms import spare
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
@@ -147,7 +147,7 @@ RUNGS: dict[str, tuple[Callable[[Ladder], dict[str, Any]], str, str]] = {
     "TLS to port 80": (
         lambda ladder: {"port": settings.NODE_PORTS["http2"], "tls": at(SIMPLE, ladder)}, "TLS_TO_PLAINTEXT_PORT", "tls_handshake",
     ),
-    "wrong NodePort": (lambda ladder: {"port": 30999, "tls": at(SIMPLE, ladder)}, "CONNECTION_REFUSED", "tcp"),
+    "wrong NodePort": (lambda ladder: {"port": dead_port(), "tls": at(SIMPLE, ladder)}, "CONNECTION_REFUSED", "tcp"),
     "PROXY header": (lambda ladder: {"proxy_protocol": "v1", "tls": at(SIMPLE, ladder)}, "PROXY_PROTOCOL_ONE_SIDED", "tls_handshake"),
 }  # fmt: skip
 
