@@ -1,4 +1,4 @@
-"""From routes to proofs, from what was seen to the report, from the report to a page."""
+"""From routes to proofs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,6 @@ def proof_plan(routes: Any, **options: Any) -> dict[str, Any]:
     return found
 
 
-def proof_report(routes: Any, seen: Any, **options: Any) -> dict[str, Any]:
-    """The model of proof.json; see proof_report.yml."""
-    found: dict[str, Any] = _do("reported", routes, seen, options)
-    return found
-
-
-def proof_html(model: Any) -> str:
-    """proof.html; see proof_html.yml."""
-    return str(_do("drawn", model))
-
-
 def _do(name: str, *arguments: Any) -> Any:
     from ..module_utils._proof import entry
     from ..module_utils._x509 import library
@@ -44,4 +33,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"proof_files": proof_files, "proof_html": proof_html, "proof_plan": proof_plan, "proof_report": proof_report}
+        return {"proof_files": proof_files, "proof_plan": proof_plan}

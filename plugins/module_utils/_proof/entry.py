@@ -1,13 +1,15 @@
-"""What the filters do, on plain data."""
+"""What the filters and the action do, on plain data."""
 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from .._errors import EdgeError
 from . import configured, files
-from .checks import NEGATIVE, POSITIVE
 from .html import page
 from .judge import Evidence
 from .model import Machine, Options
@@ -54,39 +56,54 @@ def planned(routes: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, An
     return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs), "turns": turns(proofs)}
 
 
-def reported(routes: list[dict[str, Any]], machines: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
+def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """The model of proof.json.
 
-    :param machines: what each VM has seen.
-    :param given: the other options of filter proof_report.
+    :param given: the options of module proof_report.
+    :param check: in check mode what fails may not have been set up yet.
     """
-    logs = given.get("log") or []
-    texts = {machine["vm"]: files.read(machine.get("files") or "") for machine in machines}
+    routes, machines, logs = given["routes"], given["seen"], given["log"]
+    texts = {machine["vm"]: files.read(machine["files"]) for machine in machines}
     problems = [problem for each in logs for problem in each["problems"]]
     lines = [line for each in logs for line in each["lines"]]
     evidence = Evidence(
         fingerprints={vm: files.fingerprints(each) for vm, each in texts.items()},
-        trouble={vantage: text for machine in machines for vantage, text in (machine.get("trouble") or {}).items()},
+        trouble={vantage: text for machine in machines for vantage, text in machine["trouble"].items()},
         log=lines if lines or (logs and not problems) else None,
         no_log="; ".join(problems) or Evidence.no_log,
     )
-    minimum = given.get("minimum") or {}
     run = Run(
         version=version(Path(__file__).resolve().parents[3]),
-        id=str(given.get("run") or ""),
-        check_mode=bool(given.get("check")),
-        absent=tuple(given.get("absent") or ()),
-        minimum={kind: int(minimum.get(kind, least)) for kind, least in ((POSITIVE, 5), (NEGATIVE, 6))},
+        id=given["run"],
+        check_mode=check,
+        absent=tuple(given["absent"]),
+        minimum=given["minimum"],
     )
     proofs = [proof for machine in machines for proof in machine["proofs"]]
     results = [result for machine in machines for result in machine["results"]]
-    shown = files.certificates(routes, texts, given.get("material") or MATERIAL)
-    return report(run, routes, proofs, results, evidence, shown)
+    return report(run, routes, proofs, results, evidence, files.certificates(routes, texts, given["material"]))
 
 
-def drawn(model: dict[str, Any]) -> str:
-    """proof.html."""
-    return page(model)
+def written(model: dict[str, Any], folder: str) -> str:
+    """Write proof.json and proof.html; returns the folder.
+
+    :param folder: made if it is missing; "" makes a temporary one.
+    :raises EdgeError: it can't be written to.
+    """
+    pages = {"proof.json": json.dumps(model, indent=4, ensure_ascii=False) + "\n", "proof.html": page(model)}
+    try:
+        place = Path(os.path.abspath(folder) if folder else tempfile.mkdtemp(prefix="edgemesh-proof-"))
+        place.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            # A browser, or a program, that reads the report at this moment gets all of one run.
+            fresh = place / f".{name}.new"
+            fresh.write_text(text, encoding="utf-8")
+            fresh.chmod(0o644)
+            fresh.replace(place / name)
+    except OSError as error:
+        raise EdgeError("the report can't be written", where=str(error.filename or folder), why=str(error.strerror),
+                        fix="Choose a folder on the controller in which the user who runs Ansible may write") from None  # fmt: skip
+    return str(place)
 
 
 def _foreign_ca() -> str:

@@ -1,0 +1,47 @@
+"""proof_report as a whole: it works on the controller, with what the play has found out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._proof import entry
+from ..module_utils._x509 import library
+from ..plugin_utils._action import EdgeAction
+
+ARGUMENTS: dict[str, Any] = {
+    "routes": {"type": "list", "elements": "dict", "required": True},
+    "seen": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "vm": {"type": "str", "required": True},
+            "proofs": {"type": "list", "elements": "dict", "required": True},
+            "results": {"type": "list", "elements": "dict", "required": True},
+            "trouble": {"type": "dict", "default": {}},
+            "files": {"type": "str", "default": ""},
+        },
+    },
+    "run": {"type": "str", "default": ""},
+    "log": {"type": "list", "elements": "dict", "default": []},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "minimum": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {"positive": {"type": "int", "default": 5}, "negative": {"type": "int", "default": 6}},
+    },
+    "material": {"type": "path", "default": entry.MATERIAL},
+    "path": {"type": "path", "default": ""},
+}
+
+
+class ActionModule(EdgeAction):
+    """See the module proof_report."""
+
+    ARGUMENTS = ARGUMENTS
+
+    def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Judge; write the report unless this is a check."""
+        library.require()
+        model = entry.reported(params, check=self.check_mode)
+        return {"changed": False, **model} if self.check_mode else {"changed": False, **model, "path": entry.written(model, params["path"])}
