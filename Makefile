@@ -22,6 +22,8 @@ export RUFF_CACHE_DIR := $(EDGEMESH_CACHE)/ruff
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export PATH := $(VENV)/bin:$(PATH)
+# Some images set it; hundreds of processes would each compile our files anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## What there is

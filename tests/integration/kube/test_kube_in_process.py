@@ -89,25 +89,32 @@ def test_with_the_tasks_surroundings(kubeconfig: Path, namespace: str, tmp_path:
     assert STARTED not in printed.partition(str(tmp_path / "play.yml"))[2].partition("ansible.builtin.copy")[0]
 
 
-@pytest.mark.parametrize(
-    ("keywords", "started"),
-    [
-        ({}, False),
-        ({"vars": {"ansible_python_interpreter": "auto"}}, False),
-        ({"delegate_to": "localhost", "vars": {"ansible_python_interpreter": sys.executable}}, False),
-        ({"vars": {"ansible_python_interpreter": str(Path(sys.executable).resolve().with_name("python3"))}}, True),
-        ({"become": True, "become_method": "su"}, True),
-        ({"async": 30, "poll": 1}, True),
-        (PROCESS, True),
-    ],
-    ids=["plain", "any Python", "delegated", "another Python", "become", "in the background", "environment of Python"],
-)
-def test_only_where_a_process_would_be_the_same(
-    environment: dict[str, str], tmp_path: Path, keywords: dict[str, Any], started: bool
-) -> None:
+#: keywords of a task, and whether it then starts a process
+KEYWORDS: dict[str, tuple[dict[str, Any], bool]] = {
+    "plain": ({}, False),
+    "any Python": ({"vars": {"ansible_python_interpreter": "auto"}}, False),
+    "delegated": ({"delegate_to": "localhost", "vars": {"ansible_python_interpreter": sys.executable}}, False),
+    "another Python": ({"vars": {"ansible_python_interpreter": str(Path(sys.executable).resolve().with_name("python3"))}}, True),
+    "become": ({"become": True, "become_method": "su"}, True),
+    "in the background": ({"async": 30, "poll": 1}, True),
+    "environment of Python": (PROCESS, True),
+}
+
+
+@pytest.fixture(scope="module")
+def printed(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What Ansible prints for each of them: one play, because each takes a second or more to begin."""
+    task = {PORTS: {"services": [{"namespace": "default", "name": "kubernetes"}]}}
+    named = [{"name": name, **task, **keywords} for name, (keywords, _started) in KEYWORDS.items()]
+    environment = {**os.environ, "K8S_AUTH_KUBECONFIG": str(kubeconfig)}
+    _results, text = play(tmp_path_factory.mktemp("keywords"), *named, arguments=("-vvv",), environment=environment)
+    return {name: text.partition(f"TASK [{name}]")[2].partition("TASK [")[0] for name in KEYWORDS}
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_only_where_a_process_would_be_the_same(printed: dict[str, str], name: str) -> None:
+    keywords, started = KEYWORDS[name]
     if keywords.get("become") and os.geteuid() != 0:
         pytest.skip("needs root, to become root without a password")
-    task = {PORTS: {"services": [{"namespace": "default", "name": "kubernetes"}]}, **keywords}
-    _results, printed = play(tmp_path, task, arguments=("-vvv",), environment=environment)
-    first = printed.partition("TASK [")[2].partition("TASK [")[0]
-    assert (STARTED in first) == started, first
+    assert "node_port" in printed[name]
+    assert (STARTED in printed[name]) == started, printed[name]

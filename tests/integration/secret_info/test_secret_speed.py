@@ -61,7 +61,7 @@ def test_while_nothing_happens_it_asks_nothing(client: Client, namespace: str) -
 
 def test_many_take_few_requests_and_little_time(client: Client) -> None:
     """1,000 in the long form, beside a loop of kubernetes.core. A second export rewrites no file: that is checked where it is measured."""
-    count, some = (1000, 20) if SOAK else (100, 0)
+    count, some = (1000, 20) if SOAK else (40, 0)
     found = measure(client, count, some)
     print(report(found, count))
     assert found["info"].requests <= 25
