@@ -14,7 +14,7 @@ from pathlib import Path
 
 from plugins.module_utils._kube.client import Client
 from tests.integration.tls_secret import own_sshd
-from tests.integration.tls_secret.leak_subjects import IN_PROCESS, POISON, SUBJECTS, Scene, States, kubeconfigs
+from tests.integration.tls_secret.leak_subjects import ACTION_ALONE, IN_PROCESS, POISON, SUBJECTS, Scene, States, kubeconfigs
 from tests.integration.tls_secret.leaks import pieces
 from tests.integration.tls_secret.watch import Files
 from tests.unit.x509.pki import Pair, leaf, rsa_key
@@ -80,7 +80,7 @@ class Stage:
         given = way.module in ("tls_secret", "tls_secret_export", "k8s_objects") or (
             self.known and way.module not in ("edge_probe", "nginx_config")
         )
-        if way.transport == "local" and way.module in IN_PROCESS:
+        if way.module in ACTION_ALONE or (way.transport == "local" and way.module in IN_PROCESS):
             # but for the task in the background, which is another process
             found += [f"{each.path} had a key in it, although it was all one process" for each in holding if not SOAK]
         elif given and not way.pipelining and not holding:

@@ -199,6 +199,12 @@ def node_port_info(scene: Scene) -> States:
     )
 
 
+def k8s_objects_info(scene: Scene) -> States:
+    """Secrets are refused before anything is asked for."""
+    good = {"queries": [{"kind": "ConfigMap", "namespace": "default"}]}
+    return _reader(States(scene, "k8s_objects_info"), good, {"queries": [{"kind": "Secret", "namespace": "default"}]})
+
+
 def gateway_log_info(scene: Scene) -> States:
     """A log that can't be read is no failure."""
     bad = {"gateways": ["default/none"], "contains": "x"}
@@ -238,6 +244,22 @@ def edge_probe(scene: Scene) -> States:
     return states
 
 
+def proof_report(scene: Scene) -> States:
+    """It is given texts of a VM, in which there may be what should not. It works in Ansible's process, wherever the host is."""
+    states = States(scene, "proof_report")
+    report = f"{scene.folder}/report"
+
+    def judged(path: str = report, **more: Any) -> dict[str, Any]:
+        seen = {"vm": "a", "proofs": [], "results": [], "files": f"/etc/edgemesh/tls/a.crt\n{CRT}\n{KEY}", **more}
+        return {"routes": [], "seen": [seen], "path": path}
+
+    states.add("check", "ok", judged(), check_mode=True)
+    states.add("ok", "ok", judged())
+    states.add("no folder", "failed", judged(f"{scene.folder}/crt/report"), "the report can't be written")
+    states.more("no such option", "failed", judged(of="nobody"), "Unsupported parameters")
+    return states
+
+
 def nginx_config(scene: Scene) -> States:
     states = States(scene, "nginx_config")
     main = f"{scene.folder}/nginx/nginx.conf"
@@ -269,8 +291,11 @@ def nginx_config(scene: Scene) -> States:
     return states
 
 
-#: What is done in Ansible's own process where the host is the controller: nothing is written on the way.
-IN_PROCESS = frozenset({"tls_secret", "tls_secret_info", "k8s_objects", "edge_probe", "gateway_log_info", "node_port_info"})
+#: What is done in Ansible's own process where the host is the controller, or wherever it is: nothing is written on the way.
+IN_PROCESS = frozenset(
+    {"tls_secret", "tls_secret_info", "k8s_objects", "k8s_objects_info", "edge_probe", "gateway_log_info", "node_port_info"}
+)
+ACTION_ALONE = frozenset({"proof_report"})
 
 #: name -> its states, and whether it can work as an ordinary user (others need the controller's Python, or root)
 SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
@@ -281,7 +306,9 @@ SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "nginx_config": (nginx_config, False),
     "edge_probe": (edge_probe, True),
     "gateway_log_info": (gateway_log_info, False),
+    "k8s_objects_info": (k8s_objects_info, False),
     "node_port_info": (node_port_info, False),
+    "proof_report": (proof_report, False),
 }
 
 POISON = '''\

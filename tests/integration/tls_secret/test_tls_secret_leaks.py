@@ -40,6 +40,8 @@ SHORT = (
     Way("edge_probe", "ssh", False, 4),
     Way("gateway_log_info", "ssh", True, 4),
     Way("node_port_info", "local", False, 0),
+    Way("k8s_objects_info", "ssh", False, 4),
+    Way("proof_report", "local", True, 4),
 )
 FULL = tuple(Way(*each) for each in product(SUBJECTS, ("ssh", "local"), (True, False), range(5)))
 
@@ -200,6 +202,7 @@ def test_keys_are_not_sent_where_ansible_would_leave_them(stage: Stage, pipelini
         "tls_secret_export": {"exports": [{"secret": secret, "key": "/var/lib/never"}]},
         "k8s_objects": {"definitions": [object_]},
         "node_port_info": {"services": [], **kubeconfigs(stage.kubeconfig, 1)},
+        "k8s_objects_info": {"queries": [], **kubeconfigs(stage.kubeconfig, 1)},
         "gateway_log_info": {"gateways": [], "contains": "x", **kubeconfigs(stage.kubeconfig, 1)},
         "tls_secret_info": {"secrets": [secret], **kubeconfigs(stage.kubeconfig, 1)},
     }

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright: edgemesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Kubernetes objects of several kinds and namespaces, read in one task."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k8s_objects_info
+short_description: Read Kubernetes objects of several kinds and namespaces in one task
+version_added: "0.1.0"
+author: edgemesh maintainers (@edgemesh)
+description:
+  - Asks for each query once, several at a time over kept connections, and returns the objects as they are in the cluster.
+  - What isn't there, be it the object, its namespace or its kind, is no failure.
+  - Secrets are refused, because what is returned may be shown; M(edgemesh.nginx_istio.tls_secret_info) reads those.
+options:
+  queries:
+    description: What to read, named as in M(kubernetes.core.k8s_info).
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      kind:
+        description: Kind.
+        type: str
+        required: true
+      api_version:
+        description: API version.
+        type: str
+        default: v1
+      namespace:
+        description: Namespace. All namespaces if left out.
+        type: str
+      name:
+        description: One object's name. All objects if left out.
+        type: str
+      label_selectors:
+        description: Label selectors, all of which must fit.
+        type: list
+        elements: str
+        default: []
+      field_selectors:
+        description: Field selectors, all of which must fit.
+        type: list
+        elements: str
+        default: []
+  timeout:
+    description: Seconds for the whole task.
+    type: int
+    default: 30
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.attributes
+  - edgemesh.nginx_istio.kube_connection
+attributes:
+  check_mode:
+    support: full
+    details: Changes nothing in any mode.
+  diff_mode:
+    support: N/A
+    details: Changes nothing.
+  idempotent:
+    support: full
+notes:
+  - Needs C(get) on what is asked for by name, and C(list) on all else.
+seealso:
+  - module: edgemesh.nginx_istio.k8s_objects
+  - module: kubernetes.core.k8s_info
+"""
+
+EXAMPLES = r"""
+- name: Look at a gateway
+  edgemesh.nginx_istio.k8s_objects_info:
+    queries:
+      - {kind: Service, namespace: istio-system, name: istio-ingressgateway}
+      - {kind: Pod, namespace: istio-system, label_selectors: [istio=ingressgateway]}
+      - {api_version: networking.istio.io/v1, kind: Gateway}
+  register: gateway
+
+- name: Show its pods
+  ansible.builtin.debug:
+    msg: "{{ gateway.results[1].resources | map(attribute='metadata.name') }}"
+"""
+
+RETURN = r"""
+results:
+  description: One entry for each query, in order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    api_found:
+      description: Whether the cluster knows the kind.
+      type: bool
+      returned: always
+    resources:
+      description: The objects, without C(metadata.managedFields).
+      type: list
+      elements: dict
+      returned: always
+"""
+
+from typing import Any
+
+from ..module_utils._ansible import run, warned
+from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._kube.look import look
+
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION_ARGUMENTS,
+    "queries": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "api_version": {"type": "str", "default": "v1"},
+            "namespace": {"type": "str"},
+            "name": {"type": "str"},
+            "label_selectors": {"type": "list", "elements": "str", "default": []},
+            "field_selectors": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "timeout": {"type": "int", "default": 30},
+}
+
+
+def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Look."""
+    client = connect(params)
+    with warned(module, client):
+        return {"changed": False, "results": look(client, params["queries"])}
+
+
+def main() -> None:
+    """Entry point."""
+    run(work, argument_spec=ARGUMENTS)
+
+
+if __name__ == "__main__":
+    main()
