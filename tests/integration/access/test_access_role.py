@@ -22,6 +22,8 @@ def versions(world: World) -> dict[str, str]:
     """What changes with any write, or with a new pod; of Deployments and pods their controllers write the rest."""
     found = {}
     for item in [*world.gateways.get(WRITTEN)["items"], *world.gateways.get("pods")["items"]]:
+        if "deletionTimestamp" in item["metadata"]:
+            continue  # a pod that makes way for its successor
         field = {"Deployment": "generation", "Pod": "uid"}.get(item["kind"], "resourceVersion")
         found[f"{item['kind']} {item['metadata']['name']}"] = str(item["metadata"][field])
     return found
