@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, Any] = {
             "files": {"type": "str", "default": ""},
         },
     },
+    "from_clients": {"type": "list", "elements": "dict", "default": []},
     "run": {"type": "str", "default": ""},
     "log": {"type": "list", "elements": "dict", "default": []},
     "absent": {"type": "list", "elements": "str", "default": []},

@@ -23,7 +23,7 @@ options:
     elements: dict
     required: true
   seen:
-    description: What each VM has seen, and what was seen through it.
+    description: What each VM has seen.
     type: list
     elements: dict
     required: true
@@ -38,18 +38,25 @@ options:
         elements: dict
         required: true
       results:
-        description: RV(edgemesh.nginx_istio.edge_probe#module:results), from all vantage points.
+        description: RV(edgemesh.nginx_istio.edge_probe#module:results).
         type: list
         elements: dict
         required: true
       trouble:
-        description: Why a vantage point has no results, by its name.
+        description: Why there are no results, by the name of who should have probed.
         type: dict
         default: {}
       files:
         description: What the command of P(edgemesh.nginx_istio.proof_files#filter) printed.
         type: str
         default: ""
+  from_clients:
+    description:
+      - What clients have seen through the VMs - the results of a loop of M(edgemesh.nginx_istio.edge_probe) over their names, as
+        registered. What one without an answer should have probed is not tested; its message says why.
+    type: list
+    elements: dict
+    default: []
   run:
     description: The run's identifier.
     type: str

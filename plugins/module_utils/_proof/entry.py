@@ -62,13 +62,16 @@ def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     :param given: the options of module proof_report.
     :param check: in check mode what fails may not have been set up yet.
     """
-    routes, machines, logs = given["routes"], given["seen"], given["log"]
+    routes, machines, clients, logs = given["routes"], given["seen"], given["from_clients"], given["log"]
     texts = {machine["vm"]: files.read(machine["files"]) for machine in machines}
     problems = [problem for each in logs for problem in each["problems"]]
     lines = [line for each in logs for line in each["lines"]]
     evidence = Evidence(
         fingerprints={vm: files.fingerprints(each) for vm, each in texts.items()},
-        trouble={vantage: text for machine in machines for vantage, text in machine["trouble"].items()},
+        trouble={
+            **{vantage: text for machine in machines for vantage, text in machine["trouble"].items()},
+            **{client["item"]: client.get("msg") or "no answer" for client in clients if "results" not in client},
+        },
         log=lines if lines or (logs and not problems) else None,
         no_log="; ".join(problems) or Evidence.no_log,
     )
@@ -80,7 +83,7 @@ def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
         minimum=given["minimum"],
     )
     proofs = [proof for machine in machines for proof in machine["proofs"]]
-    results = [result for machine in machines for result in machine["results"]]
+    results = [result for each in (*machines, *clients) for result in each.get("results", [])]
     return report(run, routes, proofs, results, evidence, files.certificates(routes, texts, given["material"]))
 
 

@@ -24,8 +24,9 @@ ROOT = Path(module.__file__).parents[2]
 def arguments(**given: Any) -> dict[str, Any]:
     machine = {"vm": "vm-1", "address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
     proofs = entry.planned(routes(), machine)["proofs"]
-    seen = [{"vm": "vm-1", "proofs": proofs, "results": [], "trouble": {"client": "no route to host"}}]
-    checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": routes(), "seen": seen, **given})
+    seen = [{"vm": "vm-1", "proofs": proofs, "results": [], "trouble": {"vm-1": "no Python"}}]
+    clients = [{"item": "client", "unreachable": True, "msg": "no route to host"}]
+    checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": routes(), "seen": seen, "from_clients": clients, **given})
     assert not checked.error_messages
     values: dict[str, Any] = checked.validated_parameters
     return values
@@ -57,7 +58,8 @@ def test_the_report_says_why_logs_could_not_be_read_and_which_version_made_it(tm
     result = work(run="r1", log=[{"lines": [], "problems": ["forbidden"]}], path=str(tmp_path / "not" / "there"))
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
     assert result["collection"] == {"name": "edgemesh.nginx_istio", "version": galaxy["version"]}
-    assert any("no route to host" in what for what in result["routes"][0]["missing"])
+    for why in ("no route to host", "no Python"):
+        assert any(why in what for what in result["routes"][0]["missing"]), why
     assert not result["changed"]
     folder = Path(result["path"])
     assert folder == tmp_path / "not" / "there"
