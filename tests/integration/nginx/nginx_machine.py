@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -111,10 +112,10 @@ class Machine:
             return ""
 
     def becomes(self, text: str, port: int = 8080, host: str = NAME) -> None:
-        """Wait for an answer that somebody else's reload brings."""
+        """Wait for an answer that somebody else's reload brings, and until the workers of before have gone."""
         until = time.monotonic() + 60
-        while (found := self.get(port, host)) != text:
-            assert time.monotonic() < until, f"port {port} still answers {found!r} instead of {text!r}"
+        while (found := self.get(port, host)) != text or len(self.workers()) > (os.cpu_count() or 1):
+            assert time.monotonic() < until, f"port {port} answers {found!r}, not {text!r}, or old workers stay: {self.workers()}"
             time.sleep(0.05)
 
     def tree(self, *, ours: bool = True) -> dict[str, str]:
