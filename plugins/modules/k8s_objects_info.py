@@ -94,7 +94,7 @@ results:
       type: bool
       returned: always
     resources:
-      description: The objects, without C(metadata.managedFields).
+      description: The objects as they are in the cluster, C(metadata.managedFields) included.
       type: list
       elements: dict
       returned: always

@@ -31,14 +31,11 @@ def look(client: Client, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _answer(client: Client, query: dict[str, Any]) -> dict[str, Any]:
     try:
-        found = _found(client, query)
+        return {"api_found": True, "resources": _found(client, query)}
     except ApiError as error:
         if error.status != 404:
             raise
         return {"api_found": False, "resources": []}
-    for each in found:
-        each["metadata"].pop("managedFields", None)
-    return {"api_found": True, "resources": found}
 
 
 def _found(client: Client, query: dict[str, Any]) -> list[dict[str, Any]]:
