@@ -6,7 +6,6 @@ from __future__ import annotations
 # filters work with on them would else be imported anew in each of those processes, which takes a tenth of a second every time.
 from ..module_utils._proof import entry as _entry  # noqa: F401
 from ..module_utils._routes import load as _load  # noqa: F401
-from ..module_utils._routes import survey as _survey  # noqa: F401
 from ..modules import node_port_info
 from ..plugin_utils._here import ApiModule
 

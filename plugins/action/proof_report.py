@@ -45,4 +45,5 @@ class ActionModule(EdgeAction):
         """Judge; write the report unless this is a check."""
         library.require()
         model = entry.reported(params, check=self.check_mode)
-        return {"changed": False, **model} if self.check_mode else {"changed": False, **model, "path": entry.written(model, params["path"])}
+        place = {} if self.check_mode else {"path": entry.written(model, params["path"])}
+        return {"changed": False, **model, **place}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import EdgeError
+from .._nginx import disk
 from . import configured, files
 from .html import page
 from .judge import Evidence
@@ -95,18 +96,14 @@ def written(model: dict[str, Any], folder: str) -> str:
     """
     pages = {"proof.json": json.dumps(model, indent=4, ensure_ascii=False) + "\n", "proof.html": page(model)}
     try:
-        place = Path(os.path.abspath(folder) if folder else tempfile.mkdtemp(prefix="edgemesh-proof-"))
-        place.mkdir(parents=True, exist_ok=True)
+        place = os.path.abspath(folder) if folder else tempfile.mkdtemp(prefix="edgemesh-proof-")
         for name, text in pages.items():
             # A browser, or a program, that reads the report at this moment gets all of one run.
-            fresh = place / f".{name}.new"
-            fresh.write_text(text, encoding="utf-8")
-            fresh.chmod(0o644)
-            fresh.replace(place / name)
+            disk.write(os.path.join(place, name), text, 0o644)
     except OSError as error:
         raise EdgeError("the report can't be written", where=str(error.filename or folder), why=str(error.strerror),
                         fix="Choose a folder on the controller in which the user who runs Ansible may write") from None  # fmt: skip
-    return str(place)
+    return place
 
 
 def _foreign_ca() -> str:

@@ -16,14 +16,13 @@ from plugins.action import proof_report
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._proof import entry
 from plugins.modules import proof_report as module
-from tests.unit.proof.world import GATEWAY, routes
+from tests.unit.proof.world import PLANNED, routes
 
 ROOT = Path(module.__file__).parents[2]
 
 
 def arguments(**given: Any) -> dict[str, Any]:
-    machine = {"vm": "vm-1", "address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
-    proofs = entry.planned(routes(), machine)["proofs"]
+    proofs = entry.planned(routes(), PLANNED)["proofs"]
     seen = [{"vm": "vm-1", "proofs": proofs, "results": [], "trouble": {"vm-1": "no Python"}}]
     clients = [{"item": "client", "unreachable": True, "msg": "no route to host"}]
     checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": routes(), "seen": seen, "from_clients": clients, **given})

@@ -34,6 +34,8 @@ TLS_DIR = "/etc/edgemesh/tls"
 CLIENTS = {"client-1": "198.18.0.101", "client-2": "198.18.0.102"}
 VMS = {"vm-deb12": "198.18.0.11", "vm-deb13": "198.18.0.12"}
 GATEWAY = "198.18.0.1:30443"
+#: What filter proof_plan is told of a VM at least.
+PLANNED = {"vm": "vm-1", "address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
 _CIPHER = "TLS_AES_256_GCM_SHA384"
 
 
