@@ -207,9 +207,7 @@ def test_killed_init_takes_everything_along_and_up_starts_the_same_root_again(sp
 
 
 def test_killed_sshd_is_mended(spare: Host) -> None:
-    listener = next(
-        process for process in namespaces.members(spare.name) if b"[listener]" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    )
+    listener = next(process for process in namespaces.members(spare.name) if "[listener]" in told(process, "cmdline"))
     listener.kill()
     assert vms.ssh_answers(spare.address, seconds=1)
     assert (spare.name, False) in [entry[:2] for entry in vms.status()]
@@ -294,7 +292,7 @@ def test_up_killed_at_any_moment_is_repaired_by_the_next(number: int, up_seconds
         up(SPARE)
         assert ssh(SPARE, "hostname") == SPARE.name
         inside = list(namespaces.members(SPARE.name))
-        assert len([p for p in inside if Path(f"/proc/{p.pid}/comm").read_text() == "init\n"]) == 1
+        assert len([process for process in inside if told(process, "comm") == "init\n"]) == 1
         assert int(ssh(SPARE, "pgrep -c -f '[l]istener'")) == 1
     finally:
         vms.down([SPARE.name], purge=True)
@@ -383,11 +381,7 @@ def traces() -> set[tuple[str, str]]:
     found |= {("known host", line) for line in settings.KNOWN_HOSTS.read_text().splitlines() if any(name in line for name in spares)}
     # Network namespaces without a name live as long as a process is inside.
     for process in namespaces.all_processes():
-        root = Path(f"/proc/{process.pid}/mountinfo")
-        try:
-            source = namespaces.root_of(root.read_text())
-        except OSError:
-            continue
+        source = namespaces.root_of(told(process, "mountinfo"))
         if source and source.name in spares:
             found.add(("process", source.name))
     return found
@@ -424,8 +418,8 @@ def test_a_fleet_is_cheap() -> None:
 
 def resident(process: Process) -> int:
     """Resident memory in kB."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    lines = told(process, "status").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 
 @pytest.mark.soak
@@ -453,7 +447,7 @@ def test_root_build_killed_leaves_neither_processes_nor_mounts(tmp_path: Path, m
         assert list(work.glob("mmdebstrap.*/var/lib/dpkg/info/*.list")), "the build did not get as far as installing"
         process.kill()
     deadline = time.monotonic() + 5
-    while (left := [p.pid for p in namespaces.all_processes() if str(work) in command_line(p)]) and time.monotonic() < deadline:
+    while (left := [p.pid for p in namespaces.all_processes() if str(work) in told(p, "cmdline")]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left
     assert str(work) not in Path("/proc/mounts").read_text()
@@ -463,8 +457,9 @@ def test_root_build_killed_leaves_neither_processes_nor_mounts(tmp_path: Path, m
     assert not work.exists()
 
 
-def command_line(process: Process) -> str:
+def told(process: Process, file: str) -> str:
+    """What a file in a process's folder of /proc says; nothing where it has ended since it was found, as that of an SSH session does."""
     try:
-        return Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
+        return Path(f"/proc/{process.pid}/{file}").read_bytes().decode(errors="replace")
     except OSError:
         return ""
