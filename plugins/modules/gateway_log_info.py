@@ -88,7 +88,8 @@ results:
 from typing import Any
 
 from ..module_utils._ansible import run
-from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
+from ..module_utils._kube.connection import connect
 from ..module_utils._proof import podlog
 
 ARGUMENTS: dict[str, Any] = {

@@ -316,7 +316,8 @@ results:
 from typing import Any
 
 from ..module_utils._ansible import run
-from ..module_utils._kube.connection import CONNECTION_ARGUMENTS, connect
+from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
+from ..module_utils._kube.connection import connect
 from ..module_utils._x509 import library
 from ..module_utils._x509.arguments import REFERENCE, SOURCE
 from ..module_utils._x509.delivery import Delivery

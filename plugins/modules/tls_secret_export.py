@@ -192,7 +192,7 @@ from typing import Any
 from ..module_utils import _file_set, _files
 from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
-from ..module_utils._kube.connection import CONNECTION_ARGUMENTS
+from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._x509.arguments import SOURCE
 
 SELINUX = {name: {"type": "str"} for name in ("seuser", "serole", "setype", "selevel")}

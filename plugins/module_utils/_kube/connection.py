@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from .._errors import EdgeError
 from . import packaged, simple
+from .arguments import CONNECTION_ARGUMENTS
 from .client import Client
 from .deadline import Deadline
 from .kubeconfig import kubeconfig_content, kubeconfig_path
@@ -20,35 +21,6 @@ from .transport import Transport
 
 #: Seconds for a task, unless a module has its own option.
 TIMEOUT = 120
-
-#: AnsibleModule's argument_spec of the options in the documentation fragment kube_connection.
-CONNECTION_ARGUMENTS: dict[str, Any] = {
-    # As a dictionary it holds credentials: hidden whole here; _hidden.py makes all but the credentials visible again.
-    "kubeconfig": {"type": "raw", "no_log": True},
-    "context": {"type": "str"},
-    "host": {"type": "str"},
-    "api_key": {"type": "str", "no_log": True},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
-    "x509_strict": {"type": "bool"},
-    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"]},
-    "client_cert": {"type": "path", "aliases": ["cert_file"]},
-    "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
-    "proxy": {"type": "str"},
-    "no_proxy": {"type": "str"},
-    "proxy_headers": {
-        "type": "dict",
-        "options": {
-            "proxy_basic_auth": {"type": "str", "no_log": True},
-            "basic_auth": {"type": "str", "no_log": True},
-            "user_agent": {"type": "str"},
-        },
-    },
-    "persist_config": {"type": "bool"},
-    "impersonate_user": {"type": "str"},
-    "impersonate_groups": {"type": "list", "elements": "str"},
-}
 
 _LOADING = threading.Lock()
 

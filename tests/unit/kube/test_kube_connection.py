@@ -15,8 +15,9 @@ from kube_api import Api, says, serving, thing
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube import simple
+from plugins.module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from plugins.module_utils._kube.client import Client
-from plugins.module_utils._kube.connection import CONNECTION_ARGUMENTS, connect, given
+from plugins.module_utils._kube.connection import connect, given
 
 CANARY = "canary-9e41"
 OK = says(thing())
