@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ._arguments import Arguments, Refused
 from ._transport import has_key, refuse_leaky_transport
+
+# Before Ansible starts a process for each task, each of which would import it anew.
+with suppress(ImportError):
+    import urllib3 as _urllib3  # noqa: F401
 
 #: what interpreter_python says for "find one": the controller's own has all that our modules need
 _ANY_PYTHON = ("", "auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
