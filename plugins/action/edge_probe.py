@@ -1,19 +1,15 @@
-"""The controller's half of edge_probe: what the host saw is judged here, where the certificate tools are."""
+"""The controller's half of edge_probe: what the host saw is judged here."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._errors import EdgeError
-from ..module_utils._probe import foreign, session
-from ..module_utils._probe.observation import Observation
 from ..module_utils._x509 import library
 from ..modules import edge_probe
-from ..plugin_utils._action import EdgeAction
-from ..plugin_utils._here import is_here, run_here
+from ..plugin_utils._prober import Prober
 
 
-class ActionModule(EdgeAction):
+class ActionModule(Prober):
     """See the module edge_probe."""
 
     ARGUMENTS = edge_probe.ARGUMENTS
@@ -21,39 +17,10 @@ class ActionModule(EdgeAction):
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Probe from the task's host, judge here."""
         library.require()
-        python = ""
-        if any(_foreign(entry) for entry in params["paths"]):
-            params["foreign_certificate"] = foreign.foreign_certificate()
-
-        def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
-            nonlocal python
-            raw = self._probe(_given({**params, "paths": entries}), task_vars)
-            if "observations" not in raw:
-                raise EdgeError("the host can't be probed from", why=str(raw.get("msg", "")), where=vantage)
-            python = raw["python"]
-            return [[Observation.from_dict(each) for each in seen] for seen in raw["observations"]], raw["ca_files"]
-
-        vantage = str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
-        results = session.results(params["paths"], observe, vantage)
+        results, python = self.probed(params, task_vars)
         bad = [each for each in results if not each["ok"]]
         answer: dict[str, Any] = {"changed": False, "results": results, "ok": not bad, "python": python}
         if bad:
             answer["msg"] = " ".join(f"{each['name']}: {each['code']}: {each['sentence']}" for each in bad)
             answer["failed"] = bool(params["fail"])
         return answer
-
-    def _probe(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        if is_here(self, task_vars):
-            return run_here(self, edge_probe, arguments, task_vars)
-        return self.module("edgemesh.nginx_istio.edge_probe", arguments, task_vars)
-
-
-def _foreign(entry: dict[str, Any]) -> bool:
-    return bool(((entry.get("tls") or {}).get("client") or {}).get("foreign"))
-
-
-def _given(value: Any) -> Any:
-    """The same without None: an option that was not given must not reach the module as one that was."""
-    if isinstance(value, dict):
-        return {key: _given(item) for key, item in value.items() if item is not None}
-    return [_given(item) for item in value] if isinstance(value, list) else value

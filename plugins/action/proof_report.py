@@ -10,18 +10,7 @@ from ..plugin_utils._action import EdgeAction
 
 ARGUMENTS: dict[str, Any] = {
     "routes": {"type": "list", "elements": "dict", "required": True},
-    "seen": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "vm": {"type": "str", "required": True},
-            "proofs": {"type": "list", "elements": "dict", "required": True},
-            "results": {"type": "list", "elements": "dict", "required": True},
-            "trouble": {"type": "dict", "default": {}},
-            "files": {"type": "str", "default": ""},
-        },
-    },
+    "seen": {"type": "list", "elements": "str", "required": True},
     "from_clients": {"type": "list", "elements": "dict", "default": []},
     "run": {"type": "str", "default": ""},
     "log": {"type": "list", "elements": "dict", "default": []},

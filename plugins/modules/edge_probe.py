@@ -153,6 +153,12 @@ options:
         description: How often in a row the path must be as expected, each time over a new connection.
         type: int
         default: 1
+      in_turn:
+        description:
+          - Probe it when all others are done, one at a time in the order of the list, because it asks what the one before left behind, in
+            a proxy's kept connections for example. O(wait) doesn't count for it.
+        type: bool
+        default: false
       expect:
         description: What makes the path C(ok). By default an answer with a status from 200 to 399, and a chain that is trusted.
         type: dict

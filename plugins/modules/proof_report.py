@@ -23,33 +23,10 @@ options:
     elements: dict
     required: true
   seen:
-    description: What each VM has seen.
+    description: What each VM has seen, RV(edgemesh.nginx_istio.proof_probe#module:evidence).
     type: list
-    elements: dict
+    elements: str
     required: true
-    suboptions:
-      vm:
-        description: The VM's name.
-        type: str
-        required: true
-      proofs:
-        description: The C(proofs) of P(edgemesh.nginx_istio.proof_plan#filter).
-        type: list
-        elements: dict
-        required: true
-      results:
-        description: RV(edgemesh.nginx_istio.edge_probe#module:results).
-        type: list
-        elements: dict
-        required: true
-      trouble:
-        description: Why there are no results, by the name of who should have probed.
-        type: dict
-        default: {}
-      files:
-        description: What the command of P(edgemesh.nginx_istio.proof_files#filter) printed.
-        type: str
-        default: ""
   from_clients:
     description:
       - What clients have seen through the VMs - the results of a loop of M(edgemesh.nginx_istio.edge_probe) over their names, as
@@ -103,8 +80,7 @@ attributes:
 author:
   - edgemesh maintainers (@edgemesh)
 seealso:
-  - plugin: edgemesh.nginx_istio.proof_plan
-    plugin_type: filter
+  - module: edgemesh.nginx_istio.proof_probe
   - module: edgemesh.nginx_istio.edge_probe
 """
 
@@ -112,10 +88,7 @@ EXAMPLES = r"""
 - name: Judge, and write the report
   edgemesh.nginx_istio.proof_report:
     routes: "{{ edge_routes | edgemesh.nginx_istio.routes }}"
-    seen:
-      - vm: vm-1
-        proofs: "{{ plan.proofs }}"
-        results: "{{ probed.results }}"
+    seen: ["{{ near.evidence }}"]
     path: /tmp/proof
   register: report
   run_once: true

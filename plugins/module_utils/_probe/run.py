@@ -23,6 +23,8 @@ def probe(
 ) -> list[list[dict[str, Any]]]:
     """Probe every path; returns for each, in order, the different things seen (see :func:`_series`).
 
+    Those ``in_turn`` come when all others are done, one at a time, and are not tried again.
+
     :param timeout: seconds for one attempt.
     :param deadline: seconds for everything; what it cut off is ``not_tested``.
     :param wait: seconds for which a path may be tried again until it shows ``consecutive`` times what is expected.
@@ -32,8 +34,10 @@ def probe(
     memory = tls.Memory(foreign)
     try:
         with ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(paths) or 1))) as pool:
-            jobs = [pool.submit(_series, path, timeout, wait, until, memory.path) for path in paths]
-            return [[seen.as_dict() for seen in job.result()] for job in jobs]
+            jobs = {at: pool.submit(_series, path, timeout, wait, until, memory.path) for at, path in enumerate(paths) if not path.in_turn}
+            seen = {at: job.result() for at, job in jobs.items()}
+        seen.update({at: _series(path, timeout, 0, until, memory.path) for at, path in enumerate(paths) if path.in_turn})
+        return [[each.as_dict() for each in seen[at]] for at in range(len(paths))]
     finally:
         memory.close()
 

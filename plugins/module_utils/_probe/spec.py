@@ -77,6 +77,7 @@ PATH_OPTIONS: dict[str, Any] = {
     "tls": _TLS,
     "http": _HTTP,
     "consecutive": {"type": "int", "default": 1},
+    "in_turn": {"type": "bool", "default": False},
     "expect": _EXPECT,
 }
 OPTIONS: dict[str, Any] = {
@@ -147,7 +148,7 @@ class Expect:
 
 @dataclass(frozen=True)
 class Path:
-    """One path to probe: where to connect, what to send, what to expect."""
+    """One path to probe: where to connect, what to send, what to expect. One ``in_turn`` asks what those before it left behind."""
 
     name: str
     address: str
@@ -156,6 +157,7 @@ class Path:
     tls: Tls | None = None
     http: Http | None = None
     consecutive: int = 1
+    in_turn: bool = False
     expect: Expect = Expect()
 
     @property
@@ -191,6 +193,7 @@ def path(options: dict[str, Any]) -> Path:
         tls=tls,
         http=http,
         consecutive=max(1, options.get("consecutive") or 1),
+        in_turn=bool(options.get("in_turn")),
         expect=_expect(options.get("expect") or {}),
     )
 

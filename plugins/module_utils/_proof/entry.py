@@ -1,10 +1,11 @@
-"""What the filters and the action do, on plain data."""
+"""What the actions do, on plain data."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ from . import configured, files
 from .html import page
 from .judge import Evidence
 from .model import Machine, Options
-from .plan import plan, probes, turns
+from .plan import plan, probes
 from .report import Run, report
 
 MATERIAL = "/etc/edgemesh/tls"
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What commands printed on a VM: nginx by ``-v -T``, and :func:`command`."""
+
+    nginx: str = ""
+    files: str = ""
 
 
 def command(routes: list[dict[str, Any]], material: str) -> list[str]:
@@ -26,35 +35,35 @@ def command(routes: list[dict[str, Any]], material: str) -> list[str]:
     return [*files.COMMAND, *paths] if paths else []
 
 
-def planned(routes: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
+def planned(routes: list[dict[str, Any]], given: dict[str, Any], printed: Printed) -> dict[str, Any]:
     """Proofs and probes for one VM.
 
-    :param given: the options of filter proof_plan.
+    :param given: the options of module proof_probe.
+    :param printed: what nginx printed, and the command for certificates (see :func:`command`).
+    :returns: ``proofs``, and ``probes`` by who makes them.
     """
-    material = given.get("material") or MATERIAL
-    found = files.read(given.get("files") or "")
-    echo_path = given.get("echo_path") or ""
-    nginx = configured.read(routes, "\n".join(given.get("nginx") or []), echo_path)
+    material, echo_path = given["material"], given["echo_path"]
+    nginx = configured.read(routes, printed.nginx, echo_path)
     machine = Machine(
         name=given["vm"],
         address=given["address"],
-        gateways=given.get("gateways") or {},
+        gateways=given["gateways"],
         nginx=nginx.upstreams,
         nginx_unknown=nginx.unknown,
         turns=nginx.turns,
-        trust=files.trust(routes, found, material, given.get("front_ca") or ""),
+        trust=files.trust(routes, files.read(printed.files), material, given["front_ca"]),
         tls_dir=material,
     )
     options = Options(
         run=given["run"],
         foreign_ca=_foreign_ca(),
-        client_ca_file=given.get("client_ca_file") or Options.client_ca_file,
-        repeat=int(given.get("repeat") or Options.repeat),
+        client_ca_file=given["client_ca_file"],
+        repeat=given["repeat"],
         echo_path=echo_path,
-        websocket_path=given.get("websocket_path") or "",
+        websocket_path=given["websocket_path"],
     )
-    proofs = plan(routes, machine, given.get("clients") or [], options)
-    return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs), "turns": turns(proofs)}
+    proofs = plan(routes, machine, given["clients"], options)
+    return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs)}
 
 
 def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
@@ -63,7 +72,8 @@ def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     :param given: the options of module proof_report.
     :param check: in check mode what fails may not have been set up yet.
     """
-    routes, machines, clients, logs = given["routes"], given["seen"], given["from_clients"], given["log"]
+    routes, clients, logs = given["routes"], given["from_clients"], given["log"]
+    machines = [_evidence(text) for text in given["seen"]]
     texts = {machine["vm"]: files.read(machine["files"]) for machine in machines}
     problems = [problem for each in logs for problem in each["problems"]]
     lines = [line for each in logs for line in each["lines"]]
@@ -86,6 +96,22 @@ def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     proofs = [proof for machine in machines for proof in machine["proofs"]]
     results = [result for each in (*machines, *clients) for result in each.get("results", [])]
     return report(run, routes, proofs, results, evidence, files.certificates(routes, texts, given["material"]))
+
+
+def evidence(vm: str, proofs: list[dict[str, Any]], results: list[dict[str, Any]], trouble: str, printed: Printed) -> str:
+    """What a VM has seen, as text: Ansible, which looks into every value that it passes on, takes a second for some hundred proofs.
+
+    :param trouble: why there are no results.
+    """
+    return json.dumps({"vm": vm, "proofs": proofs, "results": results, "trouble": {vm: trouble} if trouble else {}, "files": printed.files})
+
+
+def _evidence(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError:
+        raise EdgeError("an entry of seen is no evidence", fix="Give what proof_probe returned as `evidence`") from None
+    return found
 
 
 def written(model: dict[str, Any], folder: str) -> str:

@@ -33,14 +33,13 @@ def addresses(route: dict[str, Any], machine: Machine) -> list[str]:
 
 
 def probes(proofs: list[Proof]) -> dict[str, list[dict[str, Any]]]:
-    """The probes to run, each once, by vantage point; without :func:`turns`."""
+    """The probes to run, each once, by vantage point.
+
+    Those of a proof with another one beside it come in turn: they ask what the one before left in nginx.
+    """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for proof in proofs:
-        if proof.probe and not proof.beside:
-            found.setdefault(proof.vantage, {})[proof.probe["name"]] = proof.probe
+        for probe in (proof.probe, proof.beside):
+            if probe:
+                found.setdefault(proof.vantage, {})[probe["name"]] = {**probe, "in_turn": True} if proof.beside else probe
     return {vantage: list(each.values()) for vantage, each in found.items()}
-
-
-def turns(proofs: list[Proof]) -> list[dict[str, Any]]:
-    """The probes that mean something only one after the other, because they ask what the one before left in nginx."""
-    return [probe for proof in proofs if proof.beside for probe in (proof.probe, proof.beside) if probe]

@@ -16,6 +16,7 @@ from test_probe_playbook import ROOT, play
 
 from plugins.module_utils._proof import entry
 from plugins.module_utils._routes.load import load
+from tests.unit.proof.world import PLANNED
 
 A, B = HOSTS[:2]
 
@@ -40,18 +41,13 @@ def declared(nginx: Nginx, at: int, material: str = "/pki", tls: bool = False) -
 
 
 def verify(nginx: Nginx, at: int, echo_path: str) -> dict[str, Any]:
-    """The role's filter and modules without its play, for both routes."""
+    """The role's modules without its play, for both routes."""
     routes = load(*declared(nginx, at))
-    plan = entry.planned(
-        routes,
-        {
-            "vm": "vm", "address": "127.0.0.1", "run": "r1", "clients": ["client"], "gateways": {"main": [f"127.0.0.1:{at}"]},
-            "nginx": nginx.dump().splitlines(), "echo_path": echo_path,
-        },
-    )  # fmt: skip
+    told = {"vm": "vm", "address": "127.0.0.1", "gateways": {"main": [f"127.0.0.1:{at}"]}, "echo_path": echo_path}
+    printed = entry.Printed(nginx=nginx.dump())
+    plan = entry.planned(routes, {**PLANNED, **told}, printed)
     results = [each for vantage in ("vm", "client") for each in probe(plan["probes"][vantage])]
-    results += probe(plan["turns"], concurrency=1)
-    seen = [{"vm": "vm", "proofs": plan["proofs"], "results": results, "files": "", "trouble": {}}]
+    seen = [entry.evidence("vm", plan["proofs"], results, "", printed)]
     options = {
         "run": "r1",
         "log": [],

@@ -435,6 +435,23 @@ def test_a_chain_that_shall_be_no_good_is_not_waited_for(serve: Any, pki: Path) 
     assert [(seen.failure, seen.attempts) for seen in found] == [(None, 1)]
 
 
+def test_those_in_turn_come_last_one_at_a_time_and_once(serve: Any) -> None:
+    asked: list[str] = []
+
+    def answer(connection: socket.socket) -> None:
+        asked.append(connection.recv(4096).split()[1].decode())
+        connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n" if "turn" in asked[-1] else OK)
+
+    port = serve(answer)
+    paths = ["/turn1", "/a", "/turn2", "/b"]
+    began = time.monotonic()
+    found = series([{"port": port, "http": {"host": "a", "path": path}, "in_turn": "turn" in path} for path in paths], wait=10)
+    assert time.monotonic() - began < 5
+    assert [[seen.http.status for seen in each if seen.http] for each in found] == [[503], [200], [503], [200]]
+    assert sorted(asked[:2]) == ["/a", "/b"]
+    assert asked[2:] == ["/turn1", "/turn2"]
+
+
 def test_what_the_deadline_cuts_off_is_not_tested(serve: Any) -> None:
     port = serve(lambda connection: time.sleep(1))
     found = series([{"port": port, "http": {"host": "a"}} for _ in range(3)], timeout=0.6, deadline=0.7, concurrency=1)

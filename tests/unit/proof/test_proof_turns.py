@@ -10,7 +10,7 @@ import pytest
 from plugins.module_utils._proof import configured
 from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge
 from plugins.module_utils._proof.model import Machine, Options
-from plugins.module_utils._proof.plan import plan, probes, turns
+from plugins.module_utils._proof.plan import plan, probes
 from tests.unit.proof.world import GATEWAY, routes
 
 SHOWS = "proxy_ssl_certificate /tls/edge.crt; proxy_ssl_certificate_key /tls/edge.key;"
@@ -44,7 +44,7 @@ def test_a_shared_upstream_is_read_for_every_route_that_uses_it() -> None:
             assert (verdict.status, verdict.code) == ((FAILED, "UPSTREAM_IDENTITY_SHARED") if said else (OK, ""))
 
 
-def test_by_turns_are_asked_both_ways_apart_from_the_other_probes() -> None:
+def test_by_turns_are_asked_both_ways_after_the_other_probes() -> None:
     planned = proofs(APART, "/headers")
     asked = {proof.id: proof for proof in planned if proof.beside}
     assert list(asked) == [
@@ -56,9 +56,11 @@ def test_by_turns_are_asked_both_ways_apart_from_the_other_probes() -> None:
     first = asked[next(iter(asked))]
     assert (first.probe["port"], first.probe["http"]["after"][0]["host"]) == (443, "pay.example.com")
     assert (first.beside["port"], "client" in first.beside["tls"]) == (30443, False), "what is compared with goes past nginx"
-    names = [probe["name"] for probe in turns(planned)]
+    entries = probes(planned)["vm"]
+    names = [probe["name"] for probe in entries if probe.get("in_turn")]
     assert len(names) == len(set(names)) == 8
-    assert not set(names) & {probe["name"] for each in probes(planned).values() for probe in each}
+    assert set(names) == {name for proof in asked.values() for name in (proof.probe["name"], proof.beside["name"])}
+    assert len(entries) == len({probe["name"] for probe in entries}) > 8
 
 
 def seen(who: str | None, status: int = 200, code: str = "") -> dict[str, Any]:

@@ -22,8 +22,8 @@ ROOT = Path(module.__file__).parents[2]
 
 
 def arguments(**given: Any) -> dict[str, Any]:
-    proofs = entry.planned(routes(), PLANNED)["proofs"]
-    seen = [{"vm": "vm-1", "proofs": proofs, "results": [], "trouble": {"vm-1": "no Python"}}]
+    proofs = entry.planned(routes(), PLANNED, entry.Printed())["proofs"]
+    seen = [entry.evidence("vm-1", proofs, [], "no Python", entry.Printed())]
     clients = [{"item": "client", "unreachable": True, "msg": "no route to host"}]
     checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": routes(), "seen": seen, "from_clients": clients, **given})
     assert not checked.error_messages
@@ -94,6 +94,11 @@ def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeError, match=r"file: the report can't be written: .*\. Choose a folder"):
         work(path=str(tmp_path / "file"))
+
+
+def test_what_is_no_evidence_is_said() -> None:
+    with pytest.raises(EdgeError, match="Give what proof_probe returned"):
+        work(seen=["shop"])
 
 
 def test_minimums_may_come_as_text() -> None:

@@ -22,7 +22,7 @@ from plugins.module_utils._proof import files
 from plugins.module_utils._proof.judge import Evidence
 from plugins.module_utils._proof.material import public_files
 from plugins.module_utils._proof.model import WEBSOCKET_ACCEPT, Machine, Options, Turn, Upstream
-from plugins.module_utils._proof.plan import plan, probes, turns
+from plugins.module_utils._proof.plan import plan, probes
 from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._routes.load import load
 from plugins.module_utils._x509.chain import verify
@@ -34,8 +34,20 @@ TLS_DIR = "/etc/edgemesh/tls"
 CLIENTS = {"client-1": "198.18.0.101", "client-2": "198.18.0.102"}
 VMS = {"vm-deb12": "198.18.0.11", "vm-deb13": "198.18.0.12"}
 GATEWAY = "198.18.0.1:30443"
-#: What filter proof_plan is told of a VM at least.
-PLANNED = {"vm": "vm-1", "address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
+#: What proof_probe is told of a VM.
+PLANNED: dict[str, Any] = {
+    "vm": "vm-1",
+    "address": "192.0.2.11",
+    "run": "r1",
+    "clients": ["client"],
+    "gateways": {"main": [GATEWAY]},
+    "material": TLS_DIR,
+    "front_ca": "",
+    "client_ca_file": "/etc/ssl/certs/ca-certificates.crt",
+    "repeat": 10,
+    "echo_path": "",
+    "websocket_path": "",
+}
 _CIPHER = "TLS_AES_256_GCM_SHA384"
 
 
@@ -342,10 +354,7 @@ class World:
         options = options or Options("r1", pem(pki()["foreign"]), echo_path=self.echo_path, websocket_path=self.websocket_path)
         planned = [proof for machine in self.machines() for proof in plan(self.routes, machine, list(CLIENTS), options)]
         results = []
-        by_vantage = probes(planned)
-        for vm in VMS:
-            by_vantage[vm] = by_vantage.get(vm, []) + turns([proof for proof in planned if proof.vantage == vm])
-        for vantage, entries in by_vantage.items():
+        for vantage, entries in probes(planned).items():
             for entry in entries:
                 path = spec.path(entry)
                 trust = Trust(path.tls.ca_pem or self._file(vantage, path.tls.ca_file)) if path.tls else Trust()

@@ -1,0 +1,85 @@
+"""proof_probe as a whole: commands and probes run on the task's host, plan and verdicts are made here."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ..module_utils._errors import EdgeError
+from ..module_utils._proof import entry
+from ..module_utils._x509 import library
+from ..modules import edge_probe
+from ..plugin_utils._prober import Prober
+
+ARGUMENTS: dict[str, Any] = {
+    "routes": {"type": "list", "elements": "dict", "required": True},
+    "vm": {"type": "str", "default": ""},
+    "address": {"type": "str", "required": True},
+    "run": {"type": "str", "required": True},
+    "clients": {"type": "list", "elements": "str", "default": []},
+    "gateways": {"type": "dict", "default": {}},
+    "nginx": {"type": "list", "elements": "str", "default": ["nginx"]},
+    "material": {"type": "path", "default": entry.MATERIAL},
+    "front_ca": {"type": "str", "default": ""},
+    "client_ca_file": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
+    "repeat": {"type": "int", "default": 10},
+    "echo_path": {"type": "str", "default": ""},
+    "websocket_path": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 10},
+    "wait": {"type": "int", "default": 0},
+}
+_PATH = "PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+
+
+class ActionModule(Prober):
+    """See the module proof_probe."""
+
+    ARGUMENTS = ARGUMENTS
+
+    def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Read, plan, probe."""
+        library.require()
+        routes, vm = params["routes"], params["vm"] or str(task_vars["inventory_hostname"])
+        certificates = entry.command(routes, params["material"])
+        printed = entry.Printed(
+            nginx=self._printed(f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1") if routes else "",
+            files=self._printed(shlex.join(certificates)) if certificates else "",
+        )
+        plan = entry.planned(routes, {**params, "vm": vm}, printed)
+        results: list[dict[str, Any]] = []
+        trouble = ""
+        try:
+            results, _python = self.probed(self._probes(plan["probes"].pop(vm, []), params), task_vars)
+        except EdgeError as error:
+            # what it should have seen is not tested, and the report says why
+            trouble = error.sentence
+        return {
+            "changed": False,
+            "trouble": trouble,
+            "from_clients": plan["probes"],
+            "evidence": entry.evidence(vm, plan["proofs"], results, trouble, printed),
+        }
+
+    def _probes(self, paths: list[dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
+        given = {"paths": paths, "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
+        return dict(ArgumentSpecValidator(edge_probe.ARGUMENTS).validate(given).validated_parameters)
+
+    def _printed(self, command: str) -> str:
+        """What a command that only reads prints on the host; what it can't read the plan takes for unknown."""
+        with self._silence():
+            printed: str = self._low_level_execute_command(command)["stdout"]
+        # SSH gives commands a terminal
+        return printed.replace("\r\n", "\n")
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """nginx's configuration may hold credentials of other sites: it is not for the output, however verbose."""
+        before, self._play_context.no_log = self._play_context.no_log, True
+        try:
+            yield
+        finally:
+            self._play_context.no_log = before

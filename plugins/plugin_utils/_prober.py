@@ -1,0 +1,53 @@
+"""What actions that probe share: the host connects, the controller, where the certificate tools are, judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._errors import EdgeError
+from ..module_utils._probe import foreign, session
+from ..module_utils._probe.observation import Observation
+from ..modules import edge_probe
+from ._action import EdgeAction
+from ._here import is_here, run_here
+
+
+class Prober(EdgeAction):
+    """An action that probes from the task's host."""
+
+    def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        """The results for ``paths``, judged, and the host's Python.
+
+        :param params: edge_probe's options, complete.
+        :raises EdgeError: for an entry that can't be probed, or a host that can't be probed from.
+        """
+        python = ""
+        vantage = str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
+        if any(_foreign(entry) for entry in params["paths"]):
+            params["foreign_certificate"] = foreign.foreign_certificate()
+
+        def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
+            nonlocal python
+            raw = self._observations(_given({**params, "paths": entries}), task_vars)
+            if "observations" not in raw:
+                raise EdgeError("the host can't be probed from", why=str(raw.get("msg", "")), where=vantage)
+            python = raw["python"]
+            return [[Observation.from_dict(each) for each in seen] for seen in raw["observations"]], raw["ca_files"]
+
+        return session.results(params["paths"], observe, vantage), python
+
+    def _observations(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        if is_here(self, task_vars):
+            return run_here(self, edge_probe, arguments, task_vars)
+        return self.module("edgemesh.nginx_istio.edge_probe", arguments, task_vars)
+
+
+def _foreign(entry: dict[str, Any]) -> bool:
+    return bool(((entry.get("tls") or {}).get("client") or {}).get("foreign"))
+
+
+def _given(value: Any) -> Any:
+    """The same without None: an option that was not given must not reach the module as one that was."""
+    if isinstance(value, dict):
+        return {key: _given(item) for key, item in value.items() if item is not None}
+    return [_given(item) for item in value] if isinstance(value, list) else value

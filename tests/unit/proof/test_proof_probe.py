@@ -1,0 +1,125 @@
+"""The action proof_probe: its options, what it asks of the VM, and what it hands on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from plugins.action import proof_probe
+from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._proof import entry
+from plugins.module_utils._proof.entry import Printed
+from plugins.module_utils._x509 import library
+from plugins.module_utils._x509.facts import facts
+from plugins.modules import proof_probe as module
+from tests.unit.proof.test_proof_files import DUMP
+from tests.unit.proof.test_proof_written import described
+from tests.unit.proof.world import PLANNED, TLS_DIR, pem, pki, routes
+
+NGINX = "\n".join(["nginx version: nginx/1.22.1", *DUMP.splitlines()[1:]])
+
+
+def arguments(**given: Any) -> dict[str, Any]:
+    checked = ArgumentSpecValidator(proof_probe.ARGUMENTS).validate({"routes": routes(), **PLANNED, **given})
+    assert not checked.error_messages
+    values: dict[str, Any] = checked.validated_parameters
+    return values
+
+
+class Action(proof_probe.ActionModule):
+    """The action on a host of which only the commands' output is known."""
+
+    def __init__(self, trouble: str = "", check: bool = False) -> None:
+        self._task = SimpleNamespace(check_mode=check)
+        self._play_context = SimpleNamespace(no_log=False)
+        self.trouble, self.commands, self.asked = trouble, [], {}
+
+    def _low_level_execute_command(self, command: str) -> dict[str, str]:
+        assert self._play_context.no_log, "what nginx has configured for others is not for the output"
+        self.commands.append(command)
+        # as by SSH, with a terminal
+        return {"stdout": NGINX.replace("\n", "\r\n") if "nginx" in command.split("-v")[0] else "", "stderr": "Connection closed."}
+
+    def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        self.asked = params
+        if self.trouble:
+            raise EdgeError(self.trouble)
+        return [{"name": each["name"], "ok": True} for each in params["paths"]], "3.13"
+
+
+def test_its_options_are_the_documented_ones() -> None:
+    assert described(yaml.safe_load(module.DOCUMENTATION)["options"]) == proof_probe.ARGUMENTS
+
+
+def test_it_reads_probes_and_hands_on() -> None:
+    action = Action()
+    given = arguments(routes=routes()[:1], nginx=["ip", "netns", "exec", "a b", "nginx"], vm="", wait=7)
+    result = action.work(given, {"inventory_hostname": "vm-2"})
+    assert action.commands[0].endswith("ip netns exec 'a b' nginx -v -T 2>&1")
+    assert action.commands[1].startswith("sed ")
+    assert not action._play_context.no_log
+    assert action.asked["wait"] == 7
+    assert action.asked["concurrency"] == 8, "complete, as the module takes it"
+    assert list(result["from_clients"]) == ["client"]
+    seen = json.loads(result["evidence"])
+    assert (seen["vm"], seen["trouble"], result["trouble"]) == ("vm-2", {}, "")
+    assert [each["name"] for each in seen["results"]] == [each["name"] for each in action.asked["paths"]]
+    assert {proof["vantage"] for proof in seen["proofs"]} == {"vm-2", "client"}
+    assert {proof["wanted"]["value"] for proof in seen["proofs"] if proof["check"] == "nginx.sni"} == {"shop.example.com"}
+
+
+def test_a_vm_that_can_not_be_probed_from_is_evidence_too() -> None:
+    result = Action("no Python").work(arguments(), {})
+    assert "no Python" in result["trouble"]
+    seen = json.loads(result["evidence"])
+    assert seen["trouble"] == {"vm-1": result["trouble"]}
+    assert not seen["results"]
+    assert seen["proofs"]
+
+
+def test_a_check_waits_for_nothing_and_without_routes_nothing_is_read() -> None:
+    action = Action(check=True)
+    action.work(arguments(wait=7), {})
+    assert action.asked["wait"] == 0
+    action = Action()
+    assert not action.work(arguments(routes=[]), {})["from_clients"]
+    assert not action.commands
+
+
+def test_numbers_may_come_as_text() -> None:
+    plan = entry.planned(routes(), arguments(repeat="3"), Printed())
+    probe = next(each for each in plan["probes"]["client"] if "/path.repeat/" in each["name"])
+    assert probe["consecutive"] == 3
+
+
+def test_the_foreign_ca_is_made_anew_and_signed_nothing() -> None:
+    cas = set()
+    for _run in range(2):
+        plan = entry.planned(routes(), PLANNED, Printed())
+        cas.add(next(each["tls"]["ca_pem"] for each in plan["probes"]["vm-1"] if "/gateway.foreign_ca/" in each["name"]))
+    assert len(cas) == 2
+    assert all(facts(each)["subject"] == "CN=edgemesh nobody" for each in cas)
+    assert "PRIVATE" not in json.dumps(plan)
+
+
+def test_what_lies_on_the_vm_decides_whom_clients_trust() -> None:
+    files = f"{TLS_DIR}/edgemesh/shop-public/tls.crt\n{pem(pki()['gateway'])}{TLS_DIR}/edgemesh/edge-ca/ca.crt\n{pem(pki()['ca'])}"
+    plan = entry.planned(routes()[:1], PLANNED, Printed(files=files))
+    assert all("ca_pem" in each["tls"] for each in plan["probes"]["client"] if each.get("tls", {}).get("rules") == "nginx")
+
+
+def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Path) -> None:
+    (tmp_path / "MANIFEST.json").write_text('{"collection_info": {"version": "9.8.7"}}', encoding="utf-8")
+    assert entry.version(tmp_path) == "9.8.7"
+
+
+def test_a_library_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_missing", "cryptography")
+    with pytest.raises(EdgeError, match="cryptography is missing"):
+        Action().work(arguments(), {})
