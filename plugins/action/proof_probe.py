@@ -10,16 +10,16 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..module_utils._errors import EdgeError
-from ..module_utils._proof import entry
+from ..module_utils._proof import carried, entry
 from ..module_utils._x509 import library
 from ..modules import edge_probe
 from ..plugin_utils._prober import Prober
 
 ARGUMENTS: dict[str, Any] = {
-    "routes": {"type": "list", "elements": "dict", "required": True},
-    "vm": {"type": "str", "default": ""},
-    "address": {"type": "str", "required": True},
-    "run": {"type": "str", "required": True},
+    "routes": {"type": "list", "elements": "dict"},
+    "asked": {"type": "list", "elements": "str"},
+    "address": {"type": "str"},
+    "run": {"type": "str"},
     "clients": {"type": "list", "elements": "str", "default": []},
     "gateways": {"type": "dict", "default": {}},
     "nginx": {"type": "list", "elements": "str", "default": ["nginx"]},
@@ -32,6 +32,11 @@ ARGUMENTS: dict[str, Any] = {
     "timeout": {"type": "int", "default": 10},
     "wait": {"type": "int", "default": 0},
 }
+RULES: dict[str, Any] = {
+    "mutually_exclusive": [["routes", "asked"]],
+    "required_one_of": [["routes", "asked"]],
+    "required_by": {"routes": ["address", "run"]},
+}
 _PATH = "PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
@@ -39,34 +44,38 @@ class ActionModule(Prober):
     """See the module proof_probe."""
 
     ARGUMENTS = ARGUMENTS
+    RULES = RULES
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Read, plan, probe."""
+        """Read and plan, or take what was planned; probe."""
         library.require()
-        routes, vm = params["routes"], params["vm"] or str(task_vars["inventory_hostname"])
+        name = self.vantage(task_vars)
+        if params["asked"] is not None:
+            return self._seen(name, carried.Asked.of(params["asked"]).probes, params, task_vars)
+        routes = params["routes"]
         certificates = entry.command(routes, params["material"])
         printed = entry.Printed(
             nginx=self._printed(f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1") if routes else "",
             files=self._printed(shlex.join(certificates)) if certificates else "",
         )
-        plan = entry.planned(routes, {**params, "vm": vm}, printed)
+        plan = entry.planned(routes, {**params, "vm": name}, printed)
+        answer = self._seen(name, plan["probes"], params, task_vars, proofs=plan["proofs"], files=printed.files)
+        others = {vantage: entries for vantage, entries in plan["probes"].items() if vantage != name}
+        return {**answer, "asked": carried.Asked(others).text()}
+
+    def _seen(
+        self, name: str, probes: dict[str, list[dict[str, Any]]], params: dict[str, Any], task_vars: dict[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        given = {"paths": probes.get(name, []), "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
+        options = dict(ArgumentSpecValidator(edge_probe.ARGUMENTS).validate(given).validated_parameters)
         results: list[dict[str, Any]] = []
         trouble = ""
         try:
-            results, _python = self.probed(self._probes(plan["probes"].pop(vm, []), params), task_vars)
+            results, _python = self.probed(options, task_vars)
         except EdgeError as error:
             # what it should have seen is not tested, and the report says why
             trouble = error.sentence
-        return {
-            "changed": False,
-            "trouble": trouble,
-            "from_clients": plan["probes"],
-            "evidence": entry.evidence(vm, plan["proofs"], results, trouble, printed),
-        }
-
-    def _probes(self, paths: list[dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
-        given = {"paths": paths, "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
-        return dict(ArgumentSpecValidator(edge_probe.ARGUMENTS).validate(given).validated_parameters)
+        return {"changed": False, "trouble": trouble, "evidence": carried.Seen(name, results, trouble, **more).text()}
 
     def _printed(self, command: str) -> str:
         """What a command that only reads prints on the host; what it can't read the plan takes for unknown."""

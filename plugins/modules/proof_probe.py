@@ -12,27 +12,27 @@ version_added: "0.1.0"
 description:
   - Plans for each route the positive and negative proofs, from the VM to every address of the gateway and from each client through the
     VM's nginx, by the routes and by what nginx says that it does (C(nginx -T)). C(docs/proof.md) explains every one.
-  - Makes those of the VM as M(edgemesh.nginx_istio.edge_probe) does, and returns what clients have to probe.
+  - Makes those of the VM as M(edgemesh.nginx_istio.edge_probe) does, and returns what is asked of clients.
+  - At a client it makes those.
   - The same inputs give the same plan, apart from a CA certificate that is made for negative proofs.
   - It reads nginx's configuration and the certificates that routes use, no key, and changes nothing.
 options:
   routes:
-    description: Routes that the VM serves, as P(edgemesh.nginx_istio.routes#filter) returns them.
+    description:
+      - Routes that the VM serves, as P(edgemesh.nginx_istio.routes#filter) returns them.
+      - O(address) and O(run) go with it. The other options but O(timeout) and O(wait) are for a VM, too.
     type: list
     elements: dict
-    required: true
-  vm:
-    description: The VM's inventory name. By default that of the task's host.
-    type: str
-    default: ""
+  asked:
+    description: At a client in place of O(routes), RV(asked) of each VM.
+    type: list
+    elements: str
   address:
     description: Where clients reach its nginx.
     type: str
-    required: true
   run:
     description: An identifier of the run; requests carry it in their user agent.
     type: str
-    required: true
   clients:
     description: Inventory names of the clients.
     type: list
@@ -91,7 +91,7 @@ attributes:
   idempotent:
     support: full
 notes:
-  - Needs root on the VM, for nginx's configuration and its client key.
+  - Needs root on a VM, for nginx's configuration and its client key; on a client nothing but Python 3.9.
 author:
   - edgemesh maintainers (@edgemesh)
 seealso:
@@ -109,25 +109,24 @@ EXAMPLES = r"""
     gateways: {main: ["192.0.2.10:30443"]}
   register: near
 
-- name: Probe the first VM from a client
-  edgemesh.nginx_istio.edge_probe:
-    paths: "{{ hostvars[ansible_play_hosts[0]].near.from_clients['client-1'] }}"
-    fail: false
+- name: Probe through all of them from a client
+  edgemesh.nginx_istio.proof_probe:
+    asked: "{{ ansible_play_hosts | map('extract', hostvars, 'near') | map(attribute='asked') }}"
   delegate_to: client-1
   run_once: true
 """
 
 RETURN = r"""
 evidence:
-  description: What was planned and what the VM has seen, as text for O(edgemesh.nginx_istio.proof_report#module:seen).
+  description: What was planned and what the host has seen, as text for M(edgemesh.nginx_istio.proof_report).
   type: str
   returned: success
-from_clients:
-  description: What each client has to probe, by its inventory name; entries for O(edgemesh.nginx_istio.edge_probe#module:paths).
-  type: dict
-  returned: success
+asked:
+  description: What each client has to probe, as text for O(asked).
+  type: str
+  returned: with O(routes)
 trouble:
-  description: Why the VM could not be probed from; empty when it could.
+  description: Why the host could not be probed from; empty when it could.
   type: str
   returned: success
 """

@@ -29,7 +29,7 @@ options:
     required: true
   from_clients:
     description:
-      - What clients have seen through the VMs - the results of a loop of M(edgemesh.nginx_istio.edge_probe) over their names, as
+      - What clients have seen through the VMs - the results of a loop of M(edgemesh.nginx_istio.proof_probe) over their names, as
         registered. What one without an answer should have probed is not tested; its message says why.
     type: list
     elements: dict

@@ -15,6 +15,10 @@ from ._here import is_here, run_here
 class Prober(EdgeAction):
     """An action that probes from the task's host."""
 
+    def vantage(self, task_vars: dict[str, Any]) -> str:
+        """The inventory name of the host that probes."""
+        return str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
+
     def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """The results for ``paths``, judged, and the host's Python.
 
@@ -22,7 +26,7 @@ class Prober(EdgeAction):
         :raises EdgeError: for an entry that can't be probed, or a host that can't be probed from.
         """
         python = ""
-        vantage = str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
+        vantage = self.vantage(task_vars)
         if any(_foreign(entry) for entry in params["paths"]):
             params["foreign_certificate"] = foreign.foreign_certificate()
 

@@ -12,6 +12,7 @@ from typing import Any
 from .._errors import EdgeError
 from .._nginx import disk
 from . import configured, files
+from .carried import Seen
 from .html import page
 from .judge import Evidence
 from .model import Machine, Options
@@ -73,15 +74,16 @@ def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     :param check: in check mode what fails may not have been set up yet.
     """
     routes, clients, logs = given["routes"], given["from_clients"], given["log"]
-    machines = [_evidence(text) for text in given["seen"]]
-    texts = {machine["vm"]: files.read(machine["files"]) for machine in machines}
+    machines = [Seen.of(text) for text in given["seen"]]
+    seen = [*machines, *(Seen.of(client["evidence"]) for client in clients if "evidence" in client)]
+    texts = {machine.by: files.read(machine.files) for machine in machines}
     problems = [problem for each in logs for problem in each["problems"]]
     lines = [line for each in logs for line in each["lines"]]
     evidence = Evidence(
         fingerprints={vm: files.fingerprints(each) for vm, each in texts.items()},
         trouble={
-            **{vantage: text for machine in machines for vantage, text in machine["trouble"].items()},
-            **{client["item"]: client.get("msg") or "no answer" for client in clients if "results" not in client},
+            **{each.by: each.trouble for each in seen if each.trouble},
+            **{client["item"]: client.get("msg") or "no answer" for client in clients if "evidence" not in client},
         },
         log=lines if lines or (logs and not problems) else None,
         no_log="; ".join(problems) or Evidence.no_log,
@@ -93,25 +95,9 @@ def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
         absent=tuple(given["absent"]),
         minimum=given["minimum"],
     )
-    proofs = [proof for machine in machines for proof in machine["proofs"]]
-    results = [result for each in (*machines, *clients) for result in each.get("results", [])]
+    proofs = [proof for machine in machines for proof in machine.proofs]
+    results = [result for each in seen for result in each.results]
     return report(run, routes, proofs, results, evidence, files.certificates(routes, texts, given["material"]))
-
-
-def evidence(vm: str, proofs: list[dict[str, Any]], results: list[dict[str, Any]], trouble: str, printed: Printed) -> str:
-    """What a VM has seen, as text: Ansible, which looks into every value that it passes on, takes a second for some hundred proofs.
-
-    :param trouble: why there are no results.
-    """
-    return json.dumps({"vm": vm, "proofs": proofs, "results": results, "trouble": {vm: trouble} if trouble else {}, "files": printed.files})
-
-
-def _evidence(text: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(text)
-    except ValueError:
-        raise EdgeError("an entry of seen is no evidence", fix="Give what proof_probe returned as `evidence`") from None
-    return found
 
 
 def written(model: dict[str, Any], folder: str) -> str:

@@ -15,6 +15,7 @@ from test_probe_identity_ours import ours, route
 from test_probe_playbook import ROOT, play
 
 from plugins.module_utils._proof import entry
+from plugins.module_utils._proof.carried import Seen
 from plugins.module_utils._routes.load import load
 from tests.unit.proof.world import PLANNED
 
@@ -47,7 +48,7 @@ def verify(nginx: Nginx, at: int, echo_path: str) -> dict[str, Any]:
     printed = entry.Printed(nginx=nginx.dump())
     plan = entry.planned(routes, {**PLANNED, **told}, printed)
     results = [each for vantage in ("vm", "client") for each in probe(plan["probes"][vantage])]
-    seen = [entry.evidence("vm", plan["proofs"], results, "", printed)]
+    seen = [Seen("vm", results, proofs=plan["proofs"]).text()]
     options = {
         "run": "r1",
         "log": [],

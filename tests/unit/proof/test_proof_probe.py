@@ -26,17 +26,19 @@ NGINX = "\n".join(["nginx version: nginx/1.22.1", *DUMP.splitlines()[1:]])
 
 
 def arguments(**given: Any) -> dict[str, Any]:
-    checked = ArgumentSpecValidator(proof_probe.ARGUMENTS).validate({"routes": routes(), **PLANNED, **given})
+    of_a_vm = {"routes": routes(), **{name: value for name, value in PLANNED.items() if name != "vm"}}
+    values = {**({} if "asked" in given else of_a_vm), **given}
+    checked = ArgumentSpecValidator(proof_probe.ARGUMENTS, **proof_probe.RULES).validate(values)
     assert not checked.error_messages
-    values: dict[str, Any] = checked.validated_parameters
-    return values
+    found: dict[str, Any] = checked.validated_parameters
+    return found
 
 
 class Action(proof_probe.ActionModule):
     """The action on a host of which only the commands' output is known."""
 
     def __init__(self, trouble: str = "", check: bool = False) -> None:
-        self._task = SimpleNamespace(check_mode=check)
+        self._task = SimpleNamespace(check_mode=check, delegate_to=None)
         self._play_context = SimpleNamespace(no_log=False)
         self.trouble, self.commands, self.asked = trouble, [], {}
 
@@ -59,26 +61,45 @@ def test_its_options_are_the_documented_ones() -> None:
 
 def test_it_reads_probes_and_hands_on() -> None:
     action = Action()
-    given = arguments(routes=routes()[:1], nginx=["ip", "netns", "exec", "a b", "nginx"], vm="", wait=7)
+    given = arguments(routes=routes()[:1], nginx=["ip", "netns", "exec", "a b", "nginx"], wait=7)
     result = action.work(given, {"inventory_hostname": "vm-2"})
     assert action.commands[0].endswith("ip netns exec 'a b' nginx -v -T 2>&1")
     assert action.commands[1].startswith("sed ")
     assert not action._play_context.no_log
     assert action.asked["wait"] == 7
     assert action.asked["concurrency"] == 8, "complete, as the module takes it"
-    assert list(result["from_clients"]) == ["client"]
     seen = json.loads(result["evidence"])
-    assert (seen["vm"], seen["trouble"], result["trouble"]) == ("vm-2", {}, "")
+    assert (seen["by"], seen["trouble"], result["trouble"]) == ("vm-2", "", "")
     assert [each["name"] for each in seen["results"]] == [each["name"] for each in action.asked["paths"]]
     assert {proof["vantage"] for proof in seen["proofs"]} == {"vm-2", "client"}
     assert {proof["wanted"]["value"] for proof in seen["proofs"] if proof["check"] == "nginx.sni"} == {"shop.example.com"}
 
 
+def test_a_client_probes_what_all_vms_ask_of_it() -> None:
+    asked = [Action().work(arguments(), {"inventory_hostname": name})["asked"] for name in ("vm-1", "vm-2")]
+    action = Action()
+    action._task.delegate_to = "client"
+    result = action.work(arguments(asked=asked), {"inventory_hostname": "vm-1"})
+    assert not action.commands
+    wanted = [each["name"] for text in asked for each in json.loads(text)["client"]]
+    assert [each["name"] for each in action.asked["paths"]] == wanted
+    assert len(wanted) == len(set(wanted)) > 20
+    seen = json.loads(result["evidence"])
+    assert (seen["by"], seen["proofs"], len(seen["results"])) == ("client", [], len(wanted))
+    assert "asked" not in result
+
+
+@pytest.mark.parametrize("text", ["shop", "[]", "3"])
+def test_what_nobody_asked_is_said(text: str) -> None:
+    with pytest.raises(EdgeError, match="Give `asked` of its results as it is"):
+        Action().work(arguments(asked=[text]), {})
+
+
 def test_a_vm_that_can_not_be_probed_from_is_evidence_too() -> None:
-    result = Action("no Python").work(arguments(), {})
+    result = Action("no Python").work(arguments(), {"inventory_hostname": "vm-1"})
     assert "no Python" in result["trouble"]
     seen = json.loads(result["evidence"])
-    assert seen["trouble"] == {"vm-1": result["trouble"]}
+    assert seen["trouble"] == result["trouble"]
     assert not seen["results"]
     assert seen["proofs"]
 
@@ -88,12 +109,12 @@ def test_a_check_waits_for_nothing_and_without_routes_nothing_is_read() -> None:
     action.work(arguments(wait=7), {})
     assert action.asked["wait"] == 0
     action = Action()
-    assert not action.work(arguments(routes=[]), {})["from_clients"]
+    assert action.work(arguments(routes=[]), {})["asked"] == "{}"
     assert not action.commands
 
 
 def test_numbers_may_come_as_text() -> None:
-    plan = entry.planned(routes(), arguments(repeat="3"), Printed())
+    plan = entry.planned(routes(), {**arguments(repeat="3"), "vm": "vm-1"}, Printed())
     probe = next(each for each in plan["probes"]["client"] if "/path.repeat/" in each["name"])
     assert probe["consecutive"] == 3
 

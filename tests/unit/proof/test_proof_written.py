@@ -15,6 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from plugins.action import proof_report
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._proof import entry
+from plugins.module_utils._proof.carried import Seen
 from plugins.modules import proof_report as module
 from tests.unit.proof.world import PLANNED, routes
 
@@ -23,7 +24,7 @@ ROOT = Path(module.__file__).parents[2]
 
 def arguments(**given: Any) -> dict[str, Any]:
     proofs = entry.planned(routes(), PLANNED, entry.Printed())["proofs"]
-    seen = [entry.evidence("vm-1", proofs, [], "no Python", entry.Printed())]
+    seen = [Seen("vm-1", [], "no Python", proofs).text()]
     clients = [{"item": "client", "unreachable": True, "msg": "no route to host"}]
     checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": routes(), "seen": seen, "from_clients": clients, **given})
     assert not checked.error_messages
@@ -97,7 +98,7 @@ def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_what_is_no_evidence_is_said() -> None:
-    with pytest.raises(EdgeError, match="Give what proof_probe returned"):
+    with pytest.raises(EdgeError, match="Give `evidence` of its results"):
         work(seen=["shop"])
 
 

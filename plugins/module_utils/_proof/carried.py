@@ -1,0 +1,69 @@
+"""What one task hands on to the next as text: Ansible looks into every value that it passes on, a second for some hundred proofs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .._errors import EdgeError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Entries for edge_probe, by the inventory name of who is asked to probe them."""
+
+    probes: dict[str, list[dict[str, Any]]]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Asked:
+        """All that several VMs ask.
+
+        :raises EdgeError: for a text that is none of :meth:`text`.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for text in texts:
+            for name, entries in _read(text, "asked").items():
+                found.setdefault(name, []).extend(entries)
+        return cls(found)
+
+    def text(self) -> str:
+        """To be carried to who is asked."""
+        return json.dumps(self.probes)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a host has seen; a VM adds what was to be proven, and the certificates that lie there.
+
+    :param by: the host's inventory name.
+    :param results: of edge_probe.
+    :param trouble: why there are none.
+    :param files: what the command for certificates printed.
+    """
+
+    by: str
+    results: list[dict[str, Any]]
+    trouble: str = ""
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    files: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Seen:
+        """:raises EdgeError: for a text that is none of :meth:`text`."""
+        return cls(**_read(text, "evidence"))
+
+    def text(self) -> str:
+        """To be carried to the report."""
+        return json.dumps(asdict(self))
+
+
+def _read(text: str, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise EdgeError(f"a text is not what proof_probe returns as {name}", fix=f"Give `{name}` of its results as it is")
+    return found
