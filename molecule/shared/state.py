@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 # Kubernetes makes and removes these by itself, at its own time.
@@ -29,9 +30,17 @@ def objects(kubectl: str, kubeconfig: str) -> list[str]:
         command = [kubectl, "--kubeconfig", kubeconfig, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
-    kinds = sorted(set(ask("api-resources", "--verbs=list", "-o", "name", "--cached=false")) - PASSING)
     columns = "custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
-    lines = ask("get", ",".join(kinds), "-A", "--no-headers", "-o", columns)
+    for attempt in range(5):
+        kinds = sorted(set(ask("api-resources", "--verbs=list", "-o", "name", "--cached=false")) - PASSING)
+        try:
+            lines = ask("get", ",".join(kinds), "-A", "--no-headers", "-o", columns)
+            break
+        except subprocess.CalledProcessError as error:
+            # Another test may have taken the CustomResourceDefinition of one of them away meanwhile.
+            if attempt == 4:
+                sys.exit(f"kubectl: {error.stderr}")
+            time.sleep(1)
     # Other tests, which may run at the same time, keep to namespaces, or to names, that begin so.
     return sorted({"/".join(line.split()) for line in lines if "edgemesh-test-" not in line})
 

@@ -78,7 +78,7 @@ class Stage:
             if each.folder_mode != 0o700 or each.folder_owner not in (0, owner):
                 found.append(f"{each.path} had a key in it in a folder with mode {each.folder_mode:o} of user {each.folder_owner}")
         given = way.module in ("tls_secret", "tls_secret_export", "k8s_objects") or (
-            self.known and way.module not in ("edge_probe", "nginx_config")
+            self.known and way.module not in ("edge_probe", "nginx_config", "proof_probe")
         )
         if way.module in ACTION_ALONE or (way.transport == "local" and way.module in IN_PROCESS):
             # but for the task in the background, which is another process

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from plugins.module_utils._proof.carried import Seen
+from plugins.module_utils._routes.load import load
 
 NAMESPACE = "edgemesh.nginx_istio."
 Task = dict[str, Any]
@@ -249,14 +252,37 @@ def proof_report(scene: Scene) -> States:
     states = States(scene, "proof_report")
     report = f"{scene.folder}/report"
 
-    def judged(path: str = report, **more: Any) -> dict[str, Any]:
-        seen = {"vm": "a", "proofs": [], "results": [], "files": f"/etc/edgemesh/tls/a.crt\n{CRT}\n{KEY}", **more}
-        return {"routes": [], "seen": [seen], "path": path}
+    seen = {"vars": {"seen": asdict(Seen("a", [], files=f"/etc/edgemesh/tls/a.crt\n{CRT}\n{KEY}"))}}
 
-    states.add("check", "ok", judged(), check_mode=True)
-    states.add("ok", "ok", judged())
-    states.add("no folder", "failed", judged(f"{scene.folder}/crt/report"), "the report can't be written")
-    states.more("no such option", "failed", judged(of="nobody"), "Unsupported parameters")
+    def judged(path: str = report, **more: Any) -> dict[str, Any]:
+        return {"routes": [], "seen": ["{{ seen | to_json }}"], "path": path, **more}
+
+    states.add("check", "ok", judged(), check_mode=True, **seen)
+    states.add("ok", "ok", judged(), **seen)
+    states.add("no folder", "failed", judged(f"{scene.folder}/crt/report"), "the report can't be written", **seen)
+    states.add("a key for evidence", "failed", judged(seen=[KEY]), "Give `evidence`")
+    states.more("no such option", "failed", judged(of="nobody"), "Unsupported parameters", **seen)
+    return states
+
+
+def proof_probe(scene: Scene) -> States:
+    """What nginx prints may hold a key, and so may the file that shall be its certificate."""
+    states = States(scene, "proof_probe")
+
+    def look(*nginx: str, **more: Any) -> dict[str, Any]:
+        files = {"cert_file": f"{scene.folder}/key", "key_file": f"{scene.folder}/key"}
+        service = {"namespace": scene.namespace, "name": "web", "port": 80}
+        (route,) = load(
+            [{"name": "a", "host": "a.example.com", "listen": {"certificate": files}, "paths": [{"path": "/", "service": service}]}]
+        )
+        near = {"address": "127.0.0.1", "run": "r1", "gateways": {"main": ["127.0.0.1:1"]}, "timeout": 1, "nginx": list(nginx)}
+        return {"routes": [route], **near, **more}
+
+    states.add("check", "ok", look("cat", f"{scene.folder}/key"), check_mode=True)
+    states.add("ok", "ok", look("cat", f"{scene.folder}/key"))
+    states.add("no nginx", "ok", look(f"{scene.folder}/key"))
+    states.add("a key for what is asked", "failed", {"asked": [KEY]}, "Give `asked`")
+    states.more("no such option", "failed", look("true", of="nobody"), "Unsupported parameters")
     return states
 
 
@@ -308,6 +334,7 @@ SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "gateway_log_info": (gateway_log_info, False),
     "k8s_objects_info": (k8s_objects_info, False),
     "node_port_info": (node_port_info, False),
+    "proof_probe": (proof_probe, True),
     "proof_report": (proof_report, False),
 }
 

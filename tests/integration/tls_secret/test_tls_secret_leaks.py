@@ -41,6 +41,7 @@ SHORT = (
     Way("gateway_log_info", "ssh", True, 4),
     Way("node_port_info", "local", False, 0),
     Way("k8s_objects_info", "ssh", False, 4),
+    Way("proof_probe", "ssh", True, 4),
     Way("proof_report", "local", True, 4),
 )
 FULL = tuple(Way(*each) for each in product(SUBJECTS, ("ssh", "local"), (True, False), range(5)))
