@@ -29,6 +29,7 @@ step() {
 }
 
 # Three lanes. Most of the time a test waits, for a pod, a timeout, or a VM: two processors do more than two at a time.
+# The longest way is by the VMs and the mesh to Molecule, so these come first, beside what waits most.
 {
   step vms "${tests[@]}" $all -m "vms and not lab_lifecycle"
   # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
@@ -39,10 +40,10 @@ step() {
 } &
 {
   step mesh "${tests[@]}" $all -m "mesh and not vms"
-  step machines "${tests[@]}" $all/{kube,nginx} -m "not mesh and not vms"
+  ${1:+step "$1" make --no-print-directory "$1"}
 } &
 {
-  ${1:+step "$1" make --no-print-directory "$1"}
+  step machines "${tests[@]}" $all/{kube,nginx} -m "not mesh and not vms"
   step secrets "${tests[@]}" $all/tls_secret -m "not mesh and not vms"
   step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
 } &
