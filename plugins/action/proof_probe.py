@@ -87,8 +87,10 @@ class ActionModule(Prober):
     @contextmanager
     def _silence(self) -> Iterator[None]:
         """nginx's configuration may hold credentials of other sites: it is not for the output, however verbose."""
-        before, self._play_context.no_log = self._play_context.no_log, True
+        # the connection's own, which is not the action's
+        context = self._connection._play_context
+        before, context.no_log = context.no_log, True
         try:
             yield
         finally:
-            self._play_context.no_log = before
+            context.no_log = before

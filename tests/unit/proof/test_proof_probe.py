@@ -39,11 +39,11 @@ class Action(proof_probe.ActionModule):
 
     def __init__(self, trouble: str = "", check: bool = False) -> None:
         self._task = SimpleNamespace(check_mode=check, delegate_to=None)
-        self._play_context = SimpleNamespace(no_log=False)
+        self._connection = SimpleNamespace(_play_context=SimpleNamespace(no_log=False))
         self.trouble, self.commands, self.asked = trouble, [], {}
 
     def _low_level_execute_command(self, command: str) -> dict[str, str]:
-        assert self._play_context.no_log, "what nginx has configured for others is not for the output"
+        assert self._connection._play_context.no_log, "what nginx has configured for others is not for the output"
         self.commands.append(command)
         # as by SSH, with a terminal
         return {"stdout": NGINX.replace("\n", "\r\n") if "nginx" in command.split("-v")[0] else "", "stderr": "Connection closed."}
@@ -65,7 +65,7 @@ def test_it_reads_probes_and_hands_on() -> None:
     result = action.work(given, {"inventory_hostname": "vm-2"})
     assert action.commands[0].endswith("ip netns exec 'a b' nginx -v -T 2>&1")
     assert action.commands[1].startswith("sed ")
-    assert not action._play_context.no_log
+    assert not action._connection._play_context.no_log
     assert action.asked["wait"] == 7
     assert action.asked["concurrency"] == 8, "complete, as the module takes it"
     seen = json.loads(result["evidence"])
