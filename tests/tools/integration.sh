@@ -41,11 +41,11 @@ step() {
 {
   step mesh "${tests[@]}" $all -m "mesh and not vms"
   ${1:+step "$1" make --no-print-directory "$1"}
+  step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
 } &
 {
   step machines "${tests[@]}" $all/{kube,nginx} -m "not mesh and not vms"
   step secrets "${tests[@]}" $all/tls_secret -m "not mesh and not vms"
-  step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
 } &
 wait
 # Then the lab comes and goes.
