@@ -37,7 +37,8 @@ def new_client(api: OwnApi) -> Callable[..., Client]:
 
 @pytest.fixture
 def client(new_client: Callable[..., Client]) -> Client:
-    return new_client(120)
+    # longer than the slowest test at full length
+    return new_client(1800)
 
 
 @pytest.fixture
