@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .._errors import EdgeError
@@ -52,7 +52,10 @@ class Seen:
     @classmethod
     def of(cls, text: str) -> Seen:
         """:raises EdgeError: for a text that is none of :meth:`text`."""
-        return cls(**_read(text, "evidence"))
+        found = _read(text, "evidence")
+        if found.keys() != {each.name for each in fields(cls)}:
+            raise _foreign("evidence")
+        return cls(**found)
 
     def text(self) -> str:
         """To be carried to the report."""
@@ -65,5 +68,9 @@ def _read(text: str, name: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise EdgeError(f"a text is not what proof_probe returns as {name}", fix=f"Give `{name}` of its results as it is")
+        raise _foreign(name)
     return found
+
+
+def _foreign(name: str) -> EdgeError:
+    return EdgeError(f"a text is not what proof_probe returns as {name}", fix=f"Give `{name}` of its results as it is")

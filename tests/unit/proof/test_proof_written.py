@@ -97,9 +97,10 @@ def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path) -> None:
         work(path=str(tmp_path / "file"))
 
 
-def test_what_is_no_evidence_is_said() -> None:
+@pytest.mark.parametrize("text", ["shop", "[]", '{"client": []}'])
+def test_what_is_no_evidence_is_said(text: str) -> None:
     with pytest.raises(EdgeError, match="Give `evidence` of its results"):
-        work(seen=["shop"])
+        work(seen=[text])
 
 
 def test_minimums_may_come_as_text() -> None:
