@@ -34,12 +34,13 @@ step() {
   step vms "${tests[@]}" $all -m "vms and not lab_lifecycle"
   # Molecule takes Istio away and installs it anew: what uses the lab's mesh is done before.
   until grep -qs ^mesh "$logs/summary"; do sleep 1; done
+  step nodes "${tests[@]}" $all/access -m nodes
   step molecule molecule test --scenario-name vm_offload
   # What it shows the tests of access control show as well, with gateways of their own.
   if [ -n "${EDGEMESH_SOAK:-}" ]; then step access molecule test --scenario-name access_control; fi
 } &
 {
-  step mesh "${tests[@]}" $all -m "mesh and not vms"
+  step mesh "${tests[@]}" $all -m "mesh and not vms and not nodes"
   ${1:+step "$1" make --no-print-directory "$1"}
   step probes "${tests[@]}" $all/{probe,secret_info} -m "not mesh and not vms"
 } &

@@ -19,7 +19,7 @@ from tests.integration.own_gateway import NAME, own_gateway
 from tests.integration.playbooks import LAB, kubectl, on_host, play, variables
 from tests.spare_vms import spare
 
-pytestmark = [pytest.mark.lab, pytest.mark.mesh]
+pytestmark = [pytest.mark.lab, pytest.mark.mesh, pytest.mark.nodes]
 MARK = uuid.uuid4().hex[:6]
 SPACE = f"edgemesh-test-nodes-{MARK}"
 PORTS = {"http2": 80, "https": 443, "status-port": 15021}
