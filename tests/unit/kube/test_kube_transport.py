@@ -7,6 +7,8 @@ import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Container
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -223,18 +225,27 @@ def pki(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _tls_server(pki: Path, certificate: str = "leaf") -> tuple[int, socket.socket]:
+DECODE_ERROR = bytes([21, 3, 3, 0, 2, 2, 50])  # a TLS record: alert, fatal
+
+
+def _tls_server(pki: Path, certificate: str = "leaf", refused: Container[int] = ()) -> tuple[int, socket.socket]:
+    """Serves one object; connections whose number is ``refused`` end with an alert."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / f"{certificate}.crt", pki / f"{certificate}.key")
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        while True:
+        for number in count():
             try:
                 connection, _peer = listener.accept()
             except OSError:
                 return
             try:
+                if number in refused:
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(DECODE_ERROR)
+                    continue
                 with context.wrap_socket(connection, server_side=True) as tls:
                     tls.recv(65536)
                     body = json.dumps(thing()).encode()
@@ -273,6 +284,20 @@ def test_the_way_out_still_verifies(pki: Path, tmp_path_factory: pytest.TempPath
         assert caught.value.code == "CERTIFICATE"
         assert not caught.value.transient
         assert _connect(port, other, validate_certs=False).get("ConfigMap", "a", "n")
+
+
+def test_tls_that_fails_once_with_a_server_that_has_answered_is_tried_again(pki: Path) -> None:
+    port, listener = _tls_server(pki, refused=(1, 2))
+    with listener:
+        client = _connect(port, pki, x509_strict=False)
+        assert all(client.get("ConfigMap", "a", "n") for _turn in range(3))
+
+
+def test_tls_that_fails_before_any_answer_is_final(pki: Path) -> None:
+    port, listener = _tls_server(pki, refused=(0,))
+    with listener, pytest.raises(ApiError, match="DECODE_ERROR") as caught:
+        _connect(port, pki, x509_strict=False).get("ConfigMap", "a", "n")
+    assert (caught.value.code, caught.value.transient) == ("TLS", False)
 
 
 def test_something_that_speaks_no_tls_is_named() -> None:
