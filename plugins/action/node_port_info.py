@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# Who looks for gateways has routes to work on.
 from ..modules import node_port_info
+
+# Who looks for gateways has routes to work on.
 from ..plugin_utils import _early as _early_imports  # noqa: F401
 from ..plugin_utils._here import ApiModule
 
