@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import functools
+import operator
 import os
 import subprocess
+import textwrap
 from collections.abc import Iterable
 
 from cryptography.hazmat.primitives import serialization
@@ -14,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 WINDOW = 40
 #: whatever 40 characters are cut out of a text, one whole block of this size is among them
 BLOCK = WINDOW // 2
+#: a block of which fewer characters than this are the key's own, and not every key's, is no secret and turns up by chance
+OWN = 10
 
 
 def leaks(key: str, text: str) -> list[str]:
@@ -44,55 +48,59 @@ def pieces(keys: Iterable[str], text: str) -> list[str]:
 
 @functools.cache
 def forms(key: str) -> frozenset[str]:
-    """Every form of the key but for what is no secret in it: what all keys have in common, and the public half."""
-    return _forms(key) - _common(key) - _public(key)
+    """Every form of the key but for what is no secret in it: what stands around its numbers, and the public half."""
+    pairs = [
+        (text[at : at + BLOCK], other[at : at + BLOCK])
+        for text, other in zip(_texts(key), _texts(_another(key)), strict=True)
+        for at in range(0, len(text) - BLOCK + 1, BLOCK)
+    ]
+    return frozenset(block for block, other in pairs if sum(map(operator.ne, block, other)) >= OWN) - _public(key)
 
 
-def _forms(key: str) -> frozenset[str]:
+def _texts(key: str) -> list[str]:
     """Raw, stripped, by line, joined, in DER; and all of that in base64 (in its three alignments), URL-safe, and hex."""
     lines = [line for line in key.strip().splitlines() if "-----" not in line]
     joined = "".join(lines)
-    der = base64.b64decode(joined)
-    found: set[str] = set()
-    for text in (*lines, joined):
-        found |= _blocks(text)
-    found |= _blocks(joined.translate(str.maketrans("+/", "-_")))
-    for data in (key.encode(), key.strip().encode(), joined.encode(), repr(key).encode(), der):
+    texts = [*lines, joined, joined.translate(str.maketrans("+/", "-_"))]
+    for data in (key.encode(), key.strip().encode(), joined.encode(), repr(key).encode(), base64.b64decode(joined)):
         for shift in range(3):
             # the last piece depends on where the text ends
-            found |= _blocks(base64.b64encode(data[shift:]).decode()[:-4])
-            found |= _blocks(base64.urlsafe_b64encode(data[shift:]).decode()[:-4])
-        found |= _blocks(data.hex()) | _blocks(data.hex().upper())
-    return frozenset(found)
+            texts.append(base64.b64encode(data[shift:]).decode()[:-4])
+            texts.append(base64.urlsafe_b64encode(data[shift:]).decode()[:-4])
+        texts += [data.hex(), data.hex().upper()]
+    return texts
 
 
-def _blocks(text: str) -> set[str]:
-    return {text[at : at + BLOCK] for at in range(0, len(text) - BLOCK + 1, BLOCK)}
+def _another(key: str) -> str:
+    """What another key would look like: the same but for the numbers, which are random (and belong together in no way)."""
+    begin, *lines, end = key.strip().splitlines()
+    der = base64.b64decode("".join(lines))
+    public, private = _numbers(key)
+    for number in (public, *private):
+        assert number in der
+        der = der.replace(number, os.urandom(len(number)))
+    return "\n".join((begin, *textwrap.wrap(base64.b64encode(der).decode(), 64), end, ""))
 
 
-def _common(key: str) -> frozenset[str]:
+def _numbers(key: str) -> tuple[bytes, list[bytes]]:
+    """The public one (RSA's modulus, a point of the curve), and the private ones."""
     loaded = serialization.load_pem_private_key(key.encode(), None)
-    return _same_in_all(loaded.key_size if isinstance(loaded, rsa.RSAPrivateKey) else 0)
+    if isinstance(loaded, rsa.RSAPrivateKey):
+        of = loaded.private_numbers()
+        private = [of.d, of.p, of.q, of.dmp1, of.dmq1, of.iqmp]
+        return _bytes(of.public_numbers.n), [_bytes(number) for number in private]
+    assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+    point = loaded.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return point, [_bytes(loaded.private_numbers().private_value)]
 
 
-@functools.cache
-def _same_in_all(rsa_size: int) -> frozenset[str]:
-    def make() -> str:
-        made = rsa.generate_private_key(65537, rsa_size) if rsa_size else ec.generate_private_key(ec.SECP256R1())
-        encryption = serialization.NoEncryption()
-        return made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
-
-    return _forms(make()) & _forms(make())
+def _bytes(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _public(key: str) -> frozenset[str]:
     """What of the key stands in its certificate as well, at whatever offset."""
-    public = serialization.load_pem_private_key(key.encode(), None).public_key()
-    if isinstance(public, rsa.RSAPublicKey):
-        numbers = public.public_numbers()
-        data = numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big")
-    else:
-        data = public.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    data, _private = _numbers(key)
     texts = [data.hex(), data.hex().upper()]
     for pad in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):

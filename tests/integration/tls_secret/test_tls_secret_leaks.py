@@ -24,7 +24,7 @@ from tests.figures import FIGURES
 from tests.integration.tls_secret import own_sshd
 from tests.integration.tls_secret.leak_stage import SOAK, Stage, Way, in_front
 from tests.integration.tls_secret.leak_subjects import ACTION_ALONE, SUBJECTS, Scene, States, kubeconfigs
-from tests.integration.tls_secret.leaks import leaks, pieces
+from tests.integration.tls_secret.leaks import forms, leaks, pieces
 from tests.integration.tls_secret.watch import CommandLines, SystemLog, changed_since
 from tests.unit.x509.pki import Pair, leaf, root, rsa_key
 
@@ -192,6 +192,13 @@ def test_every_form_is_found(change: str, kind: str, ca: Pair) -> None:
     assert leaks(key, f"before {text} after")
     assert not leaks(leaf(ca).key_pem(), text)
     assert not leaks(key, pair.pem), "its certificate is no secret"
+
+
+def test_no_form_is_two_keys(ca: Pair) -> None:
+    """What the search takes for a key's is no other's: else it would find by chance what nobody leaked."""
+    found = [forms(leaf(ca).key_pem()) for _number in range(100)]
+    assert min(len(each) for each in found) > 100
+    assert len(frozenset().union(*found)) == sum(len(each) for each in found)
 
 
 @pytest.mark.parametrize(("pipelining", "kept", "code"), [("false", "false", "BECOME_LEAKS"), ("true", "true", "FILES_KEPT")])
