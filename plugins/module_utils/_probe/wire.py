@@ -117,17 +117,19 @@ class Attempt:
         found: list[tuple[Any, ...]] = []
         problem: list[str] = []
 
-        def look_up() -> None:
+        def look_up(flags: int = 0) -> None:
             try:
-                found.extend(socket.getaddrinfo(self.path.address, self.path.port, type=socket.SOCK_STREAM))
+                found.extend(socket.getaddrinfo(self.path.address, self.path.port, type=socket.SOCK_STREAM, flags=flags))
             except (OSError, UnicodeError) as error:
-                problem.append(str(getattr(error, "strerror", None) or type(error).__name__))
+                problem[:] = [str(getattr(error, "strerror", None) or type(error).__name__)]
 
+        # the system's resolver knows no time-out of ours, and an address needs none
+        thread = threading.Thread(target=look_up, daemon=True)
         with self._timed("dns"):
-            # the system's resolver knows no time-out of ours
-            thread = threading.Thread(target=look_up, daemon=True)
-            thread.start()
-            thread.join(self.left())
+            look_up(socket.AI_NUMERICHOST)
+            if not found:
+                thread.start()
+                thread.join(self.left())
         if thread.is_alive():
             raise Ended(Failure("dns", "timeout", text="no answer from the name servers"))
         if not found:
