@@ -6,12 +6,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
+
 from ..module_utils._plain import plain
 from ..plugin_utils._filters import answer
+from ..plugin_utils._routes import complete_routes
 
 
+@pass_context
 def nginx_offload(
+    context: Context,
     routes: Any,
+    gateways: Any = None,
+    on: Any = None,
     upstreams: Any = None,
     nginx_build: Any = "",
     material: Any = "/etc/edgemesh/tls",
@@ -21,13 +29,13 @@ def nginx_offload(
     resolved: Any = None,
     inner_port: Any = 488,
     check: Any = False,
-) -> dict[str, Any]:
-    """What the role's template writes; see nginx_offload.yml."""
+) -> str:
+    """What the role's templates write; see nginx_offload.yml."""
     from ..module_utils._nginx import values
     from ..module_utils._nginx.blocks import Settings
     from ..module_utils._nginx.offload import as_dict, offload
 
-    def make(wanted: Any) -> dict[str, Any]:
+    def make(wanted: list[dict[str, Any]]) -> str:
         settings = Settings(
             build=str(plain(nginx_build) or ""),
             material=plain(material),
@@ -38,10 +46,17 @@ def nginx_offload(
             inner_port=plain(inner_port),
             check=values.boolean(plain(check), "check"),
         )
-        return as_dict(offload(wanted, _given(upstreams) or {}, settings))
+        return json.dumps(as_dict(offload(wanted, _given(upstreams) or {}, settings)))
 
-    made: dict[str, Any] = answer(make, routes)
-    return made
+    return str(answer(make, complete_routes(context, routes, gateways, on=on)))
+
+
+def nginx_offload_probes(plan: Any, path: Any = "/") -> list[dict[str, Any]]:
+    """What to ask on the host itself; see nginx_offload_probes.yml."""
+    from ..module_utils._nginx.probes import probes
+
+    found: list[dict[str, Any]] = answer(lambda text: probes(json.loads(text), str(plain(path))), plan)
+    return found
 
 
 def _given(value: Any) -> Any:
@@ -69,4 +84,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"nginx_offload": nginx_offload, "nginx_value": nginx_value}
+        return {"nginx_offload": nginx_offload, "nginx_offload_probes": nginx_offload_probes, "nginx_value": nginx_value}

@@ -36,7 +36,7 @@ def test_only_what_is_missing_is_set(tmp_path: Path) -> None:
         for name, answer in (("getsebool", f"httpd_can_network_connect --> {boolean}\n"), ("setsebool", ""), ("semanage", PORTS)):
             (programs / name).write_text(f"#!/bin/sh\necho \"{name} $*\" >> {programs}/log\ncat <<'END'\n{answer}END\n")
             (programs / name).chmod(0o755)
-        hosts[host] = {"nginx_offload_plan": {"ports": ports}, "programs": str(programs)}
+        hosts[host] = {"nginx_offload_checked": json.dumps({"ports": ports}), "programs": str(programs)}
     tasks = {"name": "Tasks", "ansible.builtin.include_role": {"name": "edgemesh.nginx_istio.nginx_offload", "tasks_from": "selinux"}}
     play = {
         "name": "SELinux", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [tasks],

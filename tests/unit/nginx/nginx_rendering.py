@@ -94,7 +94,6 @@ def template(name: str) -> jinja2.Template:
     environment.filters["bool"] = values.boolean
     environment.filters["edgemesh.nginx_istio.nginx_value"] = lambda value, kind, where="": values.TYPES[kind](value, where)
     environment.filters["to_json"] = json.dumps
-    environment.filters["split"] = str.split
     return environment.from_string((ROLE / "templates" / name).read_text())
 
 
@@ -111,11 +110,6 @@ def render(made: dict[str, Any], **variables: Any) -> str:
 def render_stream(made: dict[str, Any], **variables: Any) -> str:
     """The file for the stream context, empty where there is none."""
     return template("stream.conf.j2").render({**defaults(), "nginx_offload_plan": made, **variables}) if made["passages"] else ""
-
-
-def probes(made: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the role asks on the host itself, before the next batch."""
-    return list(yaml.safe_load(template("probe.yml.j2").render({**defaults(), "nginx_offload_plan": made})))
 
 
 def read_back(text: str, context: str = "http") -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("rendering happens on the controller", allow_module_level=True)
 
-from nginx_rendering import PASSED, plan, probes, read_back, render, render_stream, route, servers
+from nginx_rendering import PASSED, plan, read_back, render, render_stream, route, servers
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._nginx.probes import probes
 from plugins.module_utils._probe import spec
 
 TWO = {"main": {}, "second": {"service": "second"}}
