@@ -215,6 +215,7 @@ def wrk(way: Way, variant: str, nginx: str, path: str, seconds: int) -> float:
             "--threads=1",
             f"--connections={CLIENTS}",
             f"--duration={seconds}s",
+            "--timeout=10s",
             f"{way.scheme}://{way.host}:{PORTS[way.listener, variant]}{path}",
         ]
         said = subprocess.run([*inside, *words], capture_output=True, text=True, check=True, timeout=120).stdout
@@ -289,6 +290,8 @@ def main() -> None:
             **variables(*(way.route for way in WAYS), vms="bench"),
             "verify_hosts": list(REACHED),
             "nginx_offload_remove_package": False,
+            # as the recipe's commands make them (`openssl req -newkey rsa:2048`)
+            "private_ca_key_type": "rsa",
         }
         try:
             vms.up(progress, vms=HOSTS.values(), clients=())
