@@ -35,7 +35,9 @@ def nginx_offload(
     from ..module_utils._nginx.blocks import Settings
     from ..module_utils._nginx.offload import as_dict, offload
 
-    def make(wanted: list[dict[str, Any]]) -> str:
+    wanted = complete_routes(context, routes, gateways, on=on)
+
+    def make() -> str:
         settings = Settings(
             build=str(plain(nginx_build) or ""),
             material=plain(material),
@@ -48,7 +50,7 @@ def nginx_offload(
         )
         return json.dumps(as_dict(offload(wanted, _given(upstreams) or {}, settings)))
 
-    return str(answer(make, complete_routes(context, routes, gateways, on=on)))
+    return str(answer(make))
 
 
 def nginx_offload_probes(plan: Any, path: Any = "/") -> list[dict[str, Any]]:

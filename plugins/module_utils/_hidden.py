@@ -8,7 +8,7 @@ the secret texts in these options stay hidden.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from ._errors import EdgeError
@@ -54,6 +54,16 @@ def hide_only(no_log_values: set[str], option: Any, names: frozenset[str]) -> No
     secret = set(_texts(option, names, False))
     no_log_values.difference_update(set(_texts(option, names, True)) - secret)
     no_log_values.update(secret)
+
+
+def without_unknown(arguments: Mapping[str, Any], specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the values of options that there aren't: nothing says that what stands under a misspelt name is no key.
+
+    :param arguments: what a task gave.
+    :param specification: the module's argument specification.
+    """
+    known = {name for option, rules in specification.items() for name in (option, *rules.get("aliases", ()))}
+    return {name: value if name in known else HIDDEN for name, value in arguments.items()}
 
 
 def _texts(value: Any, names: frozenset[str], inside: bool) -> Iterator[str]:

@@ -22,6 +22,7 @@ from ansible.plugins.action.normal import ActionModule as Normal
 
 from ..module_utils._ansible import attempt, failed
 from ..module_utils._errors import EdgeError
+from ..module_utils._hidden import without_unknown
 from ..module_utils._plain import plain
 from ._arguments import Arguments, Refused
 from ._transport import has_key, refuse_leaky_transport
@@ -30,8 +31,6 @@ from ._transport import has_key, refuse_leaky_transport
 with suppress(ImportError):
     import urllib3 as _urllib3  # noqa: F401
 
-#: what Ansible itself writes in the place of such a value
-NO_LOG = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 #: what interpreter_python says for "find one": the controller's own has all that our modules need
 _ANY_PYTHON = ("", "auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
 
@@ -54,7 +53,7 @@ class ApiModule(Normal):
             return failed(error)
         result: dict[str, Any] = super().run(tmp, task_vars)
         if "invocation" in result:
-            result["invocation"] = {"module_args": _shown(result["invocation"].get("module_args") or {}, self.MODULE.ARGUMENTS)}
+            result["invocation"] = {"module_args": without_unknown(result["invocation"].get("module_args") or {}, self.MODULE.ARGUMENTS)}
         return result
 
 
@@ -86,7 +85,7 @@ def run_here(action: Any, module: Any, arguments: Mapping[str, Any], variables: 
     with _surroundings(_environment(action), action._loader.get_basedir()):
         result = plain(run.result(module))
     if _shows_invocation(variables):
-        result["invocation"] = {"module_args": _shown(run.params, module.ARGUMENTS)}
+        result["invocation"] = {"module_args": without_unknown(run.params, module.ARGUMENTS)}
     # what is true or false stays so, whatever is to be hidden
     known = {name: value for name, value in result.items() if value is None or isinstance(value, bool)}
     return {**remove_values(result, run.no_log_values), **known}
@@ -141,12 +140,6 @@ def _surroundings(environment: Mapping[str, str], folder: str) -> Iterator[None]
 def _same_python(asked: Path, running: Path) -> bool:
     """Whether both name one interpreter: a virtual environment's links all lead to the system's, so the folder counts too."""
     return asked.parent == running.parent and asked.resolve() == running.resolve()
-
-
-def _shown(arguments: Mapping[str, Any], specification: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the values of options that there aren't: nothing says that what stands under a misspelt name is no key."""
-    known = {name for option, rules in specification.items() for name in (option, *rules.get("aliases", ()))}
-    return {name: value if name in known else NO_LOG for name, value in arguments.items()}
 
 
 def _shows_invocation(variables: dict[str, Any]) -> bool:
