@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -236,26 +237,29 @@ class Client:
             break
         if answer.status != 200:
             raise self._error(answer, where=where, verbs=("get", "list", "watch"), resource=resource, namespace=namespace)
-        for line in lines:
-            try:
-                event = json.loads(line)
-                event_type, item = event["type"], event["object"]
-                item["metadata"] = mapping(item.get("metadata"))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                raise ApiError(
-                    "the watch sent something that is no event", status=0, where=where, code="BROKEN_ANSWER", transient=True
-                ) from None
-            if event_type == "ERROR":
-                # Whatever it says, the watch has ended; a LIST tells whether more is wrong.
-                status = item.get("code")
-                status = status if isinstance(status, int) and 400 <= status < 600 else 500
-                error = from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
-                error.transient = True
-                raise error
-            if event_type != "BOOKMARK" and not item["metadata"].get("name"):
-                continue
-            item["apiVersion"], item["kind"] = resource.api_version, resource.kind
-            yield event_type, item
+        # At once, also when this ends by an exception: left to the garbage collector, it would give the connection back to the pool at
+        # any moment, also while the pool is locked by this very thread, which would wait for itself for ever.
+        with contextlib.closing(lines):
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                    event_type, item = event["type"], event["object"]
+                    item["metadata"] = mapping(item.get("metadata"))
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    raise ApiError(
+                        "the watch sent something that is no event", status=0, where=where, code="BROKEN_ANSWER", transient=True
+                    ) from None
+                if event_type == "ERROR":
+                    # Whatever it says, the watch has ended; a LIST tells whether more is wrong.
+                    status = item.get("code")
+                    status = status if isinstance(status, int) and 400 <= status < 600 else 500
+                    error = from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
+                    error.transient = True
+                    raise error
+                if event_type != "BOOKMARK" and not item["metadata"].get("name"):
+                    continue
+                item["apiVersion"], item["kind"] = resource.api_version, resource.kind
+                yield event_type, item
 
     def log(self, pod: str, namespace: str, container: str, since: int) -> str:
         """What a container wrote in the last ``since`` seconds, at most 8 MiB of it, from its end.

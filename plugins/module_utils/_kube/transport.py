@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Optional
 from urllib.parse import urlencode
 
@@ -81,17 +81,17 @@ class Transport:
 
     def stream(
         self, path: str, query: dict[str, str], *, accept: str, time_limit: float, where: str = ""
-    ) -> tuple[Answer, Iterator[bytes]]:
+    ) -> tuple[Answer, Generator[bytes, None, None]]:
         """A GET whose answer arrives line by line (a watch). The answer's body is empty unless the status is an error's.
 
         :param time_limit: seconds for all of it.
 
-        The iterator ends when the server closes the stream; a last line without its end is dropped.
+        The lines end when the server closes the stream; a last one without its end is dropped. Who stops before closes them.
         """
         watchdog = Watchdog(time_limit)
         response = self._open("GET", path, query, None, "", accept, time_limit, where, watchdog)
         if response.status != 200:
-            return Answer(response.status, response.headers, self._body(response, where, watchdog)), iter(())
+            return Answer(response.status, response.headers, self._body(response, where, watchdog)), _nothing()
         return Answer(200, response.headers, b""), self._lines(response, where, watchdog)
 
     def token_expiry(self) -> str:
@@ -155,7 +155,7 @@ class Transport:
         finally:
             watchdog.stop()
 
-    def _lines(self, response: Any, where: str, watchdog: Watchdog) -> Iterator[bytes]:
+    def _lines(self, response: Any, where: str, watchdog: Watchdog) -> Generator[bytes, None, None]:
         rest: list[bytes] = []
         try:
             for chunk in _parts(response):
@@ -228,6 +228,10 @@ class Transport:
             code="BROKEN_CONNECTION",
             ambiguous=True,
         )
+
+
+def _nothing() -> Generator[bytes, None, None]:
+    yield from ()
 
 
 def _parts(response: Any) -> Iterator[bytes]:

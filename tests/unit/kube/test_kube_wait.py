@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from plugins.module_utils._kube import wait
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.errors import ApiError
 from plugins.module_utils._kube.ready import Never
+from plugins.module_utils._kube.transport import Answer, Transport
 from plugins.module_utils._kube.wait import wait_for
 
 THERE = thing("a", data={"ready": "yes"})
@@ -91,6 +93,23 @@ def test_a_broken_watch_begins_again(fault: Any) -> None:
     with serving(lists(version="1"), lists(version="1"), lists(THERE, version="2"), watches=[fault, fault, events(hold=1)]) as api:
         look(api.client(10))
         assert sum(request.watch for request in api.requests) >= 2
+
+
+@pytest.mark.parametrize("line", [b"<html>", b'{"type": "ERROR", "object": {"code": 410}}'])
+def test_a_watch_that_breaks_is_closed_before_the_error_is_seen(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the error is there, so are its frames; what is left in them is closed by the garbage collector, in the middle of anything."""
+    closed = []
+
+    def lines() -> Iterator[bytes]:
+        try:
+            yield line
+        finally:
+            closed.append(line)
+
+    monkeypatch.setattr(Transport, "stream", lambda *_args, **_more: (Answer(200, {}, b""), lines()))
+    with serving() as api, pytest.raises(ApiError) as caught:
+        next(api.client().watch("ConfigMap", "n", resource_version="1"))
+    assert closed == [line], caught.value.sentence
 
 
 def test_a_watch_that_ends_at_once_is_not_begun_in_a_rush() -> None:
