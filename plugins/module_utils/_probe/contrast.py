@@ -18,11 +18,14 @@ _AMBIGUOUS_TLS = {"NO_SNI", "WRONG_SNI", "PROXY_PROTOCOL_ONE_SIDED", "HANDSHAKE_
 _AMBIGUOUS_PLAIN = {"HTTP_NO_ANSWER", "HTTP_GARBLED", "HTTP_TIMEOUT"}
 
 
-def variants(options: Options, code: str) -> dict[str, Options]:
-    """What to try after ``code``, by what is changed; {} where the code stands by itself."""
+def variants(options: Options, code: str, alerted: bool = False) -> dict[str, Options]:
+    """What to try after ``code``, by what is changed; {} where the code stands by itself.
+
+    :param alerted: the server refused by a TLS alert.
+    """
     made = path(options)
     if made.tls is not None and code in _AMBIGUOUS_TLS:
-        return _tls_variants(options, made)
+        return _tls_variants(options, made, alerted)
     if made.tls is None and code in _AMBIGUOUS_PLAIN:
         tries = {"tls": _changed(options, tls={"sni": _own_name(made), "rules": "none"}, http=None)}
         if not made.proxy_protocol:
@@ -33,14 +36,16 @@ def variants(options: Options, code: str) -> dict[str, Options]:
     return {}
 
 
-def _tls_variants(options: Options, made: Path) -> dict[str, Options]:
+def _tls_variants(options: Options, made: Path, alerted: bool) -> dict[str, Options]:
     tls = options["tls"]
     tries: dict[str, Options] = {}
     name = _own_name(made)
     if made.tls and name != made.tls.sni:
         tries["sni"] = _changed(options, tls={**tls, "sni": name}, http=None)
-    other = None if made.proxy_protocol else "v1"
-    tries["proxy"] = _changed(options, tls={**tls, "sni": name}, proxy_protocol=other, http=None)
+    # who answers by an alert has read the hello, so it waits for no PROXY header in front of it
+    if made.proxy_protocol or not alerted:
+        other = None if made.proxy_protocol else "v1"
+        tries["proxy"] = _changed(options, tls={**tls, "sni": name}, proxy_protocol=other, http=None)
     return tries
 
 

@@ -26,7 +26,7 @@ def results(options: list[dict[str, Any]], observe: Observe, vantage: str) -> li
         (number, change, variant)
         for number, each in enumerate(found)
         if not each["ok"]
-        for change, variant in contrast.variants(options[number], each["code"]).items()
+        for change, variant in contrast.variants(options[number], each["code"], _alerted(seen[number])).items()
     ]
     if tries:
         again, _files = observe([{**variant, "name": f"{number} {change}"} for number, change, variant in tries])
@@ -49,6 +49,11 @@ def typed(options: list[dict[str, Any]]) -> list[spec.Path]:
             raise EdgeError("another path has the same name", where=where, fix="Give every path a name of its own.")
         names.add(entry["name"])
     return paths
+
+
+def _alerted(seen: list[Observation]) -> bool:
+    failures = [each.failure for each in seen if each.failure is not None]
+    return bool(failures) and all(failure.alert is not None for failure in failures)
 
 
 def _trust(path: spec.Path, ca_files: dict[str, dict[str, str]]) -> Trust:

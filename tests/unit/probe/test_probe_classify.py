@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._probe import classify, contrast, spec
+from plugins.module_utils._probe import classify, contrast, session, spec
 from plugins.module_utils._probe.classify import Found
 from plugins.module_utils._probe.observation import Failure, HttpSeen, Observation, TlsSeen
 
@@ -186,6 +186,28 @@ def test_second_look_decides(sni: str, proxy: str | None, code: str, seen: dict[
     options = {**OPTIONS, "tls": {"sni": sni, "verify_name": "a.example"}, "proxy_protocol": proxy}
     assert set(contrast.variants(options, code)) == set(seen)
     assert contrast.decide(spec.path(options), Found(code, "tls_handshake"), seen).code == decided
+
+
+def test_an_alert_rules_a_missing_proxy_header_out() -> None:
+    silent = {"sni": "a.example", "verify_name": "a.example"}
+    assert contrast.variants({**OPTIONS, "tls": silent}, "WRONG_SNI", alerted=True) == {}
+    assert set(contrast.variants({**OPTIONS, "tls": {**silent, "sni": "b.example"}}, "WRONG_SNI", alerted=True)) == {"sni"}
+    sent = {**OPTIONS, "tls": silent, "proxy_protocol": "v1"}
+    assert set(contrast.variants(sent, "PROXY_PROTOCOL_ONE_SIDED", alerted=True)) == {"proxy"}, "one that is not expected draws alerts too"
+
+
+@pytest.mark.parametrize(("alerts", "looks"), [((112,), 1), ((None,), 2), ((112, None), 2)])
+def test_the_host_is_asked_again_only_where_a_cause_is_ambiguous(alerts: tuple[int | None, ...], looks: int) -> None:
+    asked: list[list[str]] = []
+    seen = [Observation(failure=Failure("tls_handshake", "closed" if alert is None else "alert", alert)) for alert in alerts]
+
+    def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
+        asked.append([entry["name"] for entry in entries])
+        return [seen for _entry in entries], {}
+
+    complete = {**OPTIONS, "tls": {"sni": "a.example", "verify_name": "a.example", "rules": "none"}}
+    (result,) = session.results([complete], observe, "here")
+    assert (len(asked), result["code"]) == (looks, "WRONG_SNI")
 
 
 def test_second_look_changes_one_thing_and_expects_nothing() -> None:
