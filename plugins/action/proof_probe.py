@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
 from ..module_utils._errors import EdgeError
 from ..module_utils._proof import carried, entry
+from ..module_utils._script import Script
 from ..module_utils._x509 import library
-from ..modules import edge_probe
 from ..plugin_utils._prober import Prober
 
 ARGUMENTS: dict[str, Any] = {
@@ -54,10 +52,8 @@ class ActionModule(Prober):
             return self._seen(name, carried.Asked.of(params["asked"]).probes, params, task_vars)
         routes = params["routes"]
         certificates = entry.command(routes, params["material"])
-        printed = entry.Printed(
-            nginx=self._printed(f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1") if routes else "",
-            files=self._printed(shlex.join(certificates)) if certificates else "",
-        )
+        commands = {"nginx": f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1"} if routes else {}
+        printed = self._printed({**commands, **({"files": shlex.join(certificates)} if certificates else {})})
         plan = entry.planned(routes, {**params, "vm": name}, printed)
         answer = self._seen(name, plan["probes"], params, task_vars, proofs=plan["proofs"], files=printed.files)
         others = {vantage: entries for vantage, entries in plan["probes"].items() if vantage != name}
@@ -66,8 +62,7 @@ class ActionModule(Prober):
     def _seen(
         self, name: str, probes: dict[str, list[dict[str, Any]]], params: dict[str, Any], task_vars: dict[str, Any], **more: Any
     ) -> dict[str, Any]:
-        given = {"paths": probes.get(name, []), "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
-        options = dict(ArgumentSpecValidator(edge_probe.ARGUMENTS).validate(given).validated_parameters)
+        options = {"paths": probes.get(name, []), "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
         results: list[dict[str, Any]] = []
         trouble = ""
         try:
@@ -77,12 +72,14 @@ class ActionModule(Prober):
             trouble = error.sentence
         return {"changed": False, "trouble": trouble, "evidence": carried.Seen(name, results, trouble, **more).text()}
 
-    def _printed(self, command: str) -> str:
-        """What a command that only reads prints on the host; what it can't read the plan takes for unknown."""
+    def _printed(self, commands: dict[str, str]) -> entry.Printed:
+        """What commands that only read print on the host; what they can't read the plan takes for unknown."""
+        if not commands:
+            return entry.Printed()
+        asked = Script(commands)
         with self._silence():
-            printed: str = self._low_level_execute_command(command)["stdout"]
-        # SSH gives commands a terminal
-        return printed.replace("\r\n", "\n")
+            answers = asked.answers(self._low_level_execute_command(asked.text())["stdout"])
+        return entry.Printed(**{name: answer.said for name, answer in answers.items()})
 
     @contextmanager
     def _silence(self) -> Iterator[None]:

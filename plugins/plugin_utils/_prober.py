@@ -22,7 +22,7 @@ class Prober(EdgeAction):
     def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """The results for ``paths``, judged, and the host's Python.
 
-        :param params: edge_probe's options, complete.
+        :param params: edge_probe's options.
         :raises EdgeError: for an entry that can't be probed, or a host that can't be probed from.
         """
         python = ""

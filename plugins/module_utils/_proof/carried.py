@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .._errors import EdgeError
@@ -59,7 +59,7 @@ class Seen:
 
     def text(self) -> str:
         """To be carried to the report."""
-        return json.dumps(asdict(self))
+        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def _read(text: str, name: str) -> dict[str, Any]:

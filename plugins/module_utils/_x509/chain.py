@@ -99,7 +99,8 @@ def verify(
     if rules not in (NGINX, ENVOY) or purpose not in (SERVER, CLIENT):
         raise ValueError("rules are nginx or envoy, purpose is server or client")
     try:
-        presented, trusted = pem.load(chain, "the chain"), _trusted(ca, rules)
+        presented = pem.load(chain, "the chain")
+        trusted = _trusted_text(ca, rules) if isinstance(ca, (str, bytes)) else pem.load(ca, "the trusted certificates")
     except pem.PemError as error:
         return Verdict(False, error.code, error.sentence)
     if not presented:
@@ -164,12 +165,13 @@ def in_order(certs: Sequence[x509.Certificate], key: Optional[pem.PrivateKey] = 
     return result
 
 
-def _trusted(ca: pem.Certificates, rules: str) -> list[x509.Certificate]:
+@functools.lru_cache(maxsize=64)
+def _trusted_text(ca: str | bytes, rules: str) -> Sequence[x509.Certificate]:
     """What the program takes from a CA file: other blocks are passed over, and OpenSSL overlooks a byte order mark in front of one."""
-    if isinstance(ca, (str, bytes)) and not is_der(ca):
-        text = ca.decode("utf-8", "replace") if isinstance(ca, bytes) else ca
-        return pem.certificates(_BOM.sub("", text) if rules == NGINX else text, "the trusted certificates", strict=False)
-    return pem.load(ca, "the trusted certificates")
+    if is_der(ca):
+        return pem.load(ca, "the trusted certificates")
+    text = ca.decode("utf-8", "replace") if isinstance(ca, bytes) else ca
+    return pem.certificates(_BOM.sub("", text) if rules == NGINX else text, "the trusted certificates", strict=False)
 
 
 def _build(

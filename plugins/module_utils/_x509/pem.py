@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 import warnings
 from collections.abc import Sequence
@@ -164,15 +165,21 @@ def certificate(der: bytes, where: str = "", block: int = 0) -> x509.Certificate
     :raises PemError: CERT_UNREADABLE.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # serial 0 and other oddities are findings of ours, not Python warnings
-            cert = x509.load_der_x509_certificate(der)
-            # read late, and all else relies on them
-            for late in ("version", "subject", "issuer", "not_valid_before_utc", "not_valid_after_utc"):
-                getattr(cert, late)
-            return cert
+        return _read(der)
     except Exception:  # whose text may quote what was read
         raise PemError("the certificate can't be read", where=where, block=block, code="CERT_UNREADABLE") from None
+
+
+# Of some hundred probes most see the same few certificates.
+@functools.lru_cache(maxsize=256)
+def _read(der: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # serial 0 and other oddities are findings of ours, not Python warnings
+        cert = x509.load_der_x509_certificate(der)
+        # read late, and all else relies on them
+        for late in ("version", "subject", "issuer", "not_valid_before_utc", "not_valid_after_utc"):
+            getattr(cert, late)
+        return cert
 
 
 def load(source: Certificates, where: str = "") -> list[x509.Certificate]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,8 +47,10 @@ class Action(proof_probe.ActionModule):
     def _low_level_execute_command(self, command: str) -> dict[str, str]:
         assert self._connection._play_context.no_log, "what nginx has configured for others is not for the output"
         self.commands.append(command)
+        (mark,) = set(re.findall(r"\b[0-9a-f]{16}\b", command))
         # as by SSH, with a terminal
-        return {"stdout": NGINX.replace("\n", "\r\n") if "nginx" in command.split("-v")[0] else "", "stderr": "Connection closed."}
+        printed = f"{mark} nginx\n{NGINX}\n{mark} ended 0\n".replace("\n", "\r\n")
+        return {"stdout": printed if "nginx -v -T" in command else "", "stderr": "Connection closed."}
 
     def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         self.asked = params
@@ -63,11 +67,12 @@ def test_it_reads_probes_and_hands_on() -> None:
     action = Action()
     given = arguments(routes=routes()[:1], nginx=["ip", "netns", "exec", "a b", "nginx"], wait=7)
     result = action.work(given, {"inventory_hostname": "vm-2"})
-    assert action.commands[0].endswith("ip netns exec 'a b' nginx -v -T 2>&1")
-    assert action.commands[1].startswith("sed ")
+    (command,) = action.commands
+    _shell, _option, script = shlex.split(command)
+    assert "/usr/bin:/bin ip netns exec 'a b' nginx -v -T 2>&1; }" in script
+    assert "{ sed " in script
     assert not action._connection._play_context.no_log
     assert action.asked["wait"] == 7
-    assert action.asked["concurrency"] == 8, "complete, as the module takes it"
     seen = json.loads(result["evidence"])
     assert (seen["by"], seen["trouble"], result["trouble"]) == ("vm-2", "", "")
     assert [each["name"] for each in seen["results"]] == [each["name"] for each in action.asked["paths"]]
