@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import pass_context
 from jinja2.runtime import Context
 
+from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ..plugin_utils._filters import answer
 from ..plugin_utils._routes import complete_routes
@@ -29,6 +30,7 @@ def nginx_offload(
     resolved: Any = None,
     inner_port: Any = 488,
     check: Any = False,
+    state: Any = "present",
 ) -> str:
     """What the role's templates write; see nginx_offload.yml."""
     from ..module_utils._nginx import values
@@ -38,6 +40,16 @@ def nginx_offload(
     wanted = complete_routes(context, routes, gateways, on=on)
 
     def make() -> str:
+        absent = values.choice(plain(state), "state", ("present", "absent")) == "absent"
+        if not wanted and not absent:
+            groups = plain(on) or []
+            raise EdgeError(
+                "none of the routes is for this host",
+                where="edge_routes",
+                why=f"its groups are {groups if isinstance(groups, str) else ', '.join(groups)}" if groups else "",
+                fix="Set `on` of a route to one of its groups, or nginx_offload_state to absent",
+                code="BAD_ROUTE",
+            )
         settings = Settings(
             build=str(plain(nginx_build) or ""),
             material=plain(material),
@@ -46,7 +58,7 @@ def nginx_offload(
             resolvers=_given(resolvers) or [],
             resolved={one["item"]: _addresses(one.get("stdout", "")) for one in plain(resolved) or []},
             inner_port=plain(inner_port),
-            check=values.boolean(plain(check), "check"),
+            check=absent or values.boolean(plain(check), "check"),
         )
         return json.dumps(as_dict(offload(wanted, _given(upstreams) or {}, settings)))
 

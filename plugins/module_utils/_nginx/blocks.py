@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
+
+from .host import version
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,7 @@ class Settings:
     @property
     def version(self) -> tuple[int, ...]:
         """The version, empty where it isn't known."""
-        found = re.search(r"^nginx version: [^/\n]+/([0-9.]+)", self.build, re.MULTILINE)
-        return tuple(int(part) for part in found[1].split(".") if part) if found else ()
+        return tuple(int(part) for part in version(self.build).split(".") if part)
 
     @property
     def http2_directive(self) -> bool:

@@ -291,7 +291,7 @@ def refusals(rig: Rig) -> None:
     routes[0]["host"] = "shop.example.com; return 200"
     assert "edge_routes[0] (shop).host" in rig.failure(rig.play(edge_routes=routes))
     assert "no address is known for gateway main" in rig.failure(rig.play(nginx_offload_upstreams={}))
-    assert "None of the routes is for this host" in rig.failure(rig.play(nginx_offload_groups=["others"]))
+    assert "none of the routes is for this host" in rig.failure(rig.play(nginx_offload_groups=["others"]))
     (rig.folder / "templates").mkdir()
     (rig.folder / "templates" / "mine.j2").write_text("server { listen 8080; nonsense on; }\n")
     assert 'unknown directive "nonsense"' in rig.failure(rig.play(nginx_offload_template="mine.j2"))

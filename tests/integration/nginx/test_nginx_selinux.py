@@ -41,7 +41,7 @@ def test_only_what_is_missing_is_set(tmp_path: Path) -> None:
     play = {
         "name": "SELinux", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [tasks],
         "environment": {"PATH": "{{ programs }}:" + os.environ["PATH"]},
-        "vars": {"ansible_facts": {"os_family": "like Red Hat"}, "ansible_python_interpreter": sys.executable},
+        "vars": {"nginx_offload_host": {"os_family": "like Red Hat"}, "ansible_python_interpreter": sys.executable},
     }  # fmt: skip
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))

@@ -286,6 +286,15 @@ def proof_probe(scene: Scene) -> States:
     return states
 
 
+def nginx_info(scene: Scene) -> States:
+    """A file with a key for the program."""
+    states = States(scene, "nginx_info")
+    states.add("check", "ok", {}, check_mode=True)
+    states.add("a key for nginx", "ok", {"binary": f"{scene.folder}/key"})
+    states.more("no such option", "failed", {"of": "nobody"}, "Unsupported parameters")
+    return states
+
+
 def nginx_config(scene: Scene) -> States:
     states = States(scene, "nginx_config")
     main = f"{scene.folder}/nginx/nginx.conf"
@@ -321,7 +330,7 @@ def nginx_config(scene: Scene) -> States:
 IN_PROCESS = frozenset(
     {"tls_secret", "tls_secret_info", "k8s_objects", "k8s_objects_info", "edge_probe", "gateway_log_info", "node_port_info"}
 )
-ACTION_ALONE = frozenset({"proof_report"})
+ACTION_ALONE = frozenset({"proof_report", "nginx_info"})
 
 #: name -> its states, and whether it can work as an ordinary user (others need the controller's Python, or root)
 SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
@@ -330,6 +339,7 @@ SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "tls_secret_info": (tls_secret_info, False),
     "k8s_objects": (k8s_objects, False),
     "nginx_config": (nginx_config, False),
+    "nginx_info": (nginx_info, True),
     "edge_probe": (edge_probe, True),
     "gateway_log_info": (gateway_log_info, False),
     "k8s_objects_info": (k8s_objects_info, False),

@@ -37,6 +37,7 @@ SHORT = (
     Way("tls_secret_info", "ssh", False, 3),
     Way("k8s_objects", "local", False, 4),
     Way("nginx_config", "local", True, 4),
+    Way("nginx_info", "ssh", False, 4),
     Way("edge_probe", "ssh", False, 4),
     Way("gateway_log_info", "ssh", True, 4),
     Way("node_port_info", "local", False, 0),

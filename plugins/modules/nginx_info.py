@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright: edgemesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What nginx a host has; see DOCUMENTATION. The action plugin does it, by one command of the host's shell."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_info
+short_description: Tell which nginx a host has, and what of the host matters for it
+version_added: "0.1.0"
+description:
+  - Asks nginx for its version and what it was built with, and the host for its addresses, name servers and SELinux.
+  - Takes one command of the host's shell, so it is much faster than M(ansible.builtin.setup), and works before Python is there.
+options:
+  binary:
+    description:
+      - The nginx program, as a name or a path.
+      - A name is looked for in C(PATH) and in the folders where distributions and vendors put nginx.
+    type: str
+    default: nginx
+extends_documentation_fragment: edgemesh.nginx_istio.attributes
+attributes:
+  check_mode:
+    support: full
+    details: Changes nothing in any mode.
+  diff_mode:
+    support: N/A
+    details: Changes nothing.
+  idempotent:
+    support: full
+author:
+  - edgemesh maintainers (@edgemesh)
+seealso:
+  - module: edgemesh.nginx_istio.nginx_config
+"""
+
+EXAMPLES = r"""
+- name: Look
+  edgemesh.nginx_istio.nginx_info:
+  register: host
+
+- name: Say whether this nginx speaks HTTP/3
+  ansible.builtin.debug:
+    msg: "nginx {{ host.version }}: {{ '--with-http_v3_module' in host.build }}"
+"""
+
+RETURN = r"""
+installed:
+  description: Whether there is an nginx that answers.
+  type: bool
+  returned: success
+version:
+  description: Its version, empty where there is none.
+  type: str
+  returned: success
+  sample: 1.26.3
+build:
+  description: What C(nginx -V) says, empty where there is none.
+  type: str
+  returned: success
+os_family:
+  description: V(Debian), V(RedHat), or empty for any other, by C(/etc/os-release).
+  type: str
+  returned: success
+  sample: Debian
+ipv6_addresses:
+  description: IPv6 addresses of all interfaces, loopback's left out.
+  type: list
+  elements: str
+  returned: success
+name_servers:
+  description: Name servers in C(/etc/resolv.conf).
+  type: list
+  elements: str
+  returned: success
+selinux:
+  description: Whether SELinux is enabled, enforcing or not.
+  type: bool
+  returned: success
+"""
