@@ -168,7 +168,17 @@ def _tls(configuration: Any, options: dict[str, Any]) -> ssl.SSLContext:
             context.load_cert_chain(configuration.cert_file, configuration.key_file or None, password=lambda: "")
         except (OSError, ValueError) as error:
             raise _file_error("the client certificate and its key", f"{configuration.cert_file}, {configuration.key_file}", error) from None
+    _set_alpn_once(context)
     return context
+
+
+def _set_alpn_once(context: ssl.SSLContext) -> None:
+    """urllib3 sets the protocols anew for each connection, while another thread may be copying them (python/cpython#141012).
+
+    What is copied then is memory that was given back, and the server answers with a TLS alert (decode_error), if nothing worse happens.
+    """
+    context.set_alpn_protocols(["http/1.1"])
+    setattr(context, "set_alpn_protocols", lambda _the_same: None)  # noqa: B010
 
 
 def _file_error(what: str, path: Any, error: Exception) -> EdgeError:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from plugins.module_utils._kube import simple
 from plugins.module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect, given
+from plugins.module_utils._kube.errors import ApiError
 
 CANARY = "canary-9e41"
 OK = says(thing())
@@ -336,3 +338,21 @@ def test_a_missing_library_is_named_with_the_interpreter(monkeypatch: pytest.Mon
     with pytest.raises(EdgeError, match="the Python library kubernetes is missing") as caught:
         connect({})
     assert sys.executable in caught.value.where
+
+
+def test_no_connection_changes_what_all_of_them_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread would do it while another reads it, which in Python's ssl is a use of memory that was given back."""
+    was, calls = ssl.SSLContext.set_alpn_protocols, []
+
+    def counted(context: ssl.SSLContext, protocols: list[str]) -> None:
+        calls.append(protocols)
+        was(context, protocols)
+
+    monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", counted)
+    with serving() as api:
+        transport = connect({"host": api.url.replace("http:", "https:"), "api_key": "k", "validate_certs": False})._transport
+        for _connection in range(3):
+            with pytest.raises(ApiError) as caught:
+                transport.send("GET", "/", {})
+            assert caught.value.code == "TLS", "it came as far as the handshake"
+    assert calls == [["http/1.1"]]
