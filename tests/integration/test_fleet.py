@@ -8,11 +8,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from lab import netns, settings, vms
 from lab.settings import Host
+from tests.figures import FIGURES
 from tests.integration.playbooks import ROUTE, on_host, play, variables
 from tests.quiet import Quiet
 
@@ -93,12 +95,14 @@ def test_a_broken_host_stops_the_roll_out_and_the_others_serve(fleet: Fleet) -> 
 
 
 def test_ten_hosts_take_little_longer_than_one(fleet: Fleet) -> None:
-    """A change and its proof, by turns, so that the machine's moods hit both."""
+    """A change and its proof, by turns, so that the machine's moods hit both neighbours; the middle one of their ratios counts."""
     one, ten = [], []
-    for number in range(3, 6):
+    for number in range(3, 12):
         for hosts, taken in ((ONE, one), ("fleet", ten)):
             done, seconds = fleet.play("vm_offload.yml", hosts, f"{number}m" if hosts == ONE else f"{number}k")
             assert done.returncode == 0, done.stdout[-4000:]
             taken.append(seconds)
-    print(f"one host: {min(one):.1f} s, ten hosts: {min(ten):.1f} s")
-    assert min(ten) <= 2.5 * min(one), (one, ten)
+    ratios = sorted(many / single for many, single in zip(ten, one))
+    times = f"{median(ratios):.2f} times ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    FIGURES.append(f"a change and its proof: one host {median(one):.1f} s, ten hosts {median(ten):.1f} s, {times}")
+    assert median(ratios) <= 2.5, FIGURES[-1]
