@@ -57,7 +57,7 @@ class ActionModule(Prober):
         plan = entry.planned(routes, {**params, "vm": name}, printed)
         answer = self._seen(name, plan["probes"], params, task_vars, proofs=plan["proofs"], files=printed.files)
         others = {vantage: entries for vantage, entries in plan["probes"].items() if vantage != name}
-        return {**answer, "asked": carried.Asked(others).text()}
+        return {**answer, "asked": carried.Asked(others).text(), "logged": entry.logged(plan["proofs"])}
 
     def _seen(
         self, name: str, probes: dict[str, list[dict[str, Any]]], params: dict[str, Any], task_vars: dict[str, Any], **more: Any

@@ -30,6 +30,17 @@ options:
     description: Only lines that contain this text are returned.
     type: str
     required: true
+  expected:
+    description: Texts each of which has to be in a line of one of the gateways before O(wait) ends.
+    type: list
+    elements: str
+    default: []
+  wait:
+    description:
+      - How many seconds at most to wait for O(expected).
+      - Envoy doesn't write each line at once; under Istio it does so every second.
+    type: int
+    default: 0
   since:
     description: How many seconds to look back.
     type: int
@@ -90,26 +101,36 @@ from typing import Any
 from ..module_utils._ansible import run
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
+from ..module_utils._kube.deadline import Deadline
 from ..module_utils._proof import podlog
 
+#: seconds between two looks
+_PAUSE = 0.3
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
     "gateways": {"type": "list", "elements": "str", "required": True},
     "container": {"type": "str", "default": "istio-proxy"},
     "contains": {"type": "str", "required": True},
+    "expected": {"type": "list", "elements": "str", "default": []},
+    "wait": {"type": "int", "default": 0},
     "since": {"type": "int", "default": 600},
     "timeout": {"type": "int", "default": 30},
 }
 
 
 def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
-    """Read each gateway's log."""
+    """Read each gateway's log, again until all that is expected is there."""
     client = connect(params)
-    results = []
-    for gateway in params["gateways"]:
-        lines, problems = podlog.read(client, gateway, params["container"], params["since"], params["contains"])
-        results.append({"gateway": gateway, "lines": lines, "problems": problems})
-    return {"changed": False, "results": results}
+    patience = Deadline(params["wait"])
+    while True:
+        results = []
+        for gateway in params["gateways"]:
+            lines, problems = podlog.read(client, gateway, params["container"], params["since"], params["contains"])
+            results.append({"gateway": gateway, "lines": lines, "problems": problems})
+        written = "\n".join(line for each in results for line in each["lines"])
+        if patience.expired or all(text in written for text in params["expected"]):
+            return {"changed": False, "results": results}
+        patience.pause(_PAUSE)
 
 
 def main() -> None:

@@ -125,6 +125,13 @@ asked:
   description: What each client has to probe, as text for O(asked).
   type: str
   returned: with O(routes)
+logged:
+  description:
+    - What requests of clients leave in the gateway's access log.
+    - For O(edgemesh.nginx_istio.gateway_log_info#module:expected).
+  type: list
+  elements: str
+  returned: with O(routes)
 trouble:
   description: Why the host could not be probed from; empty when it could.
   type: str

@@ -67,6 +67,11 @@ def planned(routes: list[dict[str, Any]], given: dict[str, Any], printed: Printe
     return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs)}
 
 
+def logged(proofs: list[dict[str, Any]]) -> list[str]:
+    """What is in the gateway's access log once it has written all that these proofs need: user agents, up to the quote behind them."""
+    return [f'{proof["wanted"]["user_agent"]}"' for proof in proofs if proof["judge"] == "access_log"]
+
+
 def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """The model of proof.json.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from urllib3 import HTTPHeaderDict
 
 from plugins.module_utils._kube.client import ApiError, Client
 from plugins.module_utils._kube.deadline import Deadline
 from plugins.module_utils._kube.transport import Answer
 from plugins.module_utils._proof import podlog
+from plugins.modules import gateway_log_info
 
 SERVICE = {"spec": {"selector": {"istio": "ingressgateway", "app": "gw"}}}
 
@@ -77,3 +79,26 @@ def test_no_access_at_all_is_a_problem() -> None:
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:
     assert read(Cluster([pod("a")], {"a": (200, b"\xff\xfe marker\n")}))[0] == ["\ufffd\ufffd marker"]
+
+
+def test_lines_that_are_written_late_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    def late(_client: Any, gateway: str, *_more: Any) -> tuple[list[str], list[str]]:
+        looks.append(gateway)
+        return (['run vm-1"', 'run vm-2"'] if len(looks) > 4 else ['run vm-1"']), []
+
+    monkeypatch.setattr(gateway_log_info, "connect", lambda _params: None)
+    monkeypatch.setattr(gateway_log_info, "_PAUSE", 0.01)
+    monkeypatch.setattr(podlog, "read", late)
+    given = {"gateways": ["a/a", "b/b"], "container": "c", "contains": "run", "since": 1, "expected": [], "wait": 0}
+    assert [each["lines"] for each in gateway_log_info.work(None, given)["results"]] == [['run vm-1"']] * 2
+    assert len(looks) == 2
+    looks.clear()
+    found = gateway_log_info.work(None, {**given, "expected": ['vm-1"', 'vm-2"'], "wait": 10})
+    assert found["results"][1]["lines"] == ['run vm-1"', 'run vm-2"']
+    assert len(looks) == 6
+    looks.clear()
+    assert gateway_log_info.work(None, {**given, "expected": ['vm-3"'], "wait": 1})["results"][0]["lines"], (
+        "in vain, but not without an end"
+    )

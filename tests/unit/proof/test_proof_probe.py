@@ -77,6 +77,11 @@ def test_it_reads_probes_and_hands_on() -> None:
     assert (seen["by"], seen["trouble"], result["trouble"]) == ("vm-2", "", "")
     assert [each["name"] for each in seen["results"]] == [each["name"] for each in action.asked["paths"]]
     assert {proof["vantage"] for proof in seen["proofs"]} == {"vm-2", "client"}
+    sent = [each["http"].get("headers", {}) for each in json.loads(result["asked"])["client"] if each.get("http")]
+    agents = {headers.get("User-Agent", "") for headers in sent}
+    assert result["logged"]
+    assert {text[:-1] for text in result["logged"]} <= agents
+    assert all(text.endswith('"') for text in result["logged"])
     assert {proof["wanted"]["value"] for proof in seen["proofs"] if proof["check"] == "nginx.sni"} == {"shop.example.com"}
 
 
