@@ -52,8 +52,12 @@ class ActionModule(Prober):
             return self._seen(name, carried.Asked.of(params["asked"]).probes, params, task_vars)
         routes = params["routes"]
         certificates = entry.command(routes, params["material"])
-        commands = {"nginx": f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1"} if routes else {}
-        printed = self._printed({**commands, **({"files": shlex.join(certificates)} if certificates else {})})
+        commands = {}
+        if routes:
+            commands["nginx"] = f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1"
+        if certificates:
+            commands["files"] = shlex.join(certificates)
+        printed = self._printed(commands)
         plan = entry.planned(routes, {**params, "vm": name}, printed)
         answer = self._seen(name, plan["probes"], params, task_vars, proofs=plan["proofs"], files=printed.files)
         others = {vantage: entries for vantage, entries in plan["probes"].items() if vantage != name}

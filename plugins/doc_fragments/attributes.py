@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``extends_documentation_fragment: edgemesh.nginx_istio.attributes``, then ``support:`` for each in the module."""
+    """``extends_documentation_fragment: edgemesh.nginx_istio.attributes``, then ``support:`` for each in the module.
+
+    A module that changes nothing extends ``edgemesh.nginx_istio.attributes.read_only`` as well, which says it.
+    """
 
     DOCUMENTATION = r"""
 options: {}
@@ -15,4 +18,17 @@ attributes:
     description: Shows what has changed, or would change, in diff mode. Key material is never shown.
   idempotent:
     description: A second run with the same options changes nothing and says so.
+"""
+
+    READ_ONLY = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: Changes nothing in any mode.
+  diff_mode:
+    support: N/A
+    details: Changes nothing.
+  idempotent:
+    support: full
 """

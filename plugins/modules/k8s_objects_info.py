@@ -51,16 +51,8 @@ options:
     default: 30
 extends_documentation_fragment:
   - edgemesh.nginx_istio.attributes
+  - edgemesh.nginx_istio.attributes.read_only
   - edgemesh.nginx_istio.kube_connection
-attributes:
-  check_mode:
-    support: full
-    details: Changes nothing in any mode.
-  diff_mode:
-    support: N/A
-    details: Changes nothing.
-  idempotent:
-    support: full
 notes:
   - Needs C(get) on what is asked for by name, and C(list) on all else.
 seealso:

@@ -19,16 +19,9 @@ options:
       - A name is looked for in C(PATH) and in the folders where distributions and vendors put nginx.
     type: str
     default: nginx
-extends_documentation_fragment: edgemesh.nginx_istio.attributes
-attributes:
-  check_mode:
-    support: full
-    details: Changes nothing in any mode.
-  diff_mode:
-    support: N/A
-    details: Changes nothing.
-  idempotent:
-    support: full
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.attributes
+  - edgemesh.nginx_istio.attributes.read_only
 author:
   - edgemesh maintainers (@edgemesh)
 seealso:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .host import version
+from . import commands
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Settings:
     @property
     def version(self) -> tuple[int, ...]:
         """The version, empty where it isn't known."""
-        return tuple(int(part) for part in version(self.build).split(".") if part)
+        return commands.version(self.build)
 
     @property
     def http2_directive(self) -> bool:

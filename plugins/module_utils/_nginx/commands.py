@@ -1,15 +1,15 @@
-"""Runs nginx and the programs around it."""
+"""Runs nginx and the programs around it, and reads what nginx says of itself."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 
 #: Where distributions and vendors put such programs; a task's PATH often lacks the sbin folders.
-PATH = os.pathsep.join(
-    [os.environ.get("PATH", "/usr/bin:/bin"), "/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin"]
-)
+FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin:/usr/local/nginx/sbin:/opt/nginx/sbin"
+PATH = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{FOLDERS}"
 
 
 def run(
@@ -29,3 +29,9 @@ def run(
         list(command), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, text=True, errors="replace", timeout=timeout, check=False,
         preexec_fn=before, env={**os.environ, "PATH": PATH},
     )  # fmt: skip
+
+
+def version(said: str) -> tuple[int, ...]:
+    """The version in what ``nginx -v`` or ``-V`` says, empty where there is none."""
+    found = re.search(r"^nginx version: [^/\n]+/([0-9.]+)", said, re.MULTILINE)
+    return tuple(int(part) for part in found[1].split(".") if part) if found else ()

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from .._errors import EdgeError
-from . import host_table, preread, syntax
+from . import commands, host_table, preread, syntax
 from .syntax import Directive
 from .variables import Variables
 
@@ -177,9 +177,8 @@ def read(dump: str) -> Config:
     tree = syntax.effective(dump)
     _refuse_incomplete(tree)
     files = list(syntax.split_dump(dump))
-    version = re.search(r"^nginx version: [^/\n]+/([0-9.]+)", dump, re.MULTILINE)
     return Config(
-        version=tuple(int(part) for part in version[1].split(".")) if version else (),
+        version=commands.version(dump),
         folder=os.path.dirname(files[0]) if files else "",
         files=files,
         http=[directive for directive in tree if directive.name == "http"],

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from .._errors import EdgeError
 from .._script import Answer, Script
+from . import commands
 
-#: Where distributions and vendors put nginx; a task's PATH often lacks the sbin folders.
-_FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin:/usr/local/nginx/sbin:/opt/nginx/sbin"
 _ASKED = {
     "os": "cat /etc/os-release",
     "servers": "cat /etc/resolv.conf",
@@ -22,7 +21,6 @@ _ASKED = {
 }
 #: os-release(5): ID, or what ID_LIKE says that it is like
 _FAMILIES = {"Debian": {"debian", "ubuntu"}, "RedHat": {"rhel", "fedora", "centos"}}
-_VERSION = re.compile(r"^nginx version: [^/\n]+/([0-9.]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,7 @@ class Host:
     @property
     def version(self) -> str:
         """nginx's version as it writes it, e.g. ``1.26.3``; empty where there is none."""
-        return version(self.build)
-
-
-def version(build: str) -> str:
-    """The version in what ``nginx -V`` says, empty where there is none."""
-    found = _VERSION.search(build)
-    return found[1] if found else ""
+        return ".".join(map(str, commands.version(self.build)))
 
 
 def questions(binary: str) -> Script:
@@ -59,7 +51,7 @@ def questions(binary: str) -> Script:
 
     :param binary: the nginx program, as a name or a path.
     """
-    return Script({"nginx": f"PATH=$PATH:{_FOLDERS} {shlex.quote(binary)} -V 2>&1", **_ASKED})
+    return Script({"nginx": f"PATH=$PATH:{commands.FOLDERS} {shlex.quote(binary)} -V 2>&1", **_ASKED})
 
 
 def read(answers: Mapping[str, Answer]) -> Host:
@@ -76,7 +68,7 @@ def read(answers: Mapping[str, Answer]) -> Host:
         )
     said = {name: "" if each.status else each.said for name, each in answers.items()}
     return Host(
-        build=said["nginx"] if version(said["nginx"]) else "",
+        build=said["nginx"] if commands.version(said["nginx"]) else "",
         os_family=_family(said["os"]),
         ipv6_addresses=tuple(dict.fromkeys(_addresses(said["ipv6"]))),
         name_servers=tuple(re.findall(r"^nameserver[ \t]+([^\s#;]+)", said["servers"], re.MULTILINE)),

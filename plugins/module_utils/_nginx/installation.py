@@ -72,7 +72,7 @@ def discover(binary: str = "nginx", main: str = "", prefix: str = "") -> Install
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EdgeError("it can't be run", where=found, why=type(error).__name__) from None
     # nginx writes this to stderr
-    version = re.search(r"^nginx version: [^/\n]+/([0-9.]+)", done.stderr, re.MULTILINE)
+    version = commands.version(done.stderr)
     if done.returncode or not version:
         raise EdgeError("it doesn't answer `-V` as nginx does", where=found, fix="Set binary to the nginx program")
     line = re.search(r"^configure arguments: ?(.*)$", done.stderr, re.MULTILINE)
@@ -88,7 +88,7 @@ def discover(binary: str = "nginx", main: str = "", prefix: str = "") -> Install
     chosen = os.path.join(prefix, main) if main else built_main
     return Installation(
         binary=found,
-        version=tuple(int(part) for part in version[1].split(".") if part),
+        version=version,
         prefix=prefix,
         # the folder's links are followed once, so that mounts and renames meet the real one; the file's are not: nginx
         # resolves relative includes against the folder that the name stands in

@@ -100,7 +100,7 @@ def verify(
         raise ValueError("rules are nginx or envoy, purpose is server or client")
     try:
         presented = pem.load(chain, "the chain")
-        trusted = _trusted_text(ca, rules) if isinstance(ca, (str, bytes)) else pem.load(ca, "the trusted certificates")
+        trusted = _in_file(ca, rules) if isinstance(ca, (str, bytes)) and not is_der(ca) else pem.load(ca, "the trusted certificates")
     except pem.PemError as error:
         return Verdict(False, error.code, error.sentence)
     if not presented:
@@ -166,10 +166,8 @@ def in_order(certs: Sequence[x509.Certificate], key: Optional[pem.PrivateKey] = 
 
 
 @functools.lru_cache(maxsize=64)
-def _trusted_text(ca: str | bytes, rules: str) -> Sequence[x509.Certificate]:
+def _in_file(ca: str | bytes, rules: str) -> Sequence[x509.Certificate]:
     """What the program takes from a CA file: other blocks are passed over, and OpenSSL overlooks a byte order mark in front of one."""
-    if is_der(ca):
-        return pem.load(ca, "the trusted certificates")
     text = ca.decode("utf-8", "replace") if isinstance(ca, bytes) else ca
     return pem.certificates(_BOM.sub("", text) if rules == NGINX else text, "the trusted certificates", strict=False)
 
