@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._nginx import host
+from ..module_utils._nginx import nginx_info as host
 from ..plugin_utils._action import EdgeAction
 
 ARGUMENTS: dict[str, Any] = {"binary": {"type": "str", "default": "nginx"}}

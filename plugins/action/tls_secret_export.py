@@ -10,7 +10,8 @@ from ..module_utils._errors import EdgeError
 from ..module_utils._kube import parallel
 from ..module_utils._kube.connection import connect
 from ..module_utils._kube.errors import ApiError
-from ..module_utils._x509 import export, library
+from ..module_utils._secrets import tls_secret_export as export
+from ..module_utils._x509 import library
 from ..modules.tls_secret_export import ARGUMENTS
 from ..plugin_utils._action import EdgeAction
 from ..plugin_utils._transport import refuse_leaky_transport

@@ -12,13 +12,13 @@ from ..module_utils._plain import plain
 from ..plugin_utils._filters import answer
 
 if TYPE_CHECKING:
-    from ..module_utils._nginx.effective import Effective
+    from ..module_utils._nginx.read.effective import Effective
 
 
 def nginx_effective(dump: Any, host: Any, path: Any = "/", port: Any = None) -> dict[str, Any]:
     """What nginx does with a request; see nginx_effective.yml."""
-    from ..module_utils._nginx.effective import read
-    from ..module_utils._nginx.sharing import look
+    from ..module_utils._nginx.read.effective import read
+    from ..module_utils._nginx.read.sharing import look
 
     def effective(text: Any) -> Effective:
         config = read("\n".join(text) if isinstance(text, list) else str(text))
@@ -31,7 +31,7 @@ def diagnosis_paths(
     way: Any, host: Any, path: Any = "/", gateway: Any = (), port: Any = None, results: Any = None, turns: Any = False
 ) -> list[dict[str, Any]]:
     """What to probe first, by turns, or after ``results``; see diagnosis_paths.yml."""
-    from ..module_utils._probe import plan
+    from ..module_utils._diagnose import ladder as plan
 
     known, addresses, seen = _way(way), _addresses(gateway), plain(results)
     if plain(turns):
@@ -52,7 +52,7 @@ def diagnosis(
     turns: Any = (),
 ) -> dict[str, Any]:
     """The verdict; see diagnosis.yml."""
-    from ..module_utils._probe import hostfacts, verdict
+    from ..module_utils._diagnose import hostfacts, verdict
 
     facts = hostfacts.facts_of(str(plain(broken)), str(plain(host_facts)))
     found = verdict.diagnose(_way(way), str(plain(host)), str(plain(path)) or "/", plain(results), plain(steps), facts, plain(turns))
@@ -61,13 +61,13 @@ def diagnosis(
 
 def diagnosis_text(found: Any) -> list[str]:
     """The verdict in lines; see diagnosis_text.yml."""
-    from ..module_utils._probe import report
+    from ..module_utils._diagnose import report
 
     return report.text(plain(found))
 
 
 def _way(way: Any) -> Effective | None:
-    from ..module_utils._nginx.effective import Effective
+    from ..module_utils._nginx.read.effective import Effective
 
     known = plain(way)
     return Effective.from_dict(known) if known else None

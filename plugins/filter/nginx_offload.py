@@ -33,9 +33,9 @@ def nginx_offload(
     state: Any = "present",
 ) -> str:
     """What the role's templates write; see nginx_offload.yml."""
-    from ..module_utils._nginx import values
-    from ..module_utils._nginx.blocks import Settings
-    from ..module_utils._nginx.offload import as_dict, offload
+    from ..module_utils import _values as values
+    from ..module_utils._nginx.write.blocks import Settings
+    from ..module_utils._nginx.write.offload import as_dict, offload
 
     wanted = complete_routes(context, routes, gateways, on=on)
 
@@ -67,7 +67,7 @@ def nginx_offload(
 
 def nginx_offload_probes(plan: Any, path: Any = "/") -> list[dict[str, Any]]:
     """What to ask on the host itself; see nginx_offload_probes.yml."""
-    from ..module_utils._nginx.probes import probes
+    from ..module_utils._nginx.write.probes import probes
 
     found: list[dict[str, Any]] = answer(lambda text: probes(json.loads(text), str(plain(path))), plan)
     return found
@@ -87,7 +87,7 @@ def _addresses(printed: str) -> list[str]:
 
 def nginx_value(value: Any, kind: Any, where: Any = "") -> str:
     """One value checked as the given kind; see nginx_value.yml."""
-    from ..module_utils._nginx import values
+    from ..module_utils import _values as values
 
     known = answer(values.choice, kind, "nginx_value", sorted(values.TYPES))
     return str(answer(values.TYPES[known], value, str(where)))

@@ -20,7 +20,7 @@ def routes(context: Context, value: Any, gateways: Any = None, namespace: Any = 
 
 def routes_in_mesh(value: Any, services: Any, gateways: Any = (), check: Any = False) -> list[dict[str, Any]]:
     """Routes joined with what the cluster says about their gateways; see routes_in_mesh.yml."""
-    from ..module_utils._routes.mesh import in_mesh
+    from ..module_utils._mesh.gateways import in_mesh
 
     made: list[dict[str, Any]] = answer(in_mesh, value, services, gateways, bool(check))
     return made
@@ -28,7 +28,7 @@ def routes_in_mesh(value: Any, services: Any, gateways: Any = (), check: Any = F
 
 def routes_upstreams(value: Any, services: Any, check: Any = False) -> dict[str, list[str]]:
     """Where nginx reaches the routes' gateways; see routes_upstreams.yml."""
-    from ..module_utils._routes.mesh import upstreams
+    from ..module_utils._mesh.gateways import upstreams
 
     found: dict[str, list[str]] = answer(upstreams, value, services, bool(check))
     return found
@@ -36,8 +36,8 @@ def routes_upstreams(value: Any, services: Any, check: Any = False) -> dict[str,
 
 def routes_secrets(value: Any, ca: Any, issue: Any = None) -> dict[str, list[dict[str, Any]]]:
     """The Secrets that routes need; see routes_secrets.yml."""
-    from ..module_utils._routes.fields import choice, list_of
     from ..module_utils._routes.trust import LEAVES, secrets
+    from ..module_utils._schema.fields import choice, list_of
 
     kinds = answer(list_of(choice(*LEAVES)), LEAVES if issue is None else issue, "issue")
     found: dict[str, list[dict[str, Any]]] = answer(secrets, value, ca, kinds)

@@ -385,7 +385,8 @@ from typing import Any
 
 from ..module_utils import _ansible
 from ..module_utils._errors import EdgeError
-from ..module_utils._probe import run, spec
+from ..module_utils._probe import edge_probe as run
+from ..module_utils._probe import spec
 
 ARGUMENTS = spec.OPTIONS
 

@@ -102,7 +102,7 @@ from ..module_utils._ansible import run
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
 from ..module_utils._kube.deadline import Deadline
-from ..module_utils._proof import podlog
+from ..module_utils._mesh import gateway_log_info as podlog
 
 #: seconds between two looks
 _PAUSE = 0.3

@@ -230,8 +230,8 @@ from ..module_utils._ansible import Partly, run, warned
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
+from ..module_utils._kube.k8s_objects import Objects
 from ..module_utils._kube.labels import FIELD_MANAGER
-from ..module_utils._kube.objects import Objects
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,

@@ -97,7 +97,7 @@ from typing import Any
 from ..module_utils._ansible import run, warned
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
-from ..module_utils._kube.look import look
+from ..module_utils._kube.k8s_objects_info import look
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,

@@ -246,12 +246,12 @@ import os
 from typing import Any
 
 from ..module_utils import _ansible
-from ..module_utils._nginx import values
-from ..module_utils._nginx.desired import desired
-from ..module_utils._nginx.generations import Store
-from ..module_utils._nginx.installation import discover
-from ..module_utils._nginx.service import METHODS
-from ..module_utils._nginx.transaction import Outcome, Transaction
+from ..module_utils import _values as values
+from ..module_utils._nginx.change.desired import desired
+from ..module_utils._nginx.change.generations import Store
+from ..module_utils._nginx.change.installation import discover
+from ..module_utils._nginx.change.service import METHODS
+from ..module_utils._nginx.change.transaction import Outcome, Transaction
 
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "default": "edgemesh"},

@@ -171,7 +171,7 @@ from typing import Any
 from ..module_utils._ansible import run, warned
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
-from ..module_utils._kube.reach import Reach
+from ..module_utils._kube.node_port_info import Reach
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,

@@ -318,10 +318,10 @@ from typing import Any
 from ..module_utils._ansible import run
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
+from ..module_utils._secrets.arguments import REFERENCE, SOURCE
+from ..module_utils._secrets.entries import entries
+from ..module_utils._secrets.tls_secret import Delivery
 from ..module_utils._x509 import library
-from ..module_utils._x509.arguments import REFERENCE, SOURCE
-from ..module_utils._x509.delivery import Delivery
-from ..module_utils._x509.entries import entries
 
 CA = {**REFERENCE, "folder": {"type": "path"}}
 # hidden whole: somebody may give certificate and key in one

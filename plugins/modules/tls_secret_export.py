@@ -193,7 +193,7 @@ from ..module_utils import _file_set, _files
 from ..module_utils._ansible import run
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
-from ..module_utils._x509.arguments import SOURCE
+from ..module_utils._secrets.arguments import SOURCE
 
 SELINUX = {name: {"type": "str"} for name in ("seuser", "serole", "setype", "selevel")}
 EXPORT = {

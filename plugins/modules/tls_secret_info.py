@@ -274,8 +274,8 @@ from typing import Any
 from ..module_utils._ansible import run, warned
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
+from ..module_utils._secrets.tls_secret_info import Info
 from ..module_utils._x509 import library
-from ..module_utils._x509.secret_info import Info
 
 KIND = {"type": "str", "choices": ["Secret", "ConfigMap"], "default": "Secret"}
 USES = {

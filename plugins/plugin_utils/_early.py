@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ..module_utils._nginx import offload as _offload  # noqa: F401
+from ..module_utils._nginx.write import offload as _offload  # noqa: F401
 from ..module_utils._probe import session as _session  # noqa: F401
 from ..module_utils._proof import entry as _entry  # noqa: F401
 from ..module_utils._routes import load as _load  # noqa: F401

@@ -27,7 +27,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._x509 import chain, facts, fitness, inspect, material, pem
+from plugins.module_utils._secrets import fitness, inspect
+from plugins.module_utils._x509 import chain, facts, material, pem
 from tests.unit.x509.pki import Pair, intermediate, leaf, make, root, rsa_key
 
 #: seconds of one iteration after which it is a hang; long, because the machine may be busy

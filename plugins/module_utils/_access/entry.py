@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._nginx import values
+from .. import _values as values
 from .._routes.access import networks
-from .._routes.fields import list_of, text
+from .._schema.fields import list_of, text
 from . import plan, probes, seen
 
 Dict = dict[str, Any]

@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .._routes.fields import refuse
-from . import clouds
+from .._routes import clouds
+from .._schema.fields import refuse
 
 Dict = dict[str, Any]
 

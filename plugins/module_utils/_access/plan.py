@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Optional
 
 from .._errors import EdgeError
-from .._kube.loose import mapping, mappings
+from .._loose import mapping, mappings
 from .._routes.access import PROXIES
-from .._routes.fields import refuse
+from .._schema.fields import refuse
 from . import policies, settings, topology
 
 #: On the Service that istiod makes for a Gateway of the Gateway API.

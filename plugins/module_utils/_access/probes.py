@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from .._address import split
-from .._kube.loose import mapping, mappings
+from .._loose import mapping, mappings
 from . import lockout, seen
 from .plan import Live, effective
 

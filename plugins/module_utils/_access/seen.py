@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .. import _values as values
 from .._errors import EdgeError
-from .._nginx import values
-from .._proof import accesslog
-from .._routes.fields import refuse
+from .._mesh import accesslog
+from .._schema.fields import refuse
 
 #: Nobody's address (TEST-NET-1): where it is missing from the list, a proxy has thrown away what the client wrote.
 MARKER = "192.0.2.77"

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any, Optional
 
-from .._kube.loose import mapping
 from .._kube.ownership import applied_fields
-from .._routes.fields import refuse
-from . import clouds, topology
+from .._loose import mapping
+from .._routes import clouds
+from .._schema.fields import refuse
+from . import topology
 
 #: Whoever applies under the collection's usual name (role istio does) would remove these fields, and these would remove theirs.
 FIELD_MANAGER = "edgemesh-access"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._loose import mapping
 from . import parallel
+from .await_ready import settle
 from .client import Client
 from .errors import ApiError
 from .item import FOUNDATION, REST, SUPPORT, Item
-from .loose import mapping
 from .manifests import Manifest, contains
 from .ownership import applied_entry, applied_fields
 from .remove import wait_gone
 from .resources import Resource, from_crd
-from .settle import settle
 from .text import clean
 
 #: How often an object that others keep changing is read afresh before it is applied regardless.

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._loose import mapping, mappings
 from .deadline import Backoff, Deadline
 from .errors import ApiError, from_answer
 from .labels import FIELD_MANAGER
-from .loose import mapping, mappings
 from .manifests import Manifest, contains, normalise
 from .resources import Resource, from_crd, known
 from .text import clean

@@ -9,7 +9,7 @@ import re
 from typing import Any, Optional
 
 from .._hidden import HIDDEN
-from .loose import mapping
+from .._loose import mapping
 from .manifests import Manifest, is_secret
 from .ownership import applied_fields, merged, project
 from .text import clean

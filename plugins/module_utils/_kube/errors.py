@@ -7,7 +7,7 @@ import re
 from typing import Any, Optional
 
 from .._errors import EdgeError
-from .loose import mapping, mappings
+from .._loose import mapping, mappings
 from .resources import Resource
 from .text import clean
 

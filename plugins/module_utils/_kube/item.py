@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._loose import mapping
 from .errors import ApiError
-from .loose import mapping
 from .manifests import Key, Manifest, key_of
 from .ready import GATEWAY
 from .resources import Resource

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from .._address import join
 from .._errors import EdgeError
-from .loose import mapping, mappings, number
+from .._loose import mapping, mappings, number
 from .ready import Never
 from .text import clean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .loose import mapping, mappings
+from .._loose import mapping, mappings
 
 Fields = dict[str, Any]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .loose import mapping, mappings, number
+from .._loose import mapping, mappings, number
 from .resources import group_of
 from .text import clean
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._loose import mapping, mappings
 from . import parallel
 from .client import Client
 from .errors import ApiError
 from .item import FOUNDATION, REST, SUPPORT, Item, grouped
 from .labels import MANAGED_BY, selector
-from .loose import mapping, mappings
 from .manifests import Key
 from .resources import Resource
 from .text import clean

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .loose import mapping, mappings
+from .._loose import mapping, mappings
 
 _CLUSTER = {"server", "certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify", "tls-server-name", "extensions"}
 _USER = {"token", "tokenFile", "client-certificate", "client-certificate-data", "client-key", "client-key-data"}

@@ -1,0 +1,1 @@
+"""One attempt on the wire and its cause. What runs on hosts needs the standard library alone."""

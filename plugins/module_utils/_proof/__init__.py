@@ -1,0 +1,1 @@
+"""Claims about a route, and what proves them. The core knows no kind of path; each kind is a package beside it."""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import _disk as disk
 from .._errors import EdgeError
-from .._nginx import disk
-from . import configured, files
 from .carried import Seen
 from .html import page
 from .judge import Evidence
 from .model import Machine, Options
-from .plan import plan, probes
 from .report import Run, report
+from .vm_nginx import configured, files
+from .vm_nginx.plan import plan, probes
 
 MATERIAL = "/etc/edgemesh/tls"
 

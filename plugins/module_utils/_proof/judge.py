@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from .._probe import borrowed, echo
+from .._diagnose import borrowed
+from .._mesh import accesslog
+from .._probe import echo
 from .._probe.causes import Context
-from . import accesslog
 from .causes import CAUSES
 from .model import CALLED_UPSTREAM, WEBSOCKET_ACCEPT
 

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .checks import CHECKS, NEGATIVE, POSITIVE
+from .controls import settle
 from .hops import hops
 from .judge import FAILED, NOT_TESTED, OK, Evidence, Verdict, judge
-from .settle import settle
 
 SCHEMA = "edgemesh.proof/1"
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
-from .._access import clouds
-from .._nginx import values
-from . import kinds
-from .fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, refuse, text, wrong_type
-from .kinds import matching
+from .. import _values as values
+from .._schema import kinds
+from .._schema.fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, refuse, text, wrong_type
+from .._schema.kinds import matching
+from . import clouds
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._nginx import values
-from .fields import refuse
+from .. import _values as values
+from .._schema.fields import refuse
 
 if TYPE_CHECKING:
     from .schema import Route

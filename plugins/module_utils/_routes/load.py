@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._schema.fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
 from . import survey
-from .fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
 from .schema import EgressRoute, Gateway, Route, SecretName, enforceable, identity
 
 NAMESPACE = "edgemesh"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._kube.labels import MANAGED_BY, ROUTE_LABEL
-from . import agreement, kinds
+from .._schema import kinds
+from .._schema.fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
+from . import agreement
 from .access import Access, Front, access_given, fits
-from .fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
 
 # Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
 OWN_NAMESPACE = ""

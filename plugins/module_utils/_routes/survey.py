@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .fields import boolean
+from .._schema.fields import boolean
 
 # flat variable -> where its value stands in a route
 ROUTE: dict[str, tuple[str, ...]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from .fields import refuse
+from .._schema.fields import refuse
 
 LEAVES = ("gateway", "client", "listener")
 # Which role removes it again, beside other people's things and other roles' of ours.

@@ -13,7 +13,7 @@ import pytest
 
 from lab import settings, vms
 from plugins.module_utils._kube.connection import connect
-from plugins.module_utils._kube.reach import Reach
+from plugins.module_utils._kube.node_port_info import Reach
 from tests.integration.access.second_node import Node, second_node
 from tests.integration.own_gateway import NAME, own_gateway
 from tests.integration.playbooks import LAB, kubectl, on_host, play, variables

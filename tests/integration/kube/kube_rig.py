@@ -14,7 +14,7 @@ from typing import Any
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
-from plugins.module_utils._kube.objects import Objects
+from plugins.module_utils._kube.k8s_objects import Objects
 
 DEFAULTS: dict[str, Any] = {
     "src": [],

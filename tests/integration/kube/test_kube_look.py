@@ -10,7 +10,7 @@ from kube_rig import config_map, play
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube.client import Client
-from plugins.module_utils._kube.look import look
+from plugins.module_utils._kube.k8s_objects_info import look
 
 pytestmark = pytest.mark.cluster
 INFO = "edgemesh.nginx_istio.k8s_objects_info"

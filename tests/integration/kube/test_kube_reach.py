@@ -10,7 +10,7 @@ import pytest
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube.client import Client
-from plugins.module_utils._kube.reach import Reach
+from plugins.module_utils._kube.node_port_info import Reach
 
 pytestmark = pytest.mark.cluster
 

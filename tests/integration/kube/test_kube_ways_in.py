@@ -285,7 +285,7 @@ RBAC = Path(__file__).parents[3] / "docs/rbac"
 
 def test_the_documented_roles_are_enough(admin: Admin, token: str, namespace: str, new_client: Any) -> None:
     """docs/rbac as they are, with the subject replaced as they ask for; kinds that this cluster lacks are no matter."""
-    from plugins.module_utils._kube.reach import Reach
+    from plugins.module_utils._kube.node_port_info import Reach
 
     mine = [each for name in ("k8s_objects", "node_port_info") for each in yaml.safe_load((RBAC / f"{name}.yaml").read_text())["items"]]
     for each in mine:

@@ -16,10 +16,10 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.desired import desired
-from plugins.module_utils._nginx.generations import Store
-from plugins.module_utils._nginx.installation import discover
-from plugins.module_utils._nginx.transaction import Transaction
+from plugins.module_utils._nginx.change.desired import desired
+from plugins.module_utils._nginx.change.generations import Store
+from plugins.module_utils._nginx.change.installation import discover
+from plugins.module_utils._nginx.change.transaction import Transaction
 
 
 def main() -> None:

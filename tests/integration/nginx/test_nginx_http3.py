@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 from nginx_rendering import plan, render, render_stream, route
 
 from lab.settings import CACHE
-from plugins.module_utils._nginx.blocks import Settings
+from plugins.module_utils._nginx.write.blocks import Settings
 from tests.ports import free_port, wait_for_port
 
 BACKEND = """

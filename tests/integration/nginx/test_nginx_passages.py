@@ -21,8 +21,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 
 from nginx_rendering import plan, render, render_stream, route
 
-from plugins.module_utils._nginx import effective
-from plugins.module_utils._nginx.blocks import Settings
+from plugins.module_utils._nginx.read import effective
+from plugins.module_utils._nginx.write.blocks import Settings
 from tests.nginx_releases import VERSIONS
 from tests.ports import free_port, wait_for_port
 

@@ -18,10 +18,10 @@ import pytest
 
 from lab import apt
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.desired import desired
-from plugins.module_utils._nginx.generations import Store
-from plugins.module_utils._nginx.installation import discover, processes
-from plugins.module_utils._nginx.transaction import Outcome, Transaction
+from plugins.module_utils._nginx.change.desired import desired
+from plugins.module_utils._nginx.change.generations import Store
+from plugins.module_utils._nginx.change.installation import discover, processes
+from plugins.module_utils._nginx.change.transaction import Outcome, Transaction
 from tests.figures import FIGURES
 from tests.nginx_releases import nginx_binary, stream_module
 from tests.ports import free_port
@@ -281,7 +281,7 @@ def test_killed_at_every_step_the_next_run_converges(rig: Rig, way: str) -> None
 
 
 def test_without_the_right_to_mount_it_is_tested_beside_the_main_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugins.module_utils._nginx import staging
+    from plugins.module_utils._nginx.change import staging
 
     monkeypatch.setattr(staging, "_in_namespace", lambda *_arguments: None)
     assert rig.apply(rig.files("one")).how_tested == "beside_main"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from plugins.module_utils._nginx.effective import Effective, read
-from plugins.module_utils._nginx.sharing import look
-from plugins.module_utils._probe import plan, run, session
+from plugins.module_utils._diagnose import ladder as plan
+from plugins.module_utils._diagnose.hostfacts import Facts
+from plugins.module_utils._diagnose.verdict import Diagnosis, diagnose
+from plugins.module_utils._nginx.read.effective import Effective, read
+from plugins.module_utils._nginx.read.sharing import look
+from plugins.module_utils._probe import edge_probe as run
+from plugins.module_utils._probe import session
 from plugins.module_utils._probe.foreign import foreign_certificate
-from plugins.module_utils._probe.hostfacts import Facts
 from plugins.module_utils._probe.observation import Observation
-from plugins.module_utils._probe.verdict import Diagnosis, diagnose
 
 
 def probe(options: list[dict[str, Any]], wait: float = 0, concurrency: int = 8) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import pytest
 from probe_pki import CLIENT, issue
 from probe_rig import Nginx
 
-from plugins.module_utils._nginx.effective import Effective, effective, read
+from plugins.module_utils._nginx.read.effective import Effective, effective, read
 from tests.ports import free_port
 
 LONG = bool(os.environ.get("EDGEMESH_SOAK"))

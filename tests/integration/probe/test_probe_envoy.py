@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from probe_rig import HOST, Gateway
 
-from plugins.module_utils._probe import run, session
+from plugins.module_utils._probe import edge_probe as run
+from plugins.module_utils._probe import session
 from plugins.module_utils._probe.foreign import foreign_certificate
 from plugins.module_utils._probe.observation import Observation
 

@@ -11,7 +11,7 @@ import pytest
 from identity_rig import HOSTS, IdentityGateway, ask, running
 from probe_session import diagnose_nginx
 
-from plugins.module_utils._probe.verdict import Diagnosis
+from plugins.module_utils._diagnose.verdict import Diagnosis
 
 A = HOSTS[0]
 

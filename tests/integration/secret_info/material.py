@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from plugins.module_utils._kube.client import Client
-from plugins.module_utils._x509.delivery import Delivery
-from plugins.module_utils._x509.entries import entries
-from plugins.module_utils._x509.secret_info import Info
+from plugins.module_utils._secrets.entries import entries
+from plugins.module_utils._secrets.tls_secret import Delivery
+from plugins.module_utils._secrets.tls_secret_info import Info
 from tests.unit.x509.pki import Pair, leaf, root
 
 DEFAULTS: dict[str, Any] = {"secrets": [], "select": [], "uses": None, "soon": 7, "wait": False, "until": "fit"}

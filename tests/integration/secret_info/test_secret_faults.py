@@ -22,7 +22,7 @@ from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube import client as kube_client
 from plugins.module_utils._kube import deadline, wait
 from plugins.module_utils._kube.client import Client
-from plugins.module_utils._x509 import fitness
+from plugins.module_utils._secrets import fitness
 from plugins.module_utils._x509.material import from_secret
 from tests.integration.kube.kube_proxy import Fault, Plan, Proxy, always, first
 from tests.integration.secret_info.faults import ENDS_WRITE, FINAL, PASSING, PASSING_WATCH, Final, document

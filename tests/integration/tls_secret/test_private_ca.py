@@ -19,8 +19,8 @@ import pytest
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
 from plugins.module_utils._kube.wait import wait_for
+from plugins.module_utils._secrets.authority import Authority, dump, load_file
 from plugins.module_utils._x509 import chain, facts, sign
-from plugins.module_utils._x509.authority import Authority, dump, load_file
 from plugins.module_utils._x509.material import SHAPES, Material, from_secret, to_data
 from tests.integration.tls_secret.conftest import Player, Run
 

@@ -14,9 +14,10 @@ import pytest
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect
 from plugins.module_utils._kube.transport import Transport
-from plugins.module_utils._x509 import authority, chain, facts, folder
-from plugins.module_utils._x509.delivery import Delivery
-from plugins.module_utils._x509.entries import entries
+from plugins.module_utils._secrets import authority, folder
+from plugins.module_utils._secrets.entries import entries
+from plugins.module_utils._secrets.tls_secret import Delivery
+from plugins.module_utils._x509 import chain, facts
 from plugins.module_utils._x509.material import from_secret
 from tests.unit.x509.test_x509_files import killed_at
 

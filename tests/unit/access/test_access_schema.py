@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.module_utils._access import clouds
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._routes import clouds
 from plugins.module_utils._routes.load import gateways, load
 
 SHOP: dict[str, Any] = {

@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 from nginx_rendering import MUTUAL, flat, read_back, render, render_stream, route
 
-from plugins.module_utils._nginx.blocks import Settings
-from plugins.module_utils._nginx.offload import as_dict, offload
+from plugins.module_utils._nginx.write.blocks import Settings
+from plugins.module_utils._nginx.write.offload import as_dict, offload
 from plugins.module_utils._routes.load import load
 
 ADDRESS = "192.0.2.77:30443"

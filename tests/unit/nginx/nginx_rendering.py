@@ -13,9 +13,9 @@ import crossplane
 import jinja2
 import yaml
 
-from plugins.module_utils._nginx import values
-from plugins.module_utils._nginx.blocks import Settings
-from plugins.module_utils._nginx.offload import as_dict, offload
+from plugins.module_utils import _values as values
+from plugins.module_utils._nginx.write.blocks import Settings
+from plugins.module_utils._nginx.write.offload import as_dict, offload
 from plugins.module_utils._routes.load import load
 
 ROLE = Path(__file__).parents[3] / "roles" / "nginx_offload"

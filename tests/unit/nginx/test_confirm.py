@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx import selinux
-from plugins.module_utils._nginx.confirm import Logs, answer, crashed, gave_up
-from plugins.module_utils._nginx.installation import Processes, _children
-from plugins.module_utils._nginx.lock import locked
+from plugins.module_utils._nginx.change import selinux
+from plugins.module_utils._nginx.change.confirm import Logs, answer, crashed, gave_up
+from plugins.module_utils._nginx.change.installation import Processes, _children
+from plugins.module_utils._nginx.change.lock import locked
 
 BEFORE = Processes(1, frozenset({10, 11}), frozenset({9}))
 SIGNAL = "2026/11/21 10:00:00 [alert] 1#1: worker process {} exited on signal 11 (core dumped)"

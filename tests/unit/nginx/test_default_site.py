@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils._nginx import default_site
+from plugins.module_utils._nginx.change import default_site
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.desired import Desired, Manifest, desired, digests
-from plugins.module_utils._nginx.generations import Store
-from plugins.module_utils._nginx.staging import Link
+from plugins.module_utils._nginx.change.desired import Desired, Manifest, desired, digests
+from plugins.module_utils._nginx.change.generations import Store
+from plugins.module_utils._nginx.change.staging import Link
 
 WANTED = Desired({"a.conf": "server { }\n", "snippets/b": "# b\n"}, (), "disabled")
 MANIFEST = Manifest("0" * 12, "disabled", "127.101.1.1:80", "/run/nginx.pid")

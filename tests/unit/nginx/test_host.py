@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from plugins.action import nginx_info
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx import host
-from plugins.module_utils._nginx.blocks import Settings
+from plugins.module_utils._nginx import nginx_info as host
+from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._script import Answer
 from plugins.modules import nginx_info as module
 from tests.unit.proof.test_proof_written import described

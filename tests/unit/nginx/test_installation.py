@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.installation import discover, processes, verdict
+from plugins.module_utils._nginx.change.installation import discover, processes, verdict
 
 DEBIAN = (
     "nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.20\nTLS SNI support enabled\n"

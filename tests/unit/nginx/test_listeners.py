@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils._nginx.listeners import confirm_at, split_listen, taken_over
-from plugins.module_utils._nginx.syntax import parse
+from plugins.module_utils._nginx.read.listeners import confirm_at, split_listen, taken_over
+from plugins.module_utils._nginx.read.syntax import parse
 
 OWN = "127.101.3.4"
 

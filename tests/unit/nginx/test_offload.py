@@ -13,8 +13,8 @@ if sys.version_info < (3, 11):
 from nginx_rendering import ADDRESSES, MUTUAL, SERVICE, plan, read_back, render, route, servers
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.blocks import Settings
-from plugins.module_utils._nginx.offload import offload
+from plugins.module_utils._nginx.write.blocks import Settings
+from plugins.module_utils._nginx.write.offload import offload
 from plugins.module_utils._routes.load import load
 
 

@@ -32,8 +32,8 @@ from nginx_cases import (
 from nginx_rendering import render
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.blocks import Settings
-from plugins.module_utils._nginx.offload import as_dict, offload
+from plugins.module_utils._nginx.write.blocks import Settings
+from plugins.module_utils._nginx.write.offload import as_dict, offload
 from plugins.module_utils._routes.load import load
 
 NEW = {**OUTSIDE, "version": "1.27.3"}

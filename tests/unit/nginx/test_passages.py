@@ -14,7 +14,7 @@ if sys.version_info < (3, 11):
 from nginx_rendering import PASSED, plan, read_back, render, render_stream, route, servers
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.probes import probes
+from plugins.module_utils._nginx.write.probes import probes
 from plugins.module_utils._probe import spec
 
 TWO = {"main": {}, "second": {"service": "second"}}

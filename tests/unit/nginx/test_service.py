@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils._nginx import commands, disk
-from plugins.module_utils._nginx.installation import Installation, Processes
-from plugins.module_utils._nginx.service import service
+from plugins.module_utils import _disk as disk
+from plugins.module_utils._nginx import commands
+from plugins.module_utils._nginx.change.installation import Installation, Processes
+from plugins.module_utils._nginx.change.service import service
 
 NONE, RUNNING = Processes(0, frozenset()), Processes(42, frozenset({43}))
 SHOWN = "MainPID={pid}\nLoadState=loaded\nExecStart={{ path=/usr/sbin/nginx ; argv[]=/usr/sbin/nginx -g daemon on; ; ignore_errors=no }}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plugins.module_utils._nginx.staging import Link, _mirror, _redirect, _write_elsewhere
+from plugins.module_utils._nginx.change.staging import Link, _mirror, _redirect, _write_elsewhere
 
 
 def test_includes_that_meet_the_change_are_redirected_and_no_others(tmp_path: Path) -> None:

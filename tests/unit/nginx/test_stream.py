@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx import stream
-from plugins.module_utils._nginx.desired import Desired, Manifest
-from plugins.module_utils._nginx.generations import Store
-from plugins.module_utils._nginx.listeners import confirm_at, in_both
-from plugins.module_utils._nginx.syntax import parse
+from plugins.module_utils._nginx.change import stream
+from plugins.module_utils._nginx.change.desired import Desired, Manifest
+from plugins.module_utils._nginx.change.generations import Store
+from plugins.module_utils._nginx.read.listeners import confirm_at, in_both
+from plugins.module_utils._nginx.read.syntax import parse
 
 CURRENT = "/c/edgemesh/current"
 DEBIAN = "include /c/modules-enabled/*.conf;\nevents { }\nhttp { include conf.d/*.conf; }\n"

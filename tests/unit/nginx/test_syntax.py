@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.syntax import Directive, effective, matching, parse, split_dump
+from plugins.module_utils._nginx.read.syntax import Directive, effective, matching, parse, split_dump
 
 TRICKY = r"""
 # a comment with ; and {

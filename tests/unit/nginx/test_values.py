@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.module_utils import _values as values
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx import values
 
 ACCEPTED = [
     ("hostname", "Shop.Example.COM", "shop.example.com"),

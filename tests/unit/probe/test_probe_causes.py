@@ -53,8 +53,8 @@ def test_codes_are_upper_case_words_and_unique() -> None:
 def test_code_names_no_cause_that_the_table_lacks() -> None:
     """Every upper-case word in code position in the modules that classify is a row of the table, and every row is named somewhere."""
     used: set[str] = set()
-    folder = ROOT / "plugins" / "module_utils" / "_probe"
-    for file in ("classify.py", "contrast.py", "judge.py", "plan.py", "verdict.py"):
+    folder = ROOT / "plugins" / "module_utils"
+    for file in ("_probe/classify.py", "_probe/contrast.py", "_probe/judge.py", "_diagnose/ladder.py", "_diagnose/verdict.py"):
         for node in ast.walk(ast.parse((folder / file).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", node.value):
                 used.add(node.value)

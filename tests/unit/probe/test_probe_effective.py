@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.effective import Effective, Proxy, effective, read
+from plugins.module_utils._nginx.read.effective import Effective, Proxy, effective, read
 
 
 def dump(http: str, version: str = "1.22.1", **files: str) -> str:

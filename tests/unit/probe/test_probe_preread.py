@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from test_probe_verdict import result
 
-from plugins.module_utils._nginx.effective import Effective, Listen, effective, read
-from plugins.module_utils._nginx.sharing import look
-from plugins.module_utils._probe import plan
-from plugins.module_utils._probe.hostfacts import Facts
-from plugins.module_utils._probe.verdict import diagnose
+from plugins.module_utils._diagnose import ladder as plan
+from plugins.module_utils._diagnose.hostfacts import Facts
+from plugins.module_utils._diagnose.verdict import diagnose
+from plugins.module_utils._nginx.read.effective import Effective, Listen, effective, read
+from plugins.module_utils._nginx.read.sharing import look
 
 #: One port for both kinds of routes, as role nginx_offload writes it.
 CONFIG = """nginx version: nginx/1.26.3

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from plugins.module_utils._nginx.effective import Effective, read
-from plugins.module_utils._nginx.sharing import POOL, SESSION, look
+from plugins.module_utils._nginx.read.effective import Effective, read
+from plugins.module_utils._nginx.read.sharing import POOL, SESSION, look
 
 CERT = "proxy_ssl_certificate c.crt;"
 OFF = "proxy_ssl_session_reuse off;"

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._nginx.effective import effective, read
-from plugins.module_utils._probe import plan, report
+from plugins.module_utils._diagnose import ladder as plan
+from plugins.module_utils._diagnose import report
+from plugins.module_utils._diagnose.hostfacts import Facts, facts_of
+from plugins.module_utils._diagnose.verdict import diagnose
+from plugins.module_utils._nginx.read.effective import effective, read
 from plugins.module_utils._probe.causes import CAUSES, Context
-from plugins.module_utils._probe.hostfacts import Facts, facts_of
-from plugins.module_utils._probe.verdict import diagnose
 
 HOST = "shop.example.com"
 DUMP = """nginx version: nginx/1.22.1

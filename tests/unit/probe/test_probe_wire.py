@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils._probe import expect, run, spec, tls, wire
+from plugins.module_utils._probe import edge_probe as run
+from plugins.module_utils._probe import expect, spec, tls, wire
 from plugins.module_utils._probe.observation import Observation
 
 Handler = Callable[[socket.socket], None]

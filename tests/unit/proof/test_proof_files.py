@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from plugins.module_utils._proof import configured, files
-from plugins.module_utils._proof.material import public_files
+from plugins.module_utils._proof.vm_nginx import configured, files
+from plugins.module_utils._proof.vm_nginx.material import public_files
 from plugins.module_utils._x509.facts import facts
 from tests.unit.proof.world import TLS_DIR, pem, pki, routes
 

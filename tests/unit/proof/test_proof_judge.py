@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.module_utils._mesh import accesslog
 from plugins.module_utils._probe import echo
 from plugins.module_utils._probe.causes import Context
-from plugins.module_utils._proof import accesslog
 from plugins.module_utils._proof.causes import CAUSES
 from plugins.module_utils._proof.causes import OWN as OWN_CAUSES
 from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge

@@ -11,7 +11,7 @@ from urllib3 import HTTPHeaderDict
 from plugins.module_utils._kube.client import ApiError, Client
 from plugins.module_utils._kube.deadline import Deadline
 from plugins.module_utils._kube.transport import Answer
-from plugins.module_utils._proof import podlog
+from plugins.module_utils._mesh import gateway_log_info as podlog
 from plugins.modules import gateway_log_info
 
 SERVICE = {"spec": {"selector": {"istio": "ingressgateway", "app": "gw"}}}

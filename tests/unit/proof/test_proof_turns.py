@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._proof import configured
 from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge
 from plugins.module_utils._proof.model import Machine, Options
-from plugins.module_utils._proof.plan import plan, probes
+from plugins.module_utils._proof.vm_nginx import configured
+from plugins.module_utils._proof.vm_nginx.plan import plan, probes
 from tests.unit.proof.world import GATEWAY, routes
 
 SHOWS = "proxy_ssl_certificate /tls/edge.crt; proxy_ssl_certificate_key /tls/edge.key;"

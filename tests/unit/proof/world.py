@@ -18,12 +18,12 @@ from plugins.module_utils._address import split
 from plugins.module_utils._probe import spec
 from plugins.module_utils._probe.judge import Trust, result
 from plugins.module_utils._probe.observation import Failure, HttpSeen, Observation, TlsSeen
-from plugins.module_utils._proof import files
 from plugins.module_utils._proof.judge import Evidence
-from plugins.module_utils._proof.material import public_files
 from plugins.module_utils._proof.model import WEBSOCKET_ACCEPT, Machine, Options, Turn, Upstream
-from plugins.module_utils._proof.plan import plan, probes
 from plugins.module_utils._proof.report import Run, report
+from plugins.module_utils._proof.vm_nginx import files
+from plugins.module_utils._proof.vm_nginx.material import public_files
+from plugins.module_utils._proof.vm_nginx.plan import plan, probes
 from plugins.module_utils._routes.load import load
 from plugins.module_utils._x509.chain import verify
 from plugins.module_utils._x509.facts import facts

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugins.module_utils import _values as values
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx import values
 from plugins.module_utils._routes.load import load, load_egress
 
 SHOP: dict[str, Any] = {

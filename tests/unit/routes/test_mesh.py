@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._mesh.gateways import covers, in_mesh, upstreams
 from plugins.module_utils._routes.load import load
-from plugins.module_utils._routes.mesh import covers, in_mesh, upstreams
 
 LABELS = {"app": "gw", "istio": "gw"}
 SERVICE = {

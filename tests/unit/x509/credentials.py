@@ -7,8 +7,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from plugins.module_utils._secrets.inspect import Use, inspect
 from plugins.module_utils._x509 import chain
-from plugins.module_utils._x509.inspect import Use, inspect
 from tests.unit.x509.certificate_set import NAME
 from tests.unit.x509.pki import Pair, leaf, root
 

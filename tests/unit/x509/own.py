@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._x509 import fitness, material
+from plugins.module_utils._secrets import fitness
+from plugins.module_utils._x509 import material
 from tests.unit.x509.pki import DAY, NOW, intermediate, leaf, root, rsa_key
 
 #: of all findings, those that keep a program from loading its own certificate; others (dates, uses, names) are its peers' concern

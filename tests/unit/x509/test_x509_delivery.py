@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._secrets.entries import entries
+from plugins.module_utils._secrets.tls_secret import KNOWN_LATER, Delivery, Plan
 from plugins.module_utils._x509 import chain, facts, pem, sign
-from plugins.module_utils._x509.delivery import KNOWN_LATER, Delivery, Plan
-from plugins.module_utils._x509.entries import entries
 from plugins.module_utils._x509.material import SHAPES, Material, from_secret, to_data
 from tests.unit.x509.cluster import Cluster
 from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, root

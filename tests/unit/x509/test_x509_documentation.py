@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from plugins.module_utils._x509.arguments import SOURCE
+from plugins.module_utils._secrets.arguments import SOURCE
 from plugins.modules import tls_secret, tls_secret_export
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._hidden import hide_only
-from plugins.module_utils._x509 import export
+from plugins.module_utils._secrets import tls_secret_export as export
 from tests.unit.x509.pki import DAY, NOW, intermediate, leaf, root
 
 CA = root()

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from plugins.module_utils._x509 import chain, clock, fitness, sign
+from plugins.module_utils._secrets import fitness
+from plugins.module_utils._x509 import chain, clock, sign
 from plugins.module_utils._x509.material import Material
 from tests.unit.x509.own import Own, all_own
 from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, make, root, rsa_key

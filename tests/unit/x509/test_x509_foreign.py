@@ -9,9 +9,9 @@ from typing import Any, Optional
 import pytest
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._secrets.entries import entries
+from plugins.module_utils._secrets.tls_secret import Delivery
 from plugins.module_utils._x509 import sign
-from plugins.module_utils._x509.delivery import Delivery
-from plugins.module_utils._x509.entries import entries
 from plugins.module_utils._x509.material import SHAPES, to_data
 
 NOW = datetime.now(timezone.utc)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils._secrets.inspect import Use, holds_certificates, inspect
 from plugins.module_utils._x509 import clock
-from plugins.module_utils._x509.inspect import Use, holds_certificates, inspect
 from tests.unit.x509.pki import DAY, NOW, Pair, intermediate, leaf, root
 
 ROOT = root()

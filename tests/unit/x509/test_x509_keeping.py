@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._x509 import authority, facts, folder
+from plugins.module_utils._secrets import authority, folder
+from plugins.module_utils._x509 import facts
 from plugins.module_utils._x509.material import from_secret
 from tests.unit.x509.cluster import Cluster
 from tests.unit.x509.pki import NOW

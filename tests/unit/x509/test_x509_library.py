@@ -9,9 +9,9 @@ from pathlib import Path
 BLOCKED = """
 import importlib, pathlib, sys
 sys.modules["cryptography"] = None
-for folder in ("_x509", "_probe", "_proof"):
+for folder in ("_x509", "_secrets", "_probe", "_proof", "_proof/vm_nginx", "_diagnose"):
     for file in sorted(pathlib.Path("plugins/module_utils", folder).glob("*.py")):
-        importlib.import_module(f"plugins.module_utils.{folder}.{file.stem}")
+        importlib.import_module(f"plugins.module_utils.{folder.replace('/', '.')}.{file.stem}")
 from plugins.module_utils._x509 import library
 library.require()
 """

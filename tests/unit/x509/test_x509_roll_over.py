@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._x509 import authority, chain, facts
-from plugins.module_utils._x509.delivery import KNOWN_LATER, Delivery
-from plugins.module_utils._x509.entries import entries
+from plugins.module_utils._secrets import authority
+from plugins.module_utils._secrets.entries import entries
+from plugins.module_utils._secrets.tls_secret import KNOWN_LATER, Delivery
+from plugins.module_utils._x509 import chain, facts
 from tests.unit.x509.cluster import Cluster
 from tests.unit.x509.pki import DAY, NOW, leaf, root
 from tests.unit.x509.test_x509_delivery import ALL, CA, CACERT, CLIENT, NIC, SERVER, actions, refusal, run, secret

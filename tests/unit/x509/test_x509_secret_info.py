@@ -11,7 +11,7 @@ import pytest
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._kube.errors import ApiError
-from plugins.module_utils._x509.secret_info import Info
+from plugins.module_utils._secrets.tls_secret_info import Info
 from tests.unit.kube.kube_api import events, lists, refuses, says, serving
 from tests.unit.x509.pki import DAY, NOW, Pair, leaf, root
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._probe.foreign import foreign_certificate
-from plugins.module_utils._x509 import chain, clock, facts, fitness, pem, sign
+from plugins.module_utils._secrets import fitness
+from plugins.module_utils._x509 import chain, clock, facts, pem, sign
 from plugins.module_utils._x509.material import Material
 from tests.unit.x509.pki import NOW, intermediate, root
 

@@ -1,0 +1,1 @@
+"""What the mesh says: its gateways' addresses and labels, and their logs."""

@@ -1,0 +1,1 @@
+"""Changes nginx's configuration, all or nothing."""

@@ -1,0 +1,1 @@
+"""Reads any configuration as nginx itself would."""

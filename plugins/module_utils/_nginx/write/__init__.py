@@ -1,0 +1,1 @@
+"""From routes to the configuration of a VM's nginx."""

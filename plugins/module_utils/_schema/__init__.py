@@ -1,0 +1,1 @@
+"""Reads plain data into dataclasses. It knows no domain."""

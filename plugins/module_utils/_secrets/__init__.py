@@ -1,0 +1,1 @@
+"""Certificates in Kubernetes Secrets: inspected, judged, issued, delivered, exported; and the private CA."""
