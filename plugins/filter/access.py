@@ -12,7 +12,7 @@ def gateways(value: Any) -> list[dict[str, Any]]:
     """Complete gateways from what a user wrote; see gateways.yml."""
     from ..module_utils._routes import load
 
-    found: list[dict[str, Any]] = answer(load.gateways, value)
+    found: list[dict[str, Any]] = answer(load.gateway_dicts, value)
     return found
 
 

@@ -18,7 +18,8 @@ def complete_routes(context: Context, value: Any, gateways: Any = None, namespac
     :raises AnsibleFilterError: naming the entry and the field.
     """
     from ..module_utils._routes import survey
-    from ..module_utils._routes.load import NAMESPACE, load
+    from ..module_utils._routes.load import NAMESPACE
+    from ..module_utils._routes.load import load_dicts as load
 
     def variable(name: str) -> Any:
         found = context.resolve_or_missing(name)

@@ -4,43 +4,74 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._schema import kinds
 from .._schema.fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
 from . import survey
-from .schema import EgressRoute, Gateway, Route, SecretName, enforceable, identity
+from .parts import Gateway, SecretName
+from .schema import Route, enforceable, identity
 
 NAMESPACE = "edgemesh"
+CA = "edge-ca"
 
 
-def load(routes: Any, gateways: Any = None, flat: Optional[Mapping[str, Any]] = None, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
-    """Complete routes as plain dictionaries, in the order given.
+@dataclass(frozen=True)
+class Run:
+    """What holds for all routes of a run.
+
+    :param namespace: where Secrets lie that are named without one (``edge_namespace``).
+    :param ca: the private CA's Secret, which vouches for gateways where a route names no other (``edge_ca``).
+    """
+
+    namespace: str = NAMESPACE
+    ca: str = CA
+
+
+def load(
+    routes: Any, gateways: Any = None, flat: Optional[Mapping[str, Any]] = None, namespace: str = NAMESPACE, ca: str = CA
+) -> list[Route]:
+    """Complete routes, in the order given.
 
     :param routes: a list of entries, a dictionary of them by name, or JSON text of either.
     :param gateways: the same for gateways; without any there is one, ``main``, with the schema's defaults.
     :param flat: a survey's variables; they make one route when ``routes`` is empty.
-    :param namespace: where Secrets lie that are named without one.
+    :param namespace: where Secrets lie that are named without one (``edge_namespace``).
+    :param ca: the private CA's Secret, which vouches for gateways where a route names no other (``edge_ca``).
     :raises EdgeError: names the entry and the field.
     """
+    run = Run(kinds.dns_label(namespace, "edge_namespace"), kinds.object_name(ca, "edge_ca"))
     route_entries, gateway_entries = entries(routes, "edge_routes"), entries(gateways, "edge_gateways")
     flat = {name: value for name, value in (flat or {}).items() if given(value)}
     if not survey.describes_route(flat):
-        return _load(route_entries, gateway_entries, namespace)
+        return _load(route_entries, gateway_entries, run)
     if route_entries:
         raise refuse("edge_routes", "and edge_host are both given", "Describe the route in one of the two")
     try:
-        return _load([survey.route(flat)], gateway_entries or [survey.gateway(flat)], namespace)
+        return _load([survey.route(flat)], gateway_entries or [survey.gateway(flat)], run)
     except EdgeError as error:
         where = survey.variable(error.where)
         raise EdgeError(error.what, where=where, why=error.why, fix=error.fix, code=error.code) from None
 
 
-def _load(route_entries: list[Any], gateway_entries: list[Any], namespace: str) -> list[dict[str, Any]]:
+def load_dicts(*given: Any, **named: Any) -> list[dict[str, Any]]:
+    """FIXME: goes when every reader takes typed routes."""
+    made = [route.as_dict() for route in load(*given, **named)]
+    return [{**route, "identity": identity(route["gateway"], route["upstream_tls"])} for route in made]
+
+
+def gateway_dicts(value: Any) -> list[dict[str, Any]]:
+    """FIXME: goes when every reader takes typed gateways."""
+    return [dataclasses.asdict(gateway) for gateway in gateways(value)]
+
+
+def _load(route_entries: list[Any], gateway_entries: list[Any], run: Run) -> list[Route]:
     known = load_gateways(gateway_entries)
     made = [read(Route, entry, place("edge_routes", index, entry)) for index, entry in enumerate(route_entries)]
     _unique((route.name for route in made), "edge_routes", "name")
-    result = [_complete(route, known, place("edge_routes", index, route_entries[index]), namespace) for index, route in enumerate(made)]
+    result = [_complete(route, known, place("edge_routes", index, route_entries[index]), run) for index, route in enumerate(made)]
     _no_overlap(result)
     return result
 
@@ -52,19 +83,10 @@ def load_gateways(gateway_entries: list[Any]) -> dict[str, Gateway]:
     return {gateway.name: gateway for gateway in made or [Gateway(name="main")]}
 
 
-def gateways(value: Any) -> list[dict[str, Any]]:
-    """Complete gateways as plain dictionaries, those too that no route uses; none where none is given."""
+def gateways(value: Any) -> list[Gateway]:
+    """Complete gateways, those too that no route uses; none where none is given."""
     given_entries = entries(value, "edge_gateways")
-    return [dataclasses.asdict(gateway) for gateway in load_gateways(given_entries).values()] if given_entries else []
-
-
-def load_egress(routes: Any, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
-    """Complete egress routes as plain dictionaries."""
-    route_entries = entries(routes, "egress_routes")
-    made = [read(EgressRoute, entry, place("egress_routes", index, entry)) for index, entry in enumerate(route_entries)]
-    _unique((route.name for route in made), "egress_routes", "name")
-    _unique((route.host for route in made), "egress_routes", "host")
-    return [_own_namespace(dataclasses.asdict(route), namespace) for route in made]
+    return list(load_gateways(given_entries).values()) if given_entries else []
 
 
 def entries(value: Any, where: str) -> list[Any]:
@@ -86,24 +108,26 @@ def place(where: str, index: int, entry: Any) -> str:
     return f"{where}[{index}] ({name})" if isinstance(name, str) and name.isprintable() and len(name) < 64 else f"{where}[{index}]"
 
 
-def _complete(route: Route, gateways: dict[str, Gateway], where: str, namespace: str) -> dict[str, Any]:
-    name = route.gateway or (next(iter(gateways)) if len(gateways) == 1 else "")
+def _complete(route: Route, gateways: dict[str, Gateway], where: str, run: Run) -> Route:
+    name = route.gateway.name or (next(iter(gateways)) if len(gateways) == 1 else "")
     if not name:
         raise refuse(f"{where}.gateway", "is missing, and there are several", f"Choose one of: {', '.join(gateways)}")
     if name not in gateways:
         raise refuse(f"{where}.gateway", f"{quoted(name)} is not in edge_gateways", meant(name, gateways))
-    enforceable(route, gateways[name], f"{where}.access")
-    result = _own_namespace({**dataclasses.asdict(route), "gateway": dataclasses.asdict(gateways[name])}, namespace)
-    return {**result, "labels": route.labels, "identity": identity(result["gateway"], result["upstream_tls"])}
+    made: Route = _named(dataclasses.replace(route, gateway=gateways[name]), run)
+    enforceable(made, f"{where}.access")
+    return made
 
 
-def _own_namespace(value: Any, namespace: str) -> Any:
-    """Names of Secrets without a namespace get the run's own."""
-    if isinstance(value, dict):
-        if value.get("namespace") == "" and set(value) == {field.name for field in dataclasses.fields(SecretName)}:
-            return {**value, "namespace": namespace}
-        return {key: _own_namespace(item, namespace) for key, item in value.items()}
-    return [_own_namespace(item, namespace) for item in value] if isinstance(value, list) else value
+def _named(value: Any, run: Run) -> Any:
+    """Secrets that are named without a namespace, or not named at all, get the run's."""
+    if isinstance(value, SecretName):
+        return SecretName(value.namespace or run.namespace, value.name or run.ca)
+    if isinstance(value, list):
+        return [_named(item, run) for item in value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    return dataclasses.replace(value, **{field.name: _named(getattr(value, field.name), run) for field in dataclasses.fields(value)})
 
 
 def _unique(names: Iterable[str], where: str, key: str) -> None:
@@ -118,21 +142,21 @@ def _unique(names: Iterable[str], where: str, key: str) -> None:
         seen[name] = index
 
 
-def _no_overlap(routes: list[dict[str, Any]]) -> None:
+def _no_overlap(routes: list[Route]) -> None:
     """One host belongs to one route, on a listener and at a gateway; so does an SNI, unless the Gateway isn't ours."""
     owner: dict[tuple[Any, ...], tuple[int, str]] = {}
     for index, route in enumerate(routes):
-        where = f"edge_routes[{index}] ({route['name']})"
-        gateway, listen, server_name = route["gateway"], route["listen"], route["upstream_tls"]["server_name"]
-        claims: list[tuple[tuple[Any, ...], str]] = [(("host", "on", route["on"], listen["port"], host), host) for host in route["hosts"]]
-        claims += [(("host", "gateway", gateway["name"], host), host) for host in route["hosts"]]
-        if not gateway["istio_gateway"]:
-            claims += [(("sni", gateway["name"], name), name) for name in {*route["hosts"], server_name}]
+        where = f"edge_routes[{index}] ({route.name})"
+        gateway, listen, server_name = route.gateway, route.listen, route.upstream_tls.server_name
+        claims: list[tuple[tuple[Any, ...], str]] = [(("host", "on", route.on, listen.port, host), host) for host in route.hosts]
+        claims += [(("host", "gateway", gateway.name, host), host) for host in route.hosts]
+        if not gateway.istio_gateway:
+            claims += [(("sni", gateway.name, name), name) for name in {*route.hosts, server_name}]
         for claim, name in claims:
-            other, other_name = owner.setdefault(claim, (index, route["name"]))
+            other, other_name = owner.setdefault(claim, (index, route.name))
             if other == index:
                 continue
-            if claim[0] == "sni" and name not in route["hosts"]:
+            if claim[0] == "sni" and name not in route.hosts:
                 raise refuse(
                     f"{where}.upstream_tls.server_name", f"{quoted(name)} is the SNI of route {other_name} too",
                     "Attach both to one Gateway (istio_gateway), or give each its own name",

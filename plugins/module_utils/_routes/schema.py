@@ -1,6 +1,6 @@
-"""Gateways and routes as dataclasses: every key, its kind and its default, in one place.
+"""The edge route as a dataclass: every key, its kind and its default, in one place. What it is made of stands in :mod:`.parts`.
 
-Output for roles is ``dataclasses.asdict`` of these, so the field names here are the keys that users write and roles read.
+Templates get :meth:`Route.as_dict`, so the field names here are the keys that users write and templates read.
 """
 
 # ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does
@@ -9,103 +9,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
+from .. import _values
 from .._kube.labels import MANAGED_BY, ROUTE_LABEL
 from .._schema import kinds
-from .._schema.fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse, wrong_type
-from . import agreement
-from .access import Access, Front, access_given, fits
-
-# Secrets that only the next stage can name the namespace of: filled with the run's own namespace.
-OWN_NAMESPACE = ""
-ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
-
-
-@dataclass(frozen=True)
-class SecretName:
-    """A Secret (or ConfigMap) by name; as text ``name`` or ``namespace/name``."""
-
-    namespace: str = of(kinds.dns_label, OWN_NAMESPACE)
-    name: str = of(kinds.object_name)
-
-    @staticmethod
-    def shorthand(value: Any, where: str) -> dict[str, Any]:
-        """``name`` or ``namespace/name``."""
-        if not isinstance(value, str):
-            raise wrong_type(value, where, "the name of a Secret")
-        namespace, _slash, name = value.strip().rpartition("/")
-        return {"namespace": namespace, "name": name}
-
-
-@dataclass(frozen=True)
-class KeyPair:
-    """A certificate and its key: in a Secret, or already in files on the hosts that use it. A text names a Secret."""
-
-    secret: Optional[SecretName] = of(nested(SecretName), None)
-    cert_file: Optional[str] = of(kinds.file_path, None)
-    key_file: Optional[str] = of(kinds.file_path, None)
-
-    @staticmethod
-    def shorthand(value: Any, where: str) -> dict[str, Any]:
-        """The Secret's name."""
-        return {"secret": SecretName.shorthand(value, where)}
-
-    def finished(self, where: str) -> KeyPair:
-        """Exactly one of the two forms."""
-        files = (self.cert_file, self.key_file)
-        if (self.secret is None) == (files == (None, None)) or (self.secret is None and None in files):
-            raise refuse(where, "needs either secret, or both cert_file and key_file")
-        return self
-
-
-@dataclass(frozen=True)
-class Authority:
-    """CA certificates: in a Secret, or in a file on the hosts that use it. A text names a Secret."""
-
-    secret: Optional[SecretName] = of(nested(SecretName), None)
-    file: Optional[str] = of(kinds.file_path, None)
-
-    @staticmethod
-    def shorthand(value: Any, where: str) -> dict[str, Any]:
-        """The Secret's name."""
-        return {"secret": SecretName.shorthand(value, where)}
-
-    def finished(self, where: str) -> Authority:
-        """Exactly one of the two forms."""
-        if (self.secret is None) == (self.file is None):
-            raise refuse(where, "needs either secret or file")
-        return self
-
-
-OWN_CA = Authority(secret=SecretName(name="edge-ca"))
-
-
-@dataclass(frozen=True)
-class Gateway:
-    """An ingress gateway of the mesh: where it lives, and how it is reached from outside."""
-
-    name: str = of(kinds.name)
-    namespace: str = of(kinds.dns_label, "istio-system")
-    service: str = of(kinds.dns_label, "istio-ingressgateway")
-    port: str = of(kinds.service_port, "https")  # of the Service: its name, or its number
-    address: str = of(choice("node_ports", "load_balancer", "addresses"), "node_ports")
-    addresses: list[str] = of(list_of(kinds.host_port), [])  # host:port, when address is "addresses"
-    address_types: list[str] = of(list_of(choice(*ADDRESS_TYPES), some=True), list(ADDRESS_TYPES))
-    istio_gateway: Optional[str] = of(kinds.namespaced_name, None)  # an existing Istio Gateway to attach routes to
-    selector: dict[str, str] = of(kinds.labels, {})  # the gateway pods' labels; found from the Service when empty
-    front: Front = of(nested(Front), Front(hops=1))
-    access: Optional[Access] = of(access_given, None)  # who may come in, whatever the route
-
-    def finished(self, where: str) -> Gateway:
-        """Addresses given mean that these are used."""
-        fits(self.access, self.front, f"{where}.access")
-        if self.addresses and self.address == "node_ports":
-            return dataclasses.replace(self, address="addresses")
-        if (self.address == "addresses") != bool(self.addresses):
-            raise refuse(f"{where}.addresses", "and address disagree", "Set address: addresses together with addresses: [host:port]")
-        return self
+from .._schema.fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse
+from .._schema.typed import build
+from .access import Access, access_given, fits
+from .parts import Backend, Gateway, KeyPair, Probe, UpstreamTls
 
 
 @dataclass(frozen=True)
@@ -160,44 +74,6 @@ class Listen:
 
 
 @dataclass(frozen=True)
-class UpstreamTls:
-    """The TLS from nginx to the gateway. ``mode`` says what the gateway asks for."""
-
-    mode: str = of(choice("simple", "mutual", "passthrough"), "simple")
-    server_name: str = of(kinds.concrete_host, "")  # SNI, and the name that is verified; the route's host
-    verify: bool = of(boolean, True)
-    verify_depth: int = of(integer(1, 10), 3)
-    server_ca: Authority = of(nested(Authority), OWN_CA)
-    client_certificate: Optional[KeyPair] = of(nested(KeyPair), None)
-    client_names: list[str] = of(list_of(kinds.host), [])  # names in the client certificate; the gateway accepts no others
-    client_ca: Optional[Authority] = of(nested(Authority), None)  # who signs clients, for the gateway; server_ca
-    credential: str = of(kinds.credential, "")  # the gateway's Secret, in its pods' namespace; edge-<route>
-
-    def finished(self, where: str) -> UpstreamTls:
-        """Client certificates exactly where the gateway asks for them."""
-        if self.mode == "simple" and (self.client_certificate or self.client_ca or self.client_names):
-            extra = next(name for name in ("client_certificate", "client_ca", "client_names") if getattr(self, name))
-            raise refuse(
-                f"{where}.{extra}", "is given, but mode is simple: the gateway won't ask for a client certificate", "Set mode: mutual"
-            )
-        if self.mode != "mutual":
-            return self
-        client_ca = self.client_ca or self.server_ca
-        if client_ca.secret is None:
-            raise refuse(f"{where}.client_ca", "must name a Secret: the gateway can't read a file of the VM")
-        return dataclasses.replace(self, client_ca=client_ca)
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A Service in the mesh and its port."""
-
-    namespace: str = of(kinds.dns_label)
-    name: str = of(kinds.dns_label)
-    port: int = of(kinds.port)
-
-
-@dataclass(frozen=True)
 class Requests:
     """How nginx passes requests on."""
 
@@ -233,12 +109,12 @@ def some_of_requests(value: Any, where: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Path:
-    """Requests to this path go to this Service. ``proxy``: what differs from the route's; complete once the route is finished."""
+    """Requests to this path go to this Service. ``proxy``: the route's with what differs here; None where nothing does."""
 
     path: str = of(kinds.url_path, "/")
     match: str = of(choice("prefix", "exact"), "prefix")
     service: Backend = of(nested(Backend))
-    proxy: Any = of(some_of_requests, None)
+    proxy: Optional[Requests] = of(some_of_requests, None)  # a dictionary of what differs until the route is finished
 
 
 @dataclass(frozen=True)
@@ -261,13 +137,9 @@ class RateLimit:
         return self
 
 
-@dataclass(frozen=True)
-class Probe:
-    """The request that proves the route, and the answer that is right."""
-
-    path: str = of(kinds.url_path, "/")
-    status: int = of(integer(100, 599), 200)
-    method: str = of(choice("GET", "HEAD", "OPTIONS", "POST"), "GET")
+def by_name(value: Any, where: str) -> Gateway:
+    """A gateway of which only the name is known yet."""
+    return Gateway(name=kinds.name(value, where))
 
 
 @dataclass(frozen=True)
@@ -278,7 +150,7 @@ class Route:
     host: str = of(kinds.concrete_host, "")  # public name = Host header = SNI towards the gateway
     hosts: list[str] = of(list_of(kinds.host), [])
     on: str = of(kinds.group, "edge_nginx")
-    gateway: str = of(kinds.name, "")
+    gateway: Gateway = of(by_name, Gateway(name=""))  # written as a name; :mod:`.load` puts the gateway of that name here
     listen: Listen = of(nested(Listen))
     upstream_tls: UpstreamTls = of(nested(UpstreamTls), UpstreamTls())
     paths: list[Path] = of(list_of(nested(Path), some=True))
@@ -305,10 +177,13 @@ class Route:
             raise refuse(f"{where}.paths", f"{twice[0]} ({twice[1]}) is there twice")
         if self.upstream_tls.mode == "passthrough" and pairs != [("/", "prefix")]:
             raise refuse(f"{where}.paths", "the gateway can't see paths when mode is passthrough", "Give one path: /")
-        agreement.check(dataclasses.replace(self, hosts=hosts), where)
+        _agrees(dataclasses.replace(self, hosts=hosts), where)
         tls = self.upstream_tls
         own = {field.name: getattr(self.proxy, field.name) for field in dataclasses.fields(Requests)}
-        paths = [dataclasses.replace(path, proxy=Requests(**{**own, **path.proxy}) if path.proxy else None) for path in self.paths]
+        paths = [
+            dataclasses.replace(path, proxy=Requests(**{**own, **cast(dict[str, Any], path.proxy)}) if path.proxy else None)
+            for path in self.paths
+        ]
         return dataclasses.replace(
             self,
             host=hosts[0],
@@ -324,11 +199,67 @@ class Route:
         """What every object made for this route carries."""
         return {**MANAGED_BY, ROUTE_LABEL: self.name}
 
+    def as_dict(self) -> dict[str, Any]:
+        """For templates, and to be carried between tasks as JSON."""
+        return {**dataclasses.asdict(self), "labels": self.labels}
 
-def enforceable(route: Route, gateway: Gateway, where: str) -> None:
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Route:
+        """What :meth:`as_dict` made of a route, as that route again. Nothing is checked again."""
+        return build(cls, data)
+
+
+def _agrees(route: Route, where: str) -> None:
+    """Refuses options that the route's mode has no use for, and what a mode can't do without.
+
+    :raises EdgeError: naming the option.
+    """
+    if route.listen.mode == "passthrough":
+        _passes(route, where)
+    else:
+        _ends(route, where)
+
+
+def _ends(route: Route, where: str) -> None:
+    if route.upstream_tls.mode == "mutual" and route.upstream_tls.client_certificate is None:
+        raise refuse(
+            f"{where}.upstream_tls.client_certificate", "is missing, and mode is mutual", "Name the Secret of nginx's client certificate"
+        )
+    if route.proxy.proxy_protocol:
+        raise refuse(
+            f"{where}.proxy.proxy_protocol", "needs listen.mode passthrough", "Remove it: the gateway gets X-Forwarded-For",
+            why="nginx sends it only with connections that it passes on whole",
+        )  # fmt: skip
+    grpc = route.proxy.protocol == "grpc" or any(cast(dict[str, Any], path.proxy or {}).get("protocol") == "grpc" for path in route.paths)
+    if grpc and not route.listen.http2:
+        raise refuse(f"{where}.proxy.protocol", "grpc needs HTTP/2 from clients, but it is off", "Set listen.tls and listen.http2 to true")
+
+
+def _passes(route: Route, where: str) -> None:
+    tls, unopened = route.upstream_tls, "is given, but listen.mode is passthrough"
+    if tls.client_certificate:
+        raise refuse(f"{where}.upstream_tls.client_certificate", f"{unopened}: clients show their own", "Remove it")
+    if tls.server_name not in ("", route.hosts[0]):
+        raise refuse(f"{where}.upstream_tls.server_name", f"{unopened}: the SNI is what clients send", "Remove it")
+    for index, host in enumerate(route.hosts):
+        _values.map_name(host, f"{where}.hosts[{index}]")
+    same = {name: getattr(route.proxy, name) for name in ("connect_timeout", "read_timeout", "proxy_protocol")}
+    nothing_more = Proxy(**same)
+    extra = "rate_limit" if route.rate_limit else "proxy" if route.proxy != nothing_more else ""
+    extra = extra or next((f"paths[{index}].proxy" for index, path in enumerate(route.paths) if path.proxy), "")
+    if extra:
+        raise refuse(
+            f"{where}.{extra}", "asks for what needs requests, but listen.mode is passthrough",
+            "Remove it; of proxy only connect_timeout, read_timeout and proxy_protocol apply",
+            why="nginx sees none in TLS that it doesn't end",
+        )  # fmt: skip
+
+
+def enforceable(route: Route, where: str) -> None:
     """Refuses access that this gateway can't enforce for this route."""
     if route.access is None:
         return
+    gateway = route.gateway
     fits(route.access, gateway.front, where)
     if route.upstream_tls.mode == "passthrough":
         unseen = [rule for rule in (*route.access.allow, *route.access.deny) if rule.sees_requests]
@@ -342,38 +273,6 @@ def enforceable(route: Route, gateway: Gateway, where: str) -> None:
             "Name the hosts one by one, set access for the whole gateway, or leave istio_gateway out",
             why="in a Gateway of ours the server name stands for the route, but this one is shared",
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EgressTls:
-    """The TLS from the egress gateway to the server outside."""
-
-    mode: str = of(choice("simple", "mutual"), "simple")
-    server_names: list[str] = of(list_of(kinds.host), [])  # accepted in the server's certificate; the route's host
-    server_ca: Optional[SecretName] = of(nested(SecretName), None)  # the system's CAs when not given
-    client_certificate: Optional[SecretName] = of(nested(SecretName), None)
-
-    def finished(self, where: str) -> EgressTls:
-        """A client certificate exactly when the mode is mutual."""
-        if (self.mode == "mutual") != (self.client_certificate is not None):
-            raise refuse(f"{where}.client_certificate", f"and mode {self.mode} disagree", "Give it when, and only when, mode is mutual")
-        return self
-
-
-@dataclass(frozen=True)
-class EgressRoute:
-    """A name outside the mesh that an app calls over plain HTTP; the egress gateway adds the TLS."""
-
-    name: str = of(kinds.name)
-    host: str = of(kinds.concrete_host)
-    http_port: int = of(kinds.port, 80)
-    port: int = of(kinds.port, 443)
-    upstream_tls: EgressTls = of(nested(EgressTls), EgressTls())
-
-    def finished(self, where: str) -> EgressRoute:
-        """The certificate's name is the host's unless said otherwise."""
-        tls = self.upstream_tls
-        return dataclasses.replace(self, upstream_tls=dataclasses.replace(tls, server_names=tls.server_names or [self.host]))
 
 
 def identity(gateway: dict[str, Any], upstream_tls: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from test_probe_playbook import ROOT, play
 
 from plugins.module_utils._proof import entry
 from plugins.module_utils._proof.carried import Seen
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 from tests.unit.proof.world import PLANNED
 
 A, B = HOSTS[:2]

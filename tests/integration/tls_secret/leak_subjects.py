@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from plugins.module_utils._proof.carried import Seen
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 
 NAMESPACE = "edgemesh.nginx_istio."
 Task = dict[str, Any]

@@ -9,7 +9,8 @@ import pytest
 
 from plugins.module_utils._access import entry, lockout, seen
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import gateways, load
+from plugins.module_utils._routes.load import gateway_dicts as gateways
+from plugins.module_utils._routes.load import load_dicts as load
 
 NAMESPACE, LABELS = "istio-system", {"app": "gw", "istio": "gw"}
 

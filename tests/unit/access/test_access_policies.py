@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._access import policies
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import gateways, load
+from plugins.module_utils._routes.load import gateway_dicts as gateways
+from plugins.module_utils._routes.load import load_dicts as load
 
 ATTACH = {"selector": {"matchLabels": {"istio": "ingressgateway"}}}
 POOL = ["192.0.2.0/25", "192.0.2.128/26", "198.51.100.7/32", "2001:db8::/32", "2001:db8:ffff::/48"]

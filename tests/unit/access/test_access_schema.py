@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._routes import clouds
-from plugins.module_utils._routes.load import gateways, load
+from plugins.module_utils._routes.load import gateway_dicts as gateways
+from plugins.module_utils._routes.load import load_dicts as load
 
 SHOP: dict[str, Any] = {
     "name": "shop",

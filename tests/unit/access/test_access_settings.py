@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._access import settings, topology
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import gateways
+from plugins.module_utils._routes.load import gateway_dicts as gateways
 
 CONFIG = "proxy.istio.io/config"
 STANDARD = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}

@@ -14,7 +14,7 @@ from nginx_rendering import MUTUAL, flat, read_back, render, render_stream, rout
 
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 
 ADDRESS = "192.0.2.77:30443"
 #: Values of the role rather than of a route.

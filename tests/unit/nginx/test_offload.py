@@ -15,7 +15,7 @@ from nginx_rendering import ADDRESSES, MUTUAL, SERVICE, plan, read_back, render,
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import offload
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 
 
 def served(*routes: dict[str, Any], **settings: Any) -> dict[str, Any]:

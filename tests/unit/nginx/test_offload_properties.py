@@ -34,7 +34,7 @@ from nginx_rendering import render
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 
 NEW = {**OUTSIDE, "version": "1.27.3"}
 DIRECTIVES = {(name, new): base.directives(NEW if new else OUTSIDE) for name, base in BASES.items() for new in (False, True)}

@@ -11,7 +11,7 @@ from plugins.module_utils._probe import spec
 from plugins.module_utils._proof.checks import CHECKS, NEGATIVE, POSITIVE
 from plugins.module_utils._proof.model import Machine, Options, Proof, Upstream
 from plugins.module_utils._proof.vm_nginx.plan import plan, probes
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 from tests.unit.proof.world import GATEWAY, TLS_DIR, routes
 
 OPTIONS = Options("r1", "PEM", echo_path="/headers", websocket_path="/ws")

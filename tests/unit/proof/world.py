@@ -24,7 +24,7 @@ from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._proof.vm_nginx import files
 from plugins.module_utils._proof.vm_nginx.material import public_files
 from plugins.module_utils._proof.vm_nginx.plan import plan, probes
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 from plugins.module_utils._x509.chain import verify
 from plugins.module_utils._x509.facts import facts
 from plugins.module_utils._x509.sign import new_ca, new_leaf

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from plugins.module_utils import _values as values
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import load, load_egress
+from plugins.module_utils._routes.load import load_dicts as load
 
 SHOP: dict[str, Any] = {
     "name": "shop",
@@ -365,16 +365,6 @@ def test_survey_beside_a_list() -> None:
         load([SHOP], None, SURVEY)
     # flat variables without a host belong to somebody else
     assert load([SHOP], None, {"edge_mode": "simple"}) == load([SHOP])
-
-
-def test_egress() -> None:
-    (route,) = load_egress(
-        [{"name": "partner", "host": "api.partner.example", "upstream_tls": {"mode": "mutual", "client_certificate": "c"}}]
-    )
-    assert route["upstream_tls"]["server_names"] == ["api.partner.example"]
-    assert route["upstream_tls"]["client_certificate"] == {"namespace": "edgemesh", "name": "c"}
-    with pytest.raises(EdgeError, match=r"egress_routes\[0\] \(p\)\.upstream_tls\.client_certificate: and mode mutual disagree"):
-        load_egress([{"name": "p", "host": "a.b", "upstream_tls": {"mode": "mutual"}}])
 
 
 # Properties: whatever stands in any place, the outcome is complete routes or one EdgeError, and text that got through is safe.

@@ -8,7 +8,7 @@ import pytest
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._mesh.gateways import covers, in_mesh, upstreams
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 
 LABELS = {"app": "gw", "istio": "gw"}
 SERVICE = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.load import load_dicts as load
 from plugins.module_utils._routes.trust import LEAVES, secrets
 
 CA = {"namespace": "edgemesh", "name": "edge-ca"}
