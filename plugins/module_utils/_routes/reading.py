@@ -1,0 +1,76 @@
+"""What one reading of a run's variables found, as every task that follows takes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._errors import EdgeError
+from .._schema.typed import build
+from . import survey
+from .load import CA, NAMESPACE, gateways, load
+from .parts import Gateway
+from .schema import Route
+
+#: The variables that make the list of routes. No role, filter or action has others for it.
+LISTS = ("edge_routes", "edge_gateways", "edge_namespace", "edge_ca")
+VARIABLES = (*LISTS, *survey.VARIABLES)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Checked routes, and what they were made from.
+
+    :ivar digest: of the variables; another digest asks for another reading.
+    :ivar gateways: all that are declared, those too that no route uses.
+    :ivar namespace: where Secrets lie that are named without one.
+    :ivar ca: the private CA's Secret, in ``namespace``.
+    """
+
+    digest: str
+    routes: list[Route]
+    gateways: list[Gateway]
+    namespace: str
+    ca: str
+
+    @classmethod
+    def of_variables(cls, variables: Mapping[str, Any]) -> Reading:
+        """Reads and checks.
+
+        :param variables: those of :data:`VARIABLES` that are set.
+        :raises EdgeError: names the variable, the entry and the field.
+        """
+        namespace, ca = variables.get("edge_namespace") or NAMESPACE, variables.get("edge_ca") or CA
+        flat = {name: variables[name] for name in survey.VARIABLES if name in variables}
+        listed = variables.get("edge_gateways")
+        routes = load(variables.get("edge_routes"), listed, flat, namespace, ca)
+        return cls(digest(variables), routes, gateways(listed), str(namespace).strip(), str(ca).strip())
+
+    @classmethod
+    def of(cls, text: str) -> Reading:
+        """:raises EdgeError: for a text that is none of :meth:`text`."""
+        try:
+            found = json.loads(text)
+            routes, listed = [Route.of(each) for each in found["routes"]], [build(Gateway, each) for each in found["gateways"]]
+            return cls(**{**found, "routes": routes, "gateways": listed})
+        except (ValueError, TypeError, KeyError):
+            raise EdgeError("a text is not what read_routes has found", fix="Give edge__read as it is") from None
+
+    def text(self) -> str:
+        """To be carried between tasks. Of some hundred routes Ansible would take a second to look at every value again."""
+        return json.dumps({**dataclasses.asdict(self), "routes": [route.as_dict() for route in self.routes]})
+
+
+def digest(variables: Mapping[str, Any]) -> str:
+    """Equal for equal variables."""
+    given = {name: variables[name] for name in sorted(variables) if variables[name] is not None}
+    return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_of(text: Any, wanted: str) -> bool:
+    """Whether a text is a reading of the variables with this digest, without reading it."""
+    return isinstance(text, str) and text.startswith(json.dumps({"digest": wanted})[:-1])

@@ -1,0 +1,39 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the list of routes once; see DOCUMENTATION. All of it happens in the action plugin."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: read_routes
+short_description: Internal - read and check the list of routes once
+version_added: "0.1.0"
+description:
+  - Internal to the collection's roles; may change in any release.
+  - Reads the variables C(edge_routes), C(edge_gateways), C(edge_namespace) and C(edge_ca), or the flat variables of a survey, and sets the
+    fact C(edge__read), a text that the roles' tasks take. Every role begins with it. What was read of the same variables before, on this
+    host or on the controller, is not read again.
+  - A variable whose name is nearly one of the collection's, such as C(edge_sevice), is refused.
+author: edgemesh maintainers
+extends_documentation_fragment:
+  - edgemesh.nginx_istio.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read the routes
+  edgemesh.nginx_istio.read_routes:
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The fact C(edge__read).
+  returned: when the variables are others than at the last reading
+  type: dict
+"""
