@@ -147,9 +147,17 @@ def without_the_slashless(texts: tuple[str, str], path: str) -> tuple[str, str]:
     return (head + rest.partition("    }\n")[2] if found else text), stream
 
 
+def written_as(old: str, new: str, case: str) -> tuple[str, str]:
+    """The texts that stand in the configuration for a value: a Secret's namespace is part of its path."""
+    if case.endswith("client_certificate") and "/" in new:
+        return f"edgemesh/{old}", new
+    return old, new
+
+
 def check(texts: tuple[str, str], base: list[tuple[tuple[str, ...], list[str]]], old: str, new: str, case: str) -> None:
     """The configuration differs from the base only by the new value in the base value's places."""
     found = directives(texts)
+    old, new = written_as(old, new, case)
     zero = re.fullmatch(r"0+(r/[sm])?", new) is not None
     gone = {"proxy.keepalive": "keepalive", "rate_limit.connections": "limit_conn"}.get(case) if zero else None
     if gone:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..._errors import EdgeError
 from .. import commands
 from . import preread, syntax
-from .location import follow
+from .location import follow, passes
 from .model import Config, Effective, Listen, Neighbour, Proxy, Shared, last_words, modifier_of, names_of, place_of, reachable
 from .next_hop import lost_host, next_hop
 from .server import choose_server
@@ -42,6 +42,8 @@ def read(dump: str) -> Config:
 
 # How many words nginx insists on, where they are read here; server is also the name of a block.
 _LEAST_WORDS = {
+    "grpc_pass": 1,
+    "grpc_set_header": 2,
     "listen": 1,
     "map": 2,
     "proxy_pass": 1,
@@ -155,10 +157,10 @@ def passing(config: Config) -> Iterator[Passing]:
 
 
 def _passing_blocks(config: Config) -> Iterator[tuple[Directive, list[Directive], Directive]]:
-    """(server, blocks from http to the location, proxy_pass)."""
+    """(server, blocks from http to the location, proxy_pass or grpc_pass)."""
 
     def inside(chain: list[Directive]) -> Iterator[tuple[list[Directive], Directive]]:
-        for passing in chain[-1].find("proxy_pass"):
+        for passing in passes(chain[-1]):
             yield chain, passing
         for location in chain[-1].find("location"):
             yield from inside([*chain, location])

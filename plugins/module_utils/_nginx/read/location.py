@@ -25,7 +25,7 @@ def follow(config: Config, way: Effective, chain: list[Directive], variables: Va
         way.location, way.location_place = " ".join(location.args), place_of(location)
         if _rewritten(way, location, variables, sets=False):
             return
-    passing = (chain[-1].find("proxy_pass") if matched else []) or _fallback(chain)
+    passing = (passes(chain[-1]) if matched else []) or _fallback(chain)
     if not passing:
         way.answer = "serves files" if not any(chain[-1].find(name) for name in _OTHER_HANDLERS) else "passes on by another protocol"
         return
@@ -39,7 +39,7 @@ def follow(config: Config, way: Effective, chain: list[Directive], variables: Va
     next_hop(config, way, chain, passing[0], variables)
 
 
-_OTHER_HANDLERS = ("fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass")
+_OTHER_HANDLERS = ("fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass")
 
 
 def _rewritten(way: Effective, block: Directive, variables: Variables, sets: bool = True) -> bool:
@@ -66,15 +66,18 @@ def _rewritten(way: Effective, block: Directive, variables: Variables, sets: boo
     return False
 
 
+def passes(block: Directive) -> list[Directive]:
+    """The directives of this very block that pass requests on by HTTP or gRPC."""
+    return [*block.find("proxy_pass"), *block.find("grpc_pass")]
+
+
 def _fallback(chain: list[Directive]) -> list[Directive]:
-    """``proxy_pass`` of the named location that ``try_files`` ends in."""
+    """``proxy_pass`` or ``grpc_pass`` of the named location that ``try_files`` ends in."""
     for block in reversed(chain[1:]):
         for directive in block.find("try_files"):
             last = directive.args[-1]
             if last.startswith("@"):
-                return [
-                    each for location in chain[1].find("location") if location.args[-1:] == [last] for each in location.find("proxy_pass")
-                ]
+                return [each for location in chain[1].find("location") if location.args[-1:] == [last] for each in passes(location)]
     return []
 
 

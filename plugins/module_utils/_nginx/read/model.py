@@ -9,6 +9,9 @@ from typing import Any
 
 from .syntax import Directive
 
+# What both modules have under names that differ in the prefix alone.
+_IN_BOTH = re.compile(r"\bproxy_(?=pass\b|set_header\b|ssl_|next_upstream|connect_timeout\b|read_timeout\b|send_timeout\b)")
+
 
 @dataclass(frozen=True)
 class Listen:
@@ -24,11 +27,16 @@ class Listen:
 class Proxy:
     """How a location speaks to the next hop, with everything resolved for the request.
 
-    ``places`` says for each directive where it was read (``file:line``), "" for a default.
+    ``places`` says for each directive where it was read (``file:line``), "" for a default. Its keys are the names of the proxy module,
+    ``proxy_ssl_name``, for gRPC as well; :meth:`own` gives the name that stands in the file.
+
+    :ivar scheme: ``http`` or ``https``, for ``grpc://`` and ``grpcs://`` as well.
+    :ivar prefix: of the directives in the file: ``proxy`` or ``grpc``.
     """
 
     scheme: str
     target: str
+    prefix: str = "proxy"
     upstream: str = ""
     addresses: list[tuple[str, int]] = field(default_factory=list)
     path: str = "/"
@@ -47,6 +55,16 @@ class Proxy:
     session_reuse: bool = True
     keepalive: bool = False
     places: dict[str, str] = field(default_factory=dict)
+
+    def own(self, text: str) -> str:
+        """A text about ``proxy_...`` directives in the words of the module that this location uses.
+
+        ``proxy_ssl_verify on; proxy_set_header Host $host;`` becomes ``grpc_ssl_verify on; grpc_set_header Host $host;``.
+        """
+        if self.prefix == "proxy":
+            return text
+        text = re.sub(r"\bproxy_pass https?://", lambda found: "grpc_pass grpcs://" if "https" in found[0] else "grpc_pass grpc://", text)
+        return _IN_BOTH.sub(f"{self.prefix}_", text)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Proxy:

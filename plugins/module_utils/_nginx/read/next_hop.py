@@ -17,20 +17,30 @@ _SECRET = re.compile(r"auth|cookie|token|secret|key|password", re.IGNORECASE)
 _PROTOCOLS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
 
+# Where proxy_pass and grpc_pass lead: name, port, and for the former a URI. gRPC without a scheme is plaintext.
+_PLACE = r"(unix:[^:]+|\[[^\]]+\]|[^/:]+)(?::(\d+))?"
+_TARGETS = {"proxy": rf"https?://{_PLACE}(:?/.*)?", "grpc": rf"(?:grpcs?://)?{_PLACE}()"}
+
+
+def _scheme(target: str) -> str:
+    return "https" if target.startswith(("https", "grpcs://")) else "http"
+
+
 def next_hop(config: Config, way: Effective, chain: list[Directive], passing: Directive, variables: Variables) -> None:
     target = variables.text(passing.args[0])
-    match = re.fullmatch(r"(https?)://(unix:[^:]+|\[[^\]]+\]|[^/:]+)(?::(\d+))?(:?/.*)?", target or "")
+    prefix = passing.name.partition("_")[0]
+    match = re.fullmatch(_TARGETS[prefix], target or "")
     if not match:
         way.notes.append(f"{place_of(passing)}: where {passing.args[0]} leads depends on what only nginx knows")
-        way.proxy = Proxy(scheme="https" if passing.args[0].startswith("https") else "http", target=passing.args[0])
+        way.proxy = Proxy(_scheme(passing.args[0]), passing.args[0], prefix)
         return
-    scheme, name, port, uri = match[1], match[2], match[3], match[4]
+    scheme, name, port, uri = _scheme(target or ""), match[1], match[2], match[3]
     socket = name.startswith("unix:")
     if socket:
         name, uri = "localhost", (uri or "").removeprefix(":")  # so nginx itself calls it
     default = 443 if scheme == "https" else 80
     number = int(port or default)
-    proxy = Proxy(scheme=scheme, target=target or "", places={"proxy_pass": place_of(passing)})
+    proxy = Proxy(scheme, target or "", prefix, places={"proxy_pass": place_of(passing)})
     way.proxy = proxy
     variables.values["proxy_host"] = name if number == default else f"{name}:{number}"
     variables.values["proxy_port"] = str(number)
@@ -45,7 +55,8 @@ def next_hop(config: Config, way: Effective, chain: list[Directive], passing: Di
     else:
         proxy.addresses = [(name.strip("[]"), number)]
     proxy.path = _sent_path(way, chain[-1], uri, "$" in passing.args[0])
-    proxy.http_version = _setting(chain, "proxy_http_version", ["1.1" if new else "1.0"], proxy)[0]
+    grpc = prefix == "grpc"
+    proxy.http_version = "2" if grpc else _setting(chain, "proxy_http_version", ["1.1" if new else "1.0"], proxy)[0]
     _headers(way, chain, variables, proxy, new)
     if scheme == "https":
         _tls(config, way, chain, variables, proxy)
@@ -78,10 +89,10 @@ def _sent_path(way: Effective, location: Directive, uri: str | None, varies: boo
 def _headers(way: Effective, chain: list[Directive], variables: Variables, proxy: Proxy, new: bool) -> None:
     """All headers of the innermost level that sets any; the others are dropped."""
     headers = {"host": ("Host", "$proxy_host")}
-    if not (new and proxy.http_version == "1.1"):
+    if not (proxy.http_version == "2" or (new and proxy.http_version == "1.1")):
         headers["connection"] = ("Connection", "close")
     for block in reversed(chain):
-        own = block.find("proxy_set_header")
+        own = block.find(f"{proxy.prefix}_set_header")
         if own:
             proxy.places["proxy_set_header"] = place_of(own[0])
             for directive in own:
@@ -99,18 +110,18 @@ def _headers(way: Effective, chain: list[Directive], variables: Variables, proxy
             proxy.host = value
         else:
             proxy.headers[name] = value
-    proxy.headers.setdefault("Connection", "")
+    if proxy.prefix == "proxy":
+        proxy.headers.setdefault("Connection", "")
 
 
 def lost_host(way: Effective, chain: list[Directive]) -> str:
-    places = way.proxy.places if way.proxy else {}
-    if "proxy_set_header Host" in places or "proxy_set_header" not in places:
+    if way.proxy is None or "proxy_set_header Host" in way.proxy.places or "proxy_set_header" not in way.proxy.places:
         return ""
     return next(
         (
             place_of(each)
             for block in reversed(chain)
-            for each in block.find("proxy_set_header")
+            for each in block.find(f"{way.proxy.prefix}_set_header")
             if each.args[:1] and each.args[0].lower() == "host"
         ),
         "",
@@ -122,7 +133,7 @@ def _tls(config: Config, way: Effective, chain: list[Directive], variables: Vari
         template = _setting(chain, name, [default], proxy)[0]
         text = variables.text(template)
         if text is None:
-            way.notes.append(f"{name} {template} depends on what only nginx knows")
+            way.notes.append(f"{proxy.own(name)} {template} depends on what only nginx knows")
         return text or ""
 
     def file(name: str) -> str:
@@ -149,9 +160,9 @@ def _default_protocols(version: tuple[int, ...]) -> list[str]:
 
 
 def _setting(chain: list[Directive], name: str, default: list[str], proxy: Proxy) -> list[str]:
-    """A directive's words from the innermost level that has it."""
+    """A directive's words from the innermost level that has it; ``name`` is the proxy module's."""
     for block in reversed(chain):
-        own = block.find(name)
+        own = block.find(proxy.own(name))
         if own:
             proxy.places[name] = place_of(own[-1])
             return own[-1].args or default
