@@ -119,6 +119,11 @@ class Access:
     match: Optional[str] = of(choice(*MATCHES), None)  # follows from the front
     allow_lockout: bool = of(boolean, False)
 
+    @property
+    def rules(self) -> list[Rule]:
+        """The entries of both lists."""
+        return [*self.allow, *self.deny]
+
     def finished(self, where: str) -> Access:
         """No list without an entry, and none that is for nobody."""
         for name in ("allow", "deny"):
