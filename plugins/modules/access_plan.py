@@ -12,12 +12,13 @@ author: edgemesh maintainers (@edgemesh)
 description:
   - Internal to the collection's roles; may change in any release.
   - Compares C(access) and C(front) of gateways and routes with what is in the cluster, and returns what to apply.
-  - Asks through each front with a marked request, and reads in the gateways' access logs how it arrived. Refuses a C(front) that is not what is
-    seen, access that would lock out health checks, the VMs and clients that probe, or this run itself, and everything else that can't work.
+  - Asks through each front with a marked request, and reads in the gateways' access logs how it arrived. Refuses a C(front) that is not
+    what is seen, access that would lock out health checks, the VMs and clients that probe, or this run itself, and everything else that
+    can't work.
   - Changes nothing. Where nobody is kept out (no C(access), no C(front.proxies)) it doesn't even look at the cluster.
 options:
   read:
-    description: The fact C(edge__read) of M(edgemesh.nginx_istio.read_routes).
+    description: The text of the fact C(edge__read) that M(edgemesh.nginx_istio.read_routes) has set.
     type: str
     required: true
   state:
@@ -48,7 +49,8 @@ options:
     type: dict
     default: {}
   clients:
-    description: Inventory names of clients that have to be let in by address, as the machines that serve routes are, where a list is about a route.
+    description:
+      - Inventory names of clients. Where a list is about a route, they have to be let in, as have the machines that serve it.
     type: list
     elements: str
     default: []
@@ -86,15 +88,15 @@ EXAMPLES = r"""
 
 - name: Plan
   edgemesh.nginx_istio.access_plan:
-    read: "{{ edge__read }}"
+    read: "{{ ansible_facts.edge__read }}"
   register: planned
 """
 
 RETURN = r"""
 settings:
   description:
-    - Partial objects for M(edgemesh.nginx_istio.k8s_objects) with O(edgemesh.nginx_istio.k8s_objects#module:field_manager=edgemesh-access); they
-      name only what is changed of the gateways' Deployments and Services, and of the mesh's configuration.
+    - Partial objects for M(edgemesh.nginx_istio.k8s_objects) with C(field_manager) V(edgemesh-access); they name only what is changed of
+      the gateways' Deployments and Services, and of the mesh's configuration.
   returned: success
   type: list
   elements: dict

@@ -15,7 +15,7 @@ description:
     client that may come in and as one that may not.
 options:
   read:
-    description: The fact C(edge__read) of M(edgemesh.nginx_istio.read_routes).
+    description: The text of the fact C(edge__read) that M(edgemesh.nginx_istio.read_routes) has set.
     type: str
     required: true
   until:
@@ -60,7 +60,7 @@ notes:
 EXAMPLES = r"""
 - name: Wait until every gateway pod has taken it in
   edgemesh.nginx_istio.access_settled:
-    read: "{{ edge__read }}"
+    read: "{{ ansible_facts.edge__read }}"
     until: answering
 """
 

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.access.conftest import World
 from tests.integration.access.fronts import DECLARED, NODE_PORT, TLS
 from tests.integration.access.gateways import HOST, until
-from tests.integration.access.test_access_role import versions
+from tests.integration.access.test_access_role import changes, versions
 from tests.integration.playbooks import play
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
@@ -97,3 +97,18 @@ def test_a_route_is_known_by_every_name_that_it_answers_to(world: World) -> None
               for name in ("other.example.com", HOST) for url in (f"http://{HOST}/", f"http://{HOST}:99/")}  # fmt: skip
     assert "in" not in found.values(), found
     world.apply({}, (gateway,))
+
+
+def test_a_list_that_is_taken_out_again_is_gone_in_the_same_run(world: World) -> None:
+    """Nobody is kept out any more, so the run looks for nothing but what is left over, and leaves the rest of the gateway as it is."""
+    gateway = NODE_PORT.gateway
+    at, stranger = world.rig.at(NODE_PORT), world.client("stranger")
+    world.play(with_route(world, gateway, DECLARED[gateway], {"allow": world.both("allowed"), "allow_lockout": True}))
+    assert until(lambda: stranger.ask(at).verdict == "denied")
+    settings = {name: version for name, version in versions(world).items() if "AuthorizationPolicy" not in name}
+    without = with_route(world, gateway, DECLARED[gateway], {})
+    said = world.play(without)
+    assert changes(said) == {"1"}
+    assert until(lambda: stranger.ask(at).verdict == "in")
+    assert versions(world) == settings
+    assert changes(world.play(without)) == {"0"}
