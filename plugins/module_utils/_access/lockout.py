@@ -1,4 +1,4 @@
-"""Whom a list would lock out that the operator surely wants in: health checks, and the clients of this very run."""
+"""Refuses lists that would lock out health checks, machines that probe, or the host of this very run."""
 
 from __future__ import annotations
 

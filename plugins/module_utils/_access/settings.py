@@ -1,8 +1,7 @@
-"""What follows from a front for objects that are somebody else's: the gateway's Deployment and Service, and the mesh's configuration.
+"""The changes that a front asks of objects that are not ours: the gateway's Deployment and Service, and the mesh's configuration.
 
-They are partial objects for server-side apply under a field manager of our own: what they don't name is left alone, and what they no
-longer name goes back to what it would be without us. What somebody had set themselves is noted on the object before it is changed, and
-put back from there.
+They are partial objects for server-side apply under a field manager of our own: fields that they don't name are left alone, and fields
+that they no longer name go. The value that a field had before us is noted on the object, and restored from there.
 """
 
 from __future__ import annotations

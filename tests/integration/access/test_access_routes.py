@@ -15,6 +15,7 @@ from tests.integration.playbooks import play
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 NOBODY = "203.0.113.0/24"
+DENY = {"deny": [NOBODY]}
 # The lab's VMs, and its clients.
 PROBERS = ["198.18.0.8/29", "198.18.0.100/30"]
 
@@ -53,9 +54,9 @@ def test_what_is_wrong_in_itself_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("gateway", "front", "access", "said"),
     [
-        pytest.param("hop1", {"kind": "http_proxy", "hops": 2}, {}, "says 2 hops, but .* came by 1 HTTP proxy", id="too many hops"),
-        pytest.param("hop2", {"kind": "http_proxy", "hops": 1}, {}, "says 1 hop, but .* came by 2 HTTP proxies", id="too few hops"),
-        pytest.param("hop1", {"kind": "node_port"}, {}, "says 0 hops, but .* came by 1 HTTP proxy", id="a proxy that nobody told of"),
+        pytest.param("hop1", {"kind": "http_proxy", "hops": 2}, DENY, "says 2 hops, but .* came by 1 HTTP proxy", id="too many hops"),
+        pytest.param("hop2", {"kind": "http_proxy", "hops": 1}, DENY, "says 1 hop, but .* came by 2 HTTP proxies", id="too few hops"),
+        pytest.param("hop1", {"kind": "node_port"}, DENY, "says 0 hops, but .* came by 1 HTTP proxy", id="a proxy that nobody told of"),
         pytest.param("hop1", {}, {"allow": [NOBODY]}, "would lock out VM vm-deb12", id="who probes"),
         pytest.param("hop1", {}, {"allow": PROBERS}, "would lock out this run's own client", id="the run itself"),
         pytest.param("hop1", {"health_checks": [NOBODY]}, {"allow": ["198.18.0.0/24"]}, f"would lock out the health checks from {NOBODY}",

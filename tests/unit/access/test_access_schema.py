@@ -92,7 +92,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a name", {"access": {"allow": ["office.example.com"]}}, "is not a network"),
     ("a scope", {"access": {"allow": ["fe80::1%eth0"]}}, "is not a network"),
     ("a netmask", {"access": {"allow": ["10.0.0.0/255.0.0.0"]}}, "is not a network"),
-    ("IPv4 within IPv6", {"access": {"allow": ["::ffff:192.0.2.7"]}}, "is an IPv4 address in IPv6's clothes: Envoy compares it as IPv4. Write it as IPv4"),
+    ("IPv4 within IPv6", {"access": {"allow": ["::ffff:192.0.2.7"]}}, "is an IPv4 address in IPv6 form: Envoy compares it as IPv4. Write it as IPv4"),
     ("twice", {"access": {"allow": ["192.0.2.7", "192.0.2.7/32"]}}, "access.allow: 192.0.2.7/32 is there twice. Remove the one"),
     ("overlap", {"access": {"deny": ["192.0.2.0/24", "192.0.2.7"]}}, "access.deny: 192.0.2.7/32 and 192.0.2.0/24 overlap"),
     ("overlap in an entry", {"access": {"deny": [{"paths": "/a", "addresses": "10.0.0.0/8,10.1.0.0/16"}]}}, "deny[0].addresses: 10.1.0.0/16 and 10.0.0.0/8 overlap"),
