@@ -45,7 +45,9 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
     if more or not isinstance(kubeconfig, (str, type(None))) or is_text(kubeconfig):
         raise EdgeError(
             "no pod can be worked in with these credentials",
-            why=f"kubectl would show {', '.join(more)} on its command line" if more else "the kubeconfig is no file that kubectl could read",
+            why=f"kubectl would show {', '.join(more)} on its command line"
+            if more
+            else "the kubeconfig is no file that kubectl could read",
             fix="Give a kubeconfig as a file",
         )
     found: dict[str, Any] = {f"ansible_kubectl_{name}": "" for name in _SILENT}
