@@ -86,15 +86,19 @@ ARGUMENTS: dict[str, Any] = {
 
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Look at what there is; without an image, or in check mode, the cluster isn't asked."""
-    try:
-        way = {"reason": _reason(module.check_mode, params["image"]), "connection": probe_pod.connection(given(params))}
-    except EdgeError as error:
-        way = {"reason": error.sentence, "connection": {}}
+    reason = _reason(module.check_mode, params["image"])
+    connection: dict[str, Any] = {}
     over: list[dict[str, Any]] = []
-    if not way["reason"]:
+    if not reason:
+        try:
+            connection = probe_pod.connection(given(params))
+        except EdgeError as error:
+            reason = error.sentence
+    if not reason:
         pods, _version = connect(params).list("Pod", params["namespace"], labels=selector(probe_pod.LABELS))
         over = probe_pod.over(pods, datetime.now(timezone.utc))
-    return {"changed": False, **way, "name": f"edgemesh-probe-{secrets.token_hex(4)}", "over": over}
+    name = f"edgemesh-probe-{secrets.token_hex(4)}"
+    return {"changed": False, "reason": reason, "name": name, "over": over, "connection": connection}
 
 
 def _reason(check: bool, image: str) -> str:
