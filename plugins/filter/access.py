@@ -8,14 +8,6 @@ from typing import Any
 from ..plugin_utils._filters import answer
 
 
-def gateways(value: Any) -> list[dict[str, Any]]:
-    """Complete gateways from what a user wrote; see gateways.yml."""
-    from ..module_utils._routes import load
-
-    found: list[dict[str, Any]] = answer(load.gateway_dicts, value)
-    return found
-
-
 def access_plan(value: Any, routes: Any, objects: Any, **options: Any) -> dict[str, Any]:
     """What to apply; see access_plan.yml."""
     from ..module_utils._access import entry
@@ -45,4 +37,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"access_plan": access_plan, "access_probes": access_probes, "access_seen": access_seen, "gateways": gateways}
+        return {"access_plan": access_plan, "access_probes": access_probes, "access_seen": access_seen}
