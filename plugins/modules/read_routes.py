@@ -11,10 +11,8 @@ version_added: "0.1.0"
 description:
   - Internal to the collection's roles; may change in any release.
   - Reads the variables C(edge_routes), C(edge_gateways), C(edge_namespace), C(edge_ca) and C(edge_issue), or the flat variables of a
-    survey, and sets the fact C(edge__read), a text that the roles' tasks take. Every role begins with it. What was read of the same
-    variables before, on this host or on the controller, is not read again.
-  - The fact is C(ansible_facts.edge__read), because facts need not be variables (C(inject_facts_as_vars)). Roles call it C(edge__read) in
-    their vars.
+    survey, and sets the fact C(ansible_facts.edge__read), a text that the roles' tasks take. Every role begins with it. What was read of
+    the same variables before, on this host or on the controller, is not read again.
   - A variable whose name is nearly one of the collection's, such as C(edge_sevice), is refused.
 author: edgemesh maintainers
 extends_documentation_fragment:
@@ -39,7 +37,7 @@ read:
   returned: success
   type: bool
 ansible_facts:
-  description: The fact C(edge__read).
+  description: The fact C(edge__read), which is no variable where C(inject_facts_as_vars) is off.
   returned: when the variables are others than at the last reading
   type: dict
 """
