@@ -26,7 +26,7 @@ def needs(reading: Reading) -> list[Need]:
 
 def _certificates(route: Route) -> Iterator[tuple[str, Need]]:
     """Each with its word in ``edge_issue``."""
-    tls, listen, gateway, title = route.upstream_tls, route.listen, route.gateway, f"(route {route.name})"
+    tls, listen, gateway, title = route.upstream_tls, route.listen, route.gateway, f"in route {route.name}"
     if not gateway.istio_gateway and tls.mode != "passthrough":
         # Where nginx passes TLS on, clients verify the gateway by the host that they asked for.
         names = route.hosts if listen.mode == "passthrough" else [tls.server_name]
@@ -53,10 +53,10 @@ def _authorities(route: Route) -> Iterator[Need]:
     tls, gateway = route.upstream_tls, route.gateway
     for authority, peer in ((tls.server_ca, f"gateway {gateway.name}"), (tls.client_ca, f"the clients of gateway {gateway.name}")):
         if authority and authority.secret:
-            yield Need(f"whoever verifies {peer} (route {route.name})", _reference(authority.secret), "gateway_ca")
+            yield Need(f"whoever verifies {peer} in route {route.name}", _reference(authority.secret), "gateway_ca")
     if tls.mode == "mutual" and not gateway.istio_gateway and tls.client_ca and tls.client_ca.secret:
         place, source = Reference(gateway.namespace, f"{tls.credential}-cacert"), _reference(tls.client_ca.secret)
-        who, labels = f"gateway {gateway.name}, to verify clients (route {route.name})", {**route.labels, **GATEWAY_ROUTES}
+        who, labels = f"gateway {gateway.name} as verifier of its clients in route {route.name}", {**route.labels, **GATEWAY_ROUTES}
         yield Need(who, place, "gateway_ca", copy_of=source, labels=labels)
 
 

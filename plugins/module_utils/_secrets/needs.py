@@ -54,7 +54,7 @@ def signed_by(value: Any, where: str) -> Union[Reference, Signer]:
 class Need:
     """One Secret: a certificate and its key, or CA certificates alone.
 
-    :ivar who: needs it, as sentences say it: "nginx as a client of gateway main (route shop)".
+    :ivar who: needs it, as sentences say it: "nginx as a client of gateway main in route shop".
     :ivar form: what ``for`` of tls_secret is.
     :ivar usage: server or client, of a certificate; CA certificates have none.
     :ivar names: that the certificate has to be valid for. A client that nobody knows by a name is named like its Secret.

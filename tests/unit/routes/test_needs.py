@@ -125,8 +125,8 @@ def test_files_are_nobodys_secret() -> None:
 
 
 def test_two_uses_of_one_secret() -> None:
-    both = r"Secret edgemesh/edge-client: can't serve both nginx as a client of gateway main \(route shop\) and nginx as a "
-    with pytest.raises(EdgeError, match=rf"{both}server \(route shop\): its usage would be client and server. Use two Secrets"):
+    both = r"Secret edgemesh/edge-client: can't serve both nginx as a client of gateway main in route shop and nginx as a "
+    with pytest.raises(EdgeError, match=rf"{both}server in route shop: its usage would be client and server. Use two Secrets"):
         wanted(route(certificate="edge-client"))
     with pytest.raises(EdgeError, match=f"{both}client .* one is issued here, the other is somebody else's"):
         wanted(route(), route("cart", client_ca="corp/ca"))
@@ -142,7 +142,7 @@ def test_a_certificate_that_cert_manager_has_issued_is_checked_like_one_of_someb
 def test_the_way_out_is_what_to_set(issue: list[str], way: str) -> None:
     reading = Reading.of_variables({"edge_routes": [route()], "edge_issue": issue})
     said = plan(needs(reading), Reference("edgemesh", "edge-ca"))["way_out"]
-    assert f"To have edgemesh/public (nginx as a server (route shop)) issued, set edge_issue: {way}." in said
+    assert f"To have edgemesh/public (nginx as a server in route shop) issued, set edge_issue: {way}." in said
 
 
 def test_there_is_no_way_out_where_another_ca_has_to_sign() -> None:
