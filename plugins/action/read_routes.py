@@ -18,13 +18,18 @@ class ActionModule(EdgeAction):
         misspelt.check(name for name in task_vars if isinstance(name, str))
         variables = {name: plain(self._templar.template(task_vars[name])) for name in reading.VARIABLES if name in task_vars}
         wanted = reading.digest(variables)
-        if reading.is_of(task_vars.get("edge__read"), wanted):
-            return {"changed": False}
+        if reading.is_of(_fact(task_vars), wanted):
+            return {"changed": False, "read": False}
         known = self._read_by_controller(task_vars)
-        text = known if reading.is_of(known, wanted) else reading.Reading.of_variables(variables).text()
-        return {"changed": False, "ansible_facts": {"edge__read": text}}
+        taken = reading.is_of(known, wanted)
+        text = known if taken else reading.Reading.of_variables(variables).text()
+        return {"changed": False, "read": not taken, "ansible_facts": {"edge__read": text}}
 
     def _read_by_controller(self, task_vars: dict[str, Any]) -> Any:
         controller = str(self._templar.template(task_vars.get("edge_controller") or "localhost"))
         hosts: Mapping[str, Mapping[str, Any]] = task_vars.get("hostvars") or {}
-        return plain(hosts[controller].get("edge__read")) if controller in hosts else None
+        return _fact(hosts[controller]) if controller in hosts else None
+
+
+def _fact(variables: Mapping[str, Any]) -> Any:
+    return plain(variables.get("ansible_facts", {}).get("edge__read"))

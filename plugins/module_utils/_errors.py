@@ -26,7 +26,7 @@ class EdgeError(Exception):
     def sentence(self) -> str:
         """All parts as text for a person: ``where: what: why. Fix.``"""
         text = ": ".join(part.rstrip(".") for part in (self.where, self.what, self.why) if part) + "."
-        return f"{text} {self.fix.rstrip('.')}." if self.fix else text
+        return f"{text} {self.fix.rstrip('.')}{'' if self.fix.endswith('?') else '.'}" if self.fix else text
 
     def as_result(self) -> dict[str, Any]:
         """The same as a module result's ``error`` dictionary; empty parts are left out."""

@@ -10,9 +10,9 @@ short_description: Internal - read and check the list of routes once
 version_added: "0.1.0"
 description:
   - Internal to the collection's roles; may change in any release.
-  - Reads the variables C(edge_routes), C(edge_gateways), C(edge_namespace) and C(edge_ca), or the flat variables of a survey, and sets the
-    fact C(edge__read), a text that the roles' tasks take. Every role begins with it. What was read of the same variables before, on this
-    host or on the controller, is not read again.
+  - Reads the variables C(edge_routes), C(edge_gateways), C(edge_namespace), C(edge_ca) and C(edge_issue), or the flat variables of a
+    survey, and sets the fact C(ansible_facts.edge__read), a text that the roles' tasks take. Every role begins with it. What was read of
+    the same variables before, on this host or on the controller, is not read again.
   - A variable whose name is nearly one of the collection's, such as C(edge_sevice), is refused.
 author: edgemesh maintainers
 extends_documentation_fragment:
@@ -32,8 +32,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+read:
+  description: Whether the variables were read now, and not taken from an earlier reading.
+  returned: success
+  type: bool
 ansible_facts:
-  description: The fact C(edge__read).
+  description: The fact C(edge__read), which is no variable where C(inject_facts_as_vars) is off.
   returned: when the variables are others than at the last reading
   type: dict
 """

@@ -43,7 +43,7 @@ def variables(*routes: dict[str, Any], vms: str = "vm-deb13") -> dict[str, Any]:
         "edge_demo_app": True,
         "edge_routes": list(routes),
         "demo_app_image": images["httpbin"],
-        "private_ca_issue": ["gateway", "client", "listener"],
+        "edge_issue": ["gateway", "client", "listener"],
         "verify_hosts": [vms],
         "verify_echo_path": "/headers",
         "nginx_offload_remove_package": True,

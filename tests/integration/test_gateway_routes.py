@@ -32,8 +32,12 @@ ROLES = """
   tasks:
     - name: An app
       ansible.builtin.include_role: {name: edgemesh.nginx_istio.demo_app}
+    - name: Read
+      edgemesh.nginx_istio.read_routes:
     - name: Trust
       ansible.builtin.include_role: {name: edgemesh.nginx_istio.private_ca}
+      vars:
+        private_ca_needs: "{{ ansible_facts.edge__read | edgemesh.nginx_istio.route_needs }}"
     - name: Wire
       ansible.builtin.include_role: {name: edgemesh.nginx_istio.gateway_routes}
     - name: Tell

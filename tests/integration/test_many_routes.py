@@ -31,7 +31,8 @@ def roles(*names: str) -> list[dict[str, Any]]:
     """Tasks that run roles of ours, or a part of one as role/part."""
     parts = [name.partition("/") for name in names]
     included = [{"name": f"edgemesh.nginx_istio.{name}", **({"tasks_from": part} if part else {})} for name, _slash, part in parts]
-    return [{"ansible.builtin.include_role": each} for each in included]
+    needs = {"private_ca_needs": "{{ ansible_facts.edge__read | edgemesh.nginx_istio.route_needs }}"}
+    return [{"ansible.builtin.include_role": each, "vars": needs if each["name"].endswith("private_ca") else {}} for each in included]
 
 
 def playbook(hosts: str, *names: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 MANAGED_BY: dict[str, str] = {"app.kubernetes.io/managed-by": "edgemesh"}
 #: Holds the route's name.
 ROUTE_LABEL = "edgemesh.nginx-istio/route"
+#: Holds the role, or the part of one, that made an object and removes it again.
+COMPONENT = "app.kubernetes.io/component"
 #: Owner of the fields we apply (server-side apply).
 FIELD_MANAGER = "edgemesh"
 

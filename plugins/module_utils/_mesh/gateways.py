@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from .._address import join
+from .._routes.parts import Gateway
+from .._routes.schema import Route
 from .._schema.fields import refuse
 
 UNKNOWN = "(known after apply)"
@@ -13,10 +16,25 @@ UNKNOWN = "(known after apply)"
 HTTPS = 443
 
 
-def in_mesh(
-    routes: list[dict[str, Any]], services: list[dict[str, Any]], gateways: list[dict[str, Any]], check: bool = False
-) -> list[dict[str, Any]]:
-    """Routes whose gateway's ``selector`` is that of live pods, and whose existing Istio Gateway covers their hosts.
+@dataclass(frozen=True)
+class Live:
+    """A route, and how the mesh knows its gateway.
+
+    :ivar selector: labels of the gateway's pods. :ivar port_number: of the Service's port.
+    """
+
+    route: Route
+    selector: dict[str, str]
+    port_number: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The route for templates, its gateway with the two keys."""
+        made = self.route.as_dict()
+        return {**made, "gateway": {**made["gateway"], "selector": self.selector, "port_number": self.port_number}}
+
+
+def in_mesh(routes: list[Route], services: list[dict[str, Any]], gateways: list[dict[str, Any]], check: bool = False) -> list[Live]:
+    """Routes with the labels of live pods, and with existing Istio Gateways that cover their hosts.
 
     :param services: ``results`` of node_port_info for the routes' gateways.
     :param gateways: the Istio Gateway objects that routes attach to.
@@ -26,14 +44,12 @@ def in_mesh(
     by_service = _found(services)
     by_name = {f"{item['metadata']['namespace']}/{item['metadata']['name']}": item for item in gateways}
     for route in routes:
-        if route["gateway"]["istio_gateway"]:
-            covered(route, by_name.get(route["gateway"]["istio_gateway"]), check)
+        if route.gateway.istio_gateway:
+            covered(route, by_name.get(route.gateway.istio_gateway), check)
     result = []
     for route in routes:
-        gateway = route["gateway"]
-        service = by_service.get((gateway["namespace"], gateway["service"]), {})
-        found = {"selector": selector(gateway, service, check), "port_number": port_number(gateway, service, check)}
-        result.append({**route, "gateway": {**gateway, **found}})
+        service = by_service.get((route.gateway.namespace, route.gateway.service), {})
+        result.append(Live(route, selector(route.gateway, service, check), port_number(route.gateway, service, check)))
     return result
 
 
@@ -42,68 +58,68 @@ def _found(services: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, An
     return {(service["namespace"], service["name"]): service for service in services if service.get("found")}
 
 
-def upstreams(routes: list[dict[str, Any]], services: list[dict[str, Any]], check: bool = False) -> dict[str, list[str]]:
+def upstreams(routes: list[Route], services: list[dict[str, Any]], check: bool = False) -> dict[str, list[str]]:
     """``host:port`` by which nginx reaches each gateway, by gateway name; a gateway that isn't there yet is left out of a check."""
     by_service = _found(services)
     found = {}
-    for gateway in {route["gateway"]["name"]: route["gateway"] for route in routes}.values():
-        service = by_service.get((gateway["namespace"], gateway["service"]), {})
-        if gateway["address"] == "addresses":
-            addresses = gateway["addresses"]
-        elif gateway["address"] == "load_balancer":
+    for gateway in {route.gateway.name: route.gateway for route in routes}.values():
+        service = by_service.get((gateway.namespace, gateway.service), {})
+        if gateway.address == "addresses":
+            addresses = gateway.addresses
+        elif gateway.address == "load_balancer":
             addresses = [join(each, port_number(gateway, service, check)) for each in service.get("load_balancer", [])]
         else:
-            addresses = service.get("node_ports", {}).get(gateway["port"], [])
+            addresses = service.get("node_ports", {}).get(gateway.port, [])
         if addresses:
-            found[gateway["name"]] = list(addresses)
+            found[gateway.name] = list(addresses)
         elif not check:
             raise refuse(
-                f"edge_gateways.{gateway['name']}",
-                f"Service {gateway['namespace']}/{gateway['service']} gives {gateway['port']} no {gateway['address'].replace('_', ' ')}",
+                f"edge_gateways.{gateway.name}",
+                f"Service {gateway.namespace}/{gateway.service} gives {gateway.port} no {gateway.address.replace('_', ' ')}",
                 "Set address, or give addresses as host:port",
             )
     return found
 
 
-def selector(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> dict[str, str]:
+def selector(gateway: Gateway, service: dict[str, Any], check: bool) -> dict[str, str]:
     """The labels by which Istio finds the gateway's pods: the user's, or those that its Service selects them by."""
-    if gateway["selector"]:
-        return dict(gateway["selector"])
+    if gateway.selector:
+        return dict(gateway.selector)
     # has_endpoint is None where EndpointSlices may not be read.
     if service.get("selector") and any(node["has_endpoint"] is not False for node in service.get("nodes", [])):
         return dict(service["selector"])
-    if gateway["istio_gateway"]:
+    if gateway.istio_gateway:
         return {}
     if check:
         return {"istio": UNKNOWN}
     raise refuse(
-        f"edge_gateways.{gateway['name']}",
-        f"no Ready pod stands behind Service {gateway['namespace']}/{gateway['service']}",
+        f"edge_gateways.{gateway.name}",
+        f"no Ready pod stands behind Service {gateway.namespace}/{gateway.service}",
         "Install the gateway (role istio), or name the right Service",
         why="a Gateway whose selector matches no pod programs nothing",
     )
 
 
-def port_number(gateway: dict[str, Any], service: dict[str, Any], check: bool) -> int:
+def port_number(gateway: Gateway, service: dict[str, Any], check: bool) -> int:
     """The number of the Service's port: what an Istio Gateway's server is matched by."""
-    if gateway["port"].isdigit():
-        return int(gateway["port"])
-    port = service.get("ports", {}).get(gateway["port"])
+    if gateway.port.isdigit():
+        return int(gateway.port)
+    port = service.get("ports", {}).get(gateway.port)
     if port:
         return int(port["port"])
-    if check or gateway["istio_gateway"]:
+    if check or gateway.istio_gateway:
         return HTTPS
     raise refuse(
-        f"edge_gateways.{gateway['name']}.port",
-        f"Service {gateway['namespace']}/{gateway['service']} has no port {gateway['port']}",
+        f"edge_gateways.{gateway.name}.port",
+        f"Service {gateway.namespace}/{gateway.service} has no port {gateway.port}",
         f"Choose one of: {', '.join(service.get('ports', {})) or 'none'}",
     )
 
 
-def covered(route: dict[str, Any], gateway: dict[str, Any] | None, check: bool) -> None:
+def covered(route: Route, gateway: dict[str, Any] | None, check: bool) -> None:
     """Refuses an Istio Gateway that doesn't serve all the route's hosts, and its SNI, over TLS in the route's mode."""
-    name = route["gateway"]["istio_gateway"]
-    where = f"edge_routes ({route['name']}).gateway"
+    name = route.gateway.istio_gateway
+    where = f"edge_routes ({route.name}).gateway"
     if gateway is None:
         if check:
             return
@@ -112,7 +128,7 @@ def covered(route: dict[str, Any], gateway: dict[str, Any] | None, check: bool) 
             f"there is no Istio Gateway {name}",
             "Name one that exists as namespace/name, or leave istio_gateway out to have one made",
         )
-    mode = route["upstream_tls"]["mode"].upper()
+    mode = route.upstream_tls.mode.upper()
     servers = [
         server
         for server in gateway["spec"].get("servers", [])
@@ -122,10 +138,10 @@ def covered(route: dict[str, Any], gateway: dict[str, Any] | None, check: bool) 
         raise refuse(
             where, f"Istio Gateway {name} has no server with TLS mode {mode}", "Set the route's upstream_tls.mode to what the Gateway does"
         )
-    offered = [host for server in servers for host in _offered(server, gateway["metadata"]["namespace"], route["gateway"]["namespace"])]
+    offered = [host for server in servers for host in _offered(server, gateway["metadata"]["namespace"], route.gateway.namespace)]
     missing = [
         host
-        for host in dict.fromkeys([*route["hosts"], route["upstream_tls"]["server_name"]])
+        for host in dict.fromkeys([*route.hosts, route.upstream_tls.server_name])
         if not any(covers(pattern, host) for pattern in offered)
     ]
     if missing:

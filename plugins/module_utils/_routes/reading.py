@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import EdgeError
+from .._schema.fields import choice, given, list_of
 from .._schema.typed import build
 from . import survey
 from .load import CA, NAMESPACE, gateways, load
@@ -17,8 +18,12 @@ from .parts import Gateway
 from .schema import Route
 
 #: The variables that make the list of routes. No role, filter or action has others for it.
-LISTS = ("edge_routes", "edge_gateways", "edge_namespace", "edge_ca")
+LISTS = ("edge_routes", "edge_gateways", "edge_namespace", "edge_ca", "edge_issue")
 VARIABLES = (*LISTS, *survey.VARIABLES)
+#: The certificates that the private CA may issue: the gateway's, nginx's as its client, and nginx's towards its own clients.
+LEAVES = ("gateway", "client", "listener")
+#: Browsers don't know a private CA.
+ISSUED = ["gateway", "client"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Reading:
     :ivar gateways: all that are declared, those too that no route uses.
     :ivar namespace: where Secrets lie that are named without one.
     :ivar ca: the private CA's Secret, in ``namespace``.
+    :ivar issue: those of :data:`LEAVES` that the private CA issues.
     """
 
     digest: str
@@ -36,6 +42,7 @@ class Reading:
     gateways: list[Gateway]
     namespace: str
     ca: str
+    issue: list[str]
 
     @classmethod
     def of_variables(cls, variables: Mapping[str, Any]) -> Reading:
@@ -46,9 +53,10 @@ class Reading:
         """
         namespace, ca = variables.get("edge_namespace") or NAMESPACE, variables.get("edge_ca") or CA
         flat = {name: variables[name] for name in survey.VARIABLES if name in variables}
-        listed = variables.get("edge_gateways")
+        listed, asked = variables.get("edge_gateways"), variables.get("edge_issue")
+        issue = list_of(choice(*LEAVES))(asked, "edge_issue") if given(asked) else ISSUED
         routes = load(variables.get("edge_routes"), listed, flat, namespace, ca)
-        return cls(digest(variables), routes, gateways(listed), str(namespace).strip(), str(ca).strip())
+        return cls(digest(variables), routes, gateways(listed), str(namespace).strip(), str(ca).strip(), issue)
 
     @classmethod
     def of(cls, text: str) -> Reading:

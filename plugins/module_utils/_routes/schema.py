@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Optional, cast
 
 from .. import _values
-from .._kube.labels import MANAGED_BY, ROUTE_LABEL
+from .._kube.labels import COMPONENT, MANAGED_BY, ROUTE_LABEL
 from .._schema import kinds
 from .._schema.fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse
 from .._schema.typed import build
 from .access import Access, access_given, fits
 from .parts import Backend, Gateway, KeyPair, Probe, UpstreamTls
+
+#: On every object of role gateway_routes, and on the Secrets that private_ca makes for its gateways: it removes them.
+GATEWAY_ROUTES = {COMPONENT: "gateway-routes"}
 
 
 @dataclass(frozen=True)

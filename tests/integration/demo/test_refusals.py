@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "edge_routes[0] (shop).upstream_tsl: is not a known key. Did you mean upstream_tls?",
     ),
     "missing Secret": (
-        {"edge_routes": [broken(("listen", "certificate"), "nobody-made-this")], "private_ca_issue": ["gateway", "client"]},
+        {"edge_routes": [broken(("listen", "certificate"), "nobody-made-this")], "edge_issue": ["gateway", "client"]},
         "Secret edgemesh/nobody-made-this: the Secret does not exist",
     ),
     "missing CA": (
@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "there is no Istio Gateway istio-system/nobody-made-this",
     ),
     "a Secret unfit for its use": (
-        {"edge_routes": [broken(("listen", "certificate"), "edge-ca")], "private_ca_issue": ["gateway", "client"]},
+        {"edge_routes": [broken(("listen", "certificate"), "edge-ca")], "edge_issue": ["gateway", "client"]},
         "Secret edgemesh/edge-ca: the material is not fit for its use (tls)",
     ),
 }

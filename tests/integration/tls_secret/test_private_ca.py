@@ -26,11 +26,11 @@ from tests.integration.tls_secret.conftest import Player, Run
 
 pytestmark = pytest.mark.cluster
 ROLE = "edgemesh.nginx_istio.private_ca"
-MODULE = "edgemesh.nginx_istio.tls_secret"
+NEEDS = "{{ ansible_facts.edge__read | edgemesh.nginx_istio.route_needs }}"
 
 
 def run(play: Player, namespace: str, *options: str, **values: Any) -> Run:
-    """The role, then what the other roles do with it: copy the CA to the gateway."""
+    """The role, with the needs of one route whose gateway is in the same namespace."""
     given = {
         "edge_namespace": namespace,
         "edge_gateways": {"main": {"namespace": namespace}},
@@ -45,11 +45,9 @@ def run(play: Player, namespace: str, *options: str, **values: Any) -> Run:
         ],
         **values,
     }
-    ca = {"namespace": namespace, "name": "edge-ca"}
-    copy = {"namespace": namespace, "name": "edge-shop-cacert", "for": "gateway_ca", "from": {"secret": ca}}
     tasks = [
-        {"name": "role", "ansible.builtin.include_role": {"name": ROLE}},
-        {"name": "copy", MODULE: {"secrets": [copy]}, "when": given.get("private_ca_state") != "absent"},
+        {"name": "read", "edgemesh.nginx_istio.read_routes": {}},
+        {"name": "role", "ansible.builtin.include_role": {"name": ROLE}, "vars": {"private_ca_needs": NEEDS}},
     ]
     return play(tasks, *options, "--extra-vars", json.dumps(given))
 
@@ -112,6 +110,25 @@ def test_a_lost_ca_and_steps_out_of_order(client: Client, namespace: str, play: 
         client.delete("Secret", name, namespace)
     assert run(play, namespace).code == 0
     check(client, namespace, 1)
+
+
+def test_without_routes_it_issues_what_is_written_down(client: Client, namespace: str, play: Player) -> None:
+    """By another name of the CA, to a Secret of the partner's and the copy that verifies it; and says who lacks what is somebody else's."""
+    ca, partner = f"{namespace}/corp-ca", f"{namespace}/partner"
+    needs = [
+        {"who": "the partner", "secret": partner, "usage": "client", "names": ["partner.example"], "signer": ca, "issue": True},
+        {"who": "its server", "secret": f"{namespace}/clients", "form": "nginx_ca", "copy_of": ca},
+    ]
+    values = {"edge_namespace": namespace, "edge_ca": "corp-ca", "private_ca_needs": needs}
+    role = [{"name": "role", "ansible.builtin.include_role": {"name": ROLE}}]
+    done = play(role, "--extra-vars", json.dumps(values))
+    assert done.code == 0, done.printed
+    material = made(client, namespace)
+    assert set(material) == {"corp-ca", "partner", "clients"}
+    assert chain.verify(material["partner"].certs, material["clients"].ca, rules="nginx", purpose="client").ok
+    absent = {"who": "a shop", "secret": f"{namespace}/shop", "usage": "server", "names": ["a.example"], "way_out": "shop_issue: true"}
+    refused = play(role, "--extra-vars", json.dumps({**values, "private_ca_needs": [absent]}))
+    assert f"To have {namespace}/shop (a shop) issued, set shop_issue: true." in refused.printed
 
 
 def crd(kind: str, scope: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from plugins.module_utils import _values as values
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.parts import KeyPair, SecretName
+from plugins.module_utils._routes.schema import Hsts
 
 SHOP: dict[str, Any] = {
     "name": "shop",
@@ -32,15 +34,15 @@ def test_a_path_takes_from_the_route_what_it_does_not_say() -> None:
     own = {"path": "/events", "proxy": {"buffering": "no", "read_timeout": "1h"}}
     whole = {"connect_timeout": "9s", "read_timeout": "9s", "keepalive": 3}
     (route,) = load([shop(paths=[*SHOP["paths"], {**SHOP["paths"][0], **own}], proxy=whole)])
-    events, rest = route["paths"]
-    assert (events["proxy"]["buffering"], events["proxy"]["read_timeout"], events["proxy"]["connect_timeout"]) == (False, "1h", "9s")
-    assert rest["proxy"] is None
-    assert "keepalive" not in events["proxy"]
+    events, rest = route.paths
+    assert events.proxy
+    assert (events.proxy.buffering, events.proxy.read_timeout, events.proxy.connect_timeout) == (False, "1h", "9s")
+    assert rest.proxy is None
 
 
 def test_complete() -> None:
     (route,) = load([SHOP])
-    assert route == {
+    assert route.as_dict() == {
         "name": "shop",
         "host": "shop.example.com",
         "hosts": ["shop.example.com"],
@@ -100,10 +102,7 @@ def test_complete() -> None:
         "access": None,
         "probe": {"path": "/", "status": 200, "method": "GET"},
         "labels": {"app.kubernetes.io/managed-by": "edgemesh", "edgemesh.nginx-istio/route": "shop"},
-        "identity": route["identity"],
     }
-    assert len(route["identity"]) == 12
-    int(route["identity"], 16)
 
 
 def texts(value: Any) -> Any:
@@ -137,10 +136,10 @@ def test_tls_passed_on_is_the_gateways() -> None:
     (route,) = load(
         [passed(upstream_tls={"mode": "mutual", "client_names": ["a.example"]}, proxy={"proxy_protocol": "yes", "read_timeout": "1h"})]
     )
-    listen = route["listen"]
-    assert (listen["port"], listen["http2"], listen["certificate"], listen["redirect_http"]) == (443, False, None, True)
-    assert (route["proxy"]["proxy_protocol"], route["upstream_tls"]["client_certificate"]) == (True, None)
-    again = {key: value for key, value in route.items() if key not in ("labels", "identity", "gateway")}
+    listen = route.listen
+    assert (listen.port, listen.http2, listen.certificate, listen.redirect_http) == (443, False, None, True)
+    assert (route.proxy.proxy_protocol, route.upstream_tls.client_certificate) == (True, None)
+    again = {key: value for key, value in route.as_dict().items() if key not in ("labels", "gateway")}
     assert load([again]) == [route]
 
 
@@ -184,23 +183,17 @@ def test_routes_by_name() -> None:
 def test_output_is_input() -> None:
     """What the filter returned may be fed to it again, by a role that is called with it."""
     (route,) = load([SHOP])
-    again = {key: value for key, value in route.items() if key not in ("labels", "identity", "gateway")}
+    again = {key: value for key, value in route.as_dict().items() if key not in ("labels", "gateway")}
     assert load([again]) == [route]
 
 
 def test_yaml_reads_an_unquoted_on_as_true() -> None:
-    assert load([{**SHOP, True: "dmz"}])[0]["on"] == "dmz"
+    assert load([{**SHOP, True: "dmz"}])[0].on == "dmz"
 
 
 def test_without_tls() -> None:
-    listen = load([shop(listen={"tls": "no"})])[0]["listen"]
-    assert (listen["port"], listen["tls"], listen["http2"], listen["redirect_http"], listen["certificate"]) == (
-        80,
-        False,
-        False,
-        False,
-        None,
-    )
+    listen = load([shop(listen={"tls": "no"})])[0].listen
+    assert (listen.port, listen.tls, listen.http2, listen.redirect_http, listen.certificate) == (80, False, False, False, None)
 
 
 def test_most_specific_path_first() -> None:
@@ -208,23 +201,9 @@ def test_most_specific_path_first() -> None:
         return {"path": path, "match": match, "service": {"namespace": "a", "name": "b", "port": 1}}
 
     (route,) = load([shop(paths=[path("/"), path("/api"), path("/api/v1"), path("/", "exact")])])
-    assert [(entry["match"], entry["path"]) for entry in route["paths"]] == [
+    assert [(entry.match, entry.path) for entry in route.paths] == [
         ("exact", "/"), ("prefix", "/api/v1"), ("prefix", "/api"), ("prefix", "/"),
     ]  # fmt: skip
-
-
-def test_identity_is_the_connections() -> None:
-    def identity(**tls: Any) -> str:
-        return str(load([shop(upstream_tls={**SHOP["upstream_tls"], **tls})])[0]["identity"])
-
-    same = identity()
-    assert same == identity(client_names=["other.example.com"])
-    different = [
-        identity(server_name="gw.example.com"), identity(client_certificate="other"), identity(server_ca="other"),
-        identity(verify=False), identity(verify_depth=2), load([shop(upstream_tls={})])[0]["identity"],
-        load([shop(gateway="b")], {"b": {}})[0]["identity"],
-    ]  # fmt: skip
-    assert len({same, *different}) == 8
 
 
 REFUSED: list[tuple[str, Any, Any, str]] = [
@@ -296,8 +275,7 @@ def test_routes_that_attach_may_share_an_sni() -> None:
     pair = [shop(upstream_tls=tls), shop(name="b", host="b.example.com", upstream_tls=tls)]
     with pytest.raises(EdgeError, match="one certificate for one SNI"):
         load(pair)
-    first, second = load(pair, {"main": {"istio_gateway": "istio-system/public"}})
-    assert first["identity"] == second["identity"]
+    assert len(load(pair, {"main": {"istio_gateway": "istio-system/public"}})) == 2
 
 
 SURVEY = {
@@ -323,24 +301,24 @@ def test_survey_of_everything() -> None:
         "edge_gateway_service": "gw", "edge_gateway_port": "tls", "edge_gateway_addresses": "192.0.2.1:443", "edge_gateway_hops": "2",
         "edge_probe_status": "418", "edge_path": "/api", "edge_hsts": "true", "edge_server_name": "gw.example.com",
     })  # fmt: skip
-    assert (route["name"], route["hosts"]) == ("web", ["shop.example.com", "a.example.com", "b.example.com"])
-    assert (route["gateway"]["name"], route["gateway"]["namespace"], route["gateway"]["front"]["hops"]) == ("dmz", "dmz", 2)
-    assert (route["probe"]["status"], route["paths"][0]["path"], route["listen"]["hsts"]["max_age"]) == (418, "/api", 31536000)
-    assert route["listen"]["certificate"]["secret"]["name"] == "web-public"
+    assert (route.name, route.hosts) == ("web", ["shop.example.com", "a.example.com", "b.example.com"])
+    assert (route.gateway.name, route.gateway.namespace, route.gateway.front.hops) == ("dmz", "dmz", 2)
+    assert (route.probe.status, route.paths[0].path, route.listen.hsts) == (418, "/api", Hsts(max_age=31536000))
+    assert route.listen.certificate == KeyPair(secret=SecretName("edgemesh", "web-public"))
 
 
 def test_survey_chooses_a_gateway() -> None:
-    assert load(None, {"a": {}, "b": {"namespace": "b"}}, {**SURVEY, "edge_gateway": "b"})[0]["gateway"]["namespace"] == "b"
+    assert load(None, {"a": {}, "b": {"namespace": "b"}}, {**SURVEY, "edge_gateway": "b"})[0].gateway.namespace == "b"
 
 
 def test_survey_passes_tls_on() -> None:
     flat = {**SURVEY, "edge_listen_mode": "passthrough", "edge_client_certificate": "", "edge_proxy_protocol": "true"}
     (route,) = load(None, None, flat)
-    assert (route["listen"]["mode"], route["listen"]["certificate"], route["proxy"]["proxy_protocol"]) == ("passthrough", None, True)
+    assert (route.listen.mode, route.listen.certificate, route.proxy.proxy_protocol) == ("passthrough", None, True)
 
 
 def test_survey_without_tls() -> None:
-    assert load(None, None, {**SURVEY, "edge_tls": "false"})[0]["listen"]["port"] == 80
+    assert load(None, None, {**SURVEY, "edge_tls": "false"})[0].listen.port == 80
 
 
 @pytest.mark.parametrize(
@@ -399,9 +377,9 @@ def test_any_value_anywhere(place: tuple[Any, ...], junk: Any) -> None:
         return
     assert load(json.dumps([entry])) == routes
     for route in routes:
-        for host in route["hosts"]:
+        for host in route.hosts:
             assert values.hostname(host, wildcard=True) == host
-        assert not set(json.dumps({key: value for key, value in route.items() if key != "access"})) & set(";$\n\\")
+        assert not set(json.dumps({key: value for key, value in route.as_dict().items() if key != "access"})) & set(";$\n\\")
 
 
 @settings(max_examples=300, deadline=None)
@@ -411,4 +389,4 @@ def test_any_host_is_refused_or_itself(host: str) -> None:
         (route,) = load([shop(host=host)])
     except EdgeError:
         return
-    assert values.hostname(host.strip()) == route["host"]
+    assert values.hostname(host.strip()) == route.host

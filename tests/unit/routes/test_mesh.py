@@ -8,7 +8,8 @@ import pytest
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._mesh.gateways import covers, in_mesh, upstreams
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.schema import Route
 
 LABELS = {"app": "gw", "istio": "gw"}
 SERVICE = {
@@ -30,7 +31,7 @@ PREDICTED = {
 }
 
 
-def routes(mode: str = "simple", **gateway: Any) -> list[dict[str, Any]]:
+def routes(mode: str = "simple", **gateway: Any) -> list[Route]:
     tls = {"mode": mode, "client_certificate": "c"} if mode == "mutual" else {"mode": mode}
     entry = {
         "name": "shop",
@@ -47,20 +48,20 @@ def gateway(*hosts: str, mode: str = "SIMPLE") -> dict[str, Any]:
 
 
 def test_selector_is_that_of_the_service() -> None:
-    assert in_mesh(routes(), [SERVICE], [])[0]["gateway"]["selector"] == LABELS
+    assert in_mesh(routes(), [SERVICE], [])[0].selector == LABELS
 
 
 def test_pods_that_may_not_be_seen() -> None:
-    assert in_mesh(routes(), [{**SERVICE, "nodes": [{"name": "a", "has_endpoint": None}]}], [])[0]["gateway"]["selector"] == LABELS
+    assert in_mesh(routes(), [{**SERVICE, "nodes": [{"name": "a", "has_endpoint": None}]}], [])[0].selector == LABELS
 
 
 def test_selector_of_the_user_wins() -> None:
-    assert in_mesh(routes(selector={"istio": "mine"}, port="443"), [], [])[0]["gateway"]["selector"] == {"istio": "mine"}
+    assert in_mesh(routes(selector={"istio": "mine"}, port="443"), [], [])[0].selector == {"istio": "mine"}
 
 
 def test_port_by_name_and_by_number() -> None:
-    assert in_mesh(routes(), [SERVICE], [])[0]["gateway"]["port_number"] == 8443
-    assert in_mesh(routes(port="9443"), [SERVICE], [])[0]["gateway"]["port_number"] == 9443
+    assert in_mesh(routes(), [SERVICE], [])[0].port_number == 8443
+    assert in_mesh(routes(port="9443"), [SERVICE], [])[0].port_number == 9443
     with pytest.raises(
         EdgeError, match=r"edge_gateways\.main\.port: Service istio-system/istio-ingressgateway has no port tls. Choose one of: https"
     ):
@@ -73,7 +74,7 @@ def test_port_by_name_and_by_number() -> None:
 def test_no_pod(services: list[dict[str, Any]]) -> None:
     with pytest.raises(EdgeError, match=r"edge_gateways\.main: no Ready pod stands behind Service istio-system/istio-ingressgateway"):
         in_mesh(routes(), services, [])
-    assert in_mesh(routes(), services, [], check=True)[0]["gateway"]["selector"] == {"istio": "(known after apply)"}
+    assert in_mesh(routes(), services, [], check=True)[0].selector == {"istio": "(known after apply)"}
 
 
 @pytest.mark.parametrize("hosts", [["*"], ["*.example.com"], ["istio-system/*.example.com"], ["*/*.example.com"]])
@@ -95,6 +96,12 @@ def test_covered(hosts: list[str]) -> None:
 def test_not_covered(live: list[dict[str, Any]], sentence: str) -> None:
     with pytest.raises(EdgeError, match=sentence):
         in_mesh(routes(istio_gateway="ns/public"), [SERVICE], live)
+
+
+def test_templates_read_both_in_the_gateway() -> None:
+    (live,) = in_mesh(routes(), [SERVICE], [])
+    gateway = live.as_dict()["gateway"]
+    assert (gateway["selector"], gateway["port_number"], gateway["service"]) == (LABELS, 8443, "istio-ingressgateway")
 
 
 def test_modes() -> None:

@@ -48,6 +48,25 @@ def test_names_of_the_run_are_checked(name: str, value: str) -> None:
         Reading.of_variables({"edge_routes": [SHOP], name: value})
 
 
+@pytest.mark.parametrize(
+    ("given", "issue"),
+    [
+        (None, ["gateway", "client"]),
+        ("", ["gateway", "client"]),
+        ("gateway, listener", ["gateway", "listener"]),
+        ('["client"]', ["client"]),
+        ([], []),
+    ],
+)
+def test_what_is_issued_may_be_a_text(given: Any, issue: list[str]) -> None:
+    assert Reading.of_variables({"edge_issue": given}).issue == issue
+
+
+def test_what_can_not_be_issued_is_named() -> None:
+    with pytest.raises(EdgeError, match=r'edge_issue\[1\]: "listner" is not one of gateway, client, listener. Did you mean listener'):
+        Reading.of_variables({"edge_issue": "gateway, listner"})
+
+
 def test_the_same_variables_need_no_second_reading() -> None:
     variables = {"edge_routes": [SHOP]}
     text = Reading.of_variables(variables).text()

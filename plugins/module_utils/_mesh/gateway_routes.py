@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What role gateway_routes asks the cluster about its routes, and where it may have left objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .._routes.parts import Gateway
+from .._routes.schema import GATEWAY_ROUTES, Route
+
+_ADDRESS = {"node_ports": ["node_port"], "load_balancer": ["load_balancer"], "addresses": []}
+
+
+def look(routes: list[Route]) -> dict[str, Any]:
+    """What to ask.
+
+    :returns: ``gateways``, options of node_port_info for each gateway; ``backends``, Services for node_port_info; ``attached``, queries for
+        k8s_objects_info.
+    """
+    used = _gateways(routes)
+    names = dict.fromkeys(each.istio_gateway for each in used if each.istio_gateway)
+    return {
+        # One that is reached by given addresses and found by given labels needs no Service.
+        "gateways": [_service(each) for each in used if each.address != "addresses" or not (each.selector or each.istio_gateway)],
+        "backends": _backends(routes),
+        "attached": [_query(*name.split("/")) for name in names],
+    }
+
+
+def _service(gateway: Gateway) -> dict[str, Any]:
+    return {
+        "services": [{"namespace": gateway.namespace, "name": gateway.service, "ports": [gateway.port]}],
+        "address_types": gateway.address_types,
+        "until": ["endpoint", *_ADDRESS[gateway.address]],
+    }
+
+
+def _backends(routes: Iterable[Route]) -> list[dict[str, Any]]:
+    """The Services behind the routes; each must have its port."""
+    services = dict.fromkeys(path.service for route in routes for path in route.paths)
+    return [{"namespace": each.namespace, "name": each.name, "ports": [str(each.port)]} for each in services]
+
+
+def _query(namespace: str, name: str) -> dict[str, str]:
+    return {"api_version": "networking.istio.io/v1", "kind": "Gateway", "namespace": namespace, "name": name}
+
+
+def prune(routes: list[Route], present: bool) -> dict[str, Any]:
+    """Option ``prune`` of k8s_objects: what is ours and not listed goes. Secrets that routes name stay while the routes are ``present``."""
+    names = [route.upstream_tls.credential for route in routes] if present else []
+    credentials = [*names, *(f"{name}-cacert" for name in names)]
+    kinds: list[dict[str, Any]] = []
+    for namespace in dict.fromkeys(each.namespace for each in _gateways(routes)):
+        kinds += [{"api_version": "networking.istio.io/v1", "kind": kind, "namespace": namespace} for kind in ("Gateway", "VirtualService")]
+        kinds.append({"kind": "Secret", "namespace": namespace, "keep": credentials})
+    return {"labels": GATEWAY_ROUTES, "kinds": kinds}
+
+
+def _gateways(routes: Iterable[Route]) -> list[Gateway]:
+    return list({route.gateway.name: route.gateway for route in routes}.values())
