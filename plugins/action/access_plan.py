@@ -32,6 +32,7 @@ class ActionModule(AccessAction):
     ARGUMENTS = {
         **AccessAction.COMMON,
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "only_with_lists": {"type": "bool", "default": False},
         "topology": {"type": "bool", "default": True},
         "allow_interruption": {"type": "bool", "default": False},
         "prune": {"type": "bool", "default": True},
@@ -42,14 +43,14 @@ class ActionModule(AccessAction):
     }
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Nothing is looked at where nothing is declared, or nothing is to be restored."""
+        """Nothing is looked at where there is nothing to do or to restore."""
         declared = Declared.of(reading(params["read"]))
         prune = declared.prune() if params["prune"] else {}
         if params["state"] == "absent":
             looks = params["topology"] and declared.gateways
             restored = plan.restored(declared, self.live(declared, params, task_vars)) if looks else []
             return self._answer(Plan(settings=restored), prune, [])
-        if not declared.restricts:
+        if params["only_with_lists"] and not declared.restricts:
             return self._answer(Plan(), prune, [])
         live = self.live(declared, params, task_vars)
         planned = plan.plan(declared, live, check=self.check_mode, sets_topology=params["topology"])
@@ -97,7 +98,7 @@ class ActionModule(AccessAction):
         unknown = probes.unknown(declared, params["entries"])
         services = [{"namespace": each.namespace, "name": each.service, "ports": [each.port]} for each in unknown]
         found = self.asked_cluster(node_port_info, {"services": services}, params, task_vars)["results"] if services else []
-        return upstreams([route.as_dict() for each in unknown for route in declared.through(each)], found, check=True)
+        return upstreams([route for each in unknown for route in declared.through(each)], found, check=True)
 
     def _log(
         self, declared: Declared, asked: list[Asked], run: str, expected: list[str], params: dict[str, Any], task_vars: dict[str, Any]

@@ -26,6 +26,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  only_with_lists:
+    description: Whether there is nothing to do where no gateway and no route has C(access) or C(front.proxies).
+    type: bool
+    default: false
   topology:
     description: Whether what makes the client's address arrive is planned too.
     type: bool

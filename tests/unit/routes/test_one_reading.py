@@ -66,11 +66,7 @@ def names(entries: list[dict[str, Any]]) -> set[str]:
 
 def exports(reading: Reading) -> set[str]:
     """Secrets that come to the VM."""
-    # FIXME: takes the routes themselves when the writer does
-    routes = [
-        {**each, "identity": identity(each["gateway"], each["upstream_tls"])} for each in (route.as_dict() for route in reading.routes)
-    ]
-    return names([each["secret"] for each in offload(routes, {}, Settings(build="", material=TLS)).exports])
+    return names([each["secret"] for each in offload(reading.routes, {}, Settings()).exports])
 
 
 def objects(reading: Reading) -> list[dict[str, Any]]:
