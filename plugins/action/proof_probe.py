@@ -14,7 +14,7 @@ from ..module_utils._x509 import library
 from ..plugin_utils._prober import Prober
 
 ARGUMENTS: dict[str, Any] = {
-    "kind": {"type": "str", "default": "vm_nginx"},
+    "kind": {"type": "str"},
     "routes": {"type": "str"},
     "groups": {"type": "list", "elements": "str"},
     "given": {"type": "dict", "default": {}},
@@ -22,7 +22,11 @@ ARGUMENTS: dict[str, Any] = {
     "timeout": {"type": "int", "default": 10},
     "wait": {"type": "int", "default": 0},
 }
-RULES: dict[str, Any] = {"mutually_exclusive": [["routes", "asked"]], "required_one_of": [["routes", "asked"]]}
+RULES: dict[str, Any] = {
+    "mutually_exclusive": [["routes", "asked"]],
+    "required_one_of": [["routes", "asked"]],
+    "required_together": [["kind", "routes"]],
+}
 
 
 class ActionModule(Prober):

@@ -19,9 +19,8 @@ description:
   - It reads configuration and the certificates that routes use, no key, and changes nothing.
 options:
   kind:
-    description: The kind of path.
+    description: The kind of path, a package of C(_proof/).
     type: str
-    default: vm_nginx
   routes:
     description: The fact C(edge__read) of M(edgemesh.nginx_istio.read_routes). Its routes of this kind are looked at.
     type: str
@@ -69,6 +68,7 @@ seealso:
 EXAMPLES = r"""
 - name: Probe from each VM
   edgemesh.nginx_istio.proof_probe:
+    kind: vm_nginx
     routes: "{{ ansible_facts.edge__read }}"
     groups: "{{ group_names }}"
     given:

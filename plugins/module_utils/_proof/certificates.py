@@ -12,7 +12,7 @@ from .kind import Kind
 def certificate(facts: dict[str, Any], use: str, route: str, at: list[str]) -> dict[str, Any]:
     """A certificate's entry in the report: what for, whose, until when, and its fingerprint.
 
-    :param use: e.g. "nginx presents", "nginx trusts".
+    :param use: such as "the gateway presents".
     :param at: where it was seen: hosts, ``host:file``, or addresses.
     """
     kept = ("subject", "issuer", "sans", "not_before", "not_after", "sha256", "key", "serial")

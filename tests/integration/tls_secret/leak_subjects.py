@@ -274,7 +274,7 @@ def proof_probe(scene: Scene) -> States:
         service = {"namespace": scene.namespace, "name": "web", "port": 80}
         route = {"name": "a", "host": "a.example.com", "listen": {"certificate": files}, "paths": [{"path": "/", "service": service}]}
         given = {"address": "127.0.0.1", "run": "r1", "gateways": {"main": ["127.0.0.1:1"]}, "nginx": list(nginx)}
-        return {"routes": Reading.of_variables({"edge_routes": [route]}).text(), "given": given, "timeout": 1, **more}
+        return {"kind": "vm_nginx", "routes": Reading.of_variables({"edge_routes": [route]}).text(), "given": given, "timeout": 1, **more}
 
     states.add("check", "ok", look("cat", f"{scene.folder}/key"), check_mode=True)
     states.add("ok", "ok", look("cat", f"{scene.folder}/key"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils._probe.causes import CAUSES, Context
+from plugins.module_utils._proof import kinds
 from plugins.module_utils._proof.checks import NEGATIVE, Check
 from plugins.module_utils._proof.judge import RULES
 from plugins.module_utils._proof.kind import Kind
@@ -85,3 +86,12 @@ def test_the_hops_are_a_chain(kind: Kind) -> None:
 def test_each_hop_has_one_name_for_its_session_at_most(kind: Kind) -> None:
     named = [check.hop for check in kind.checks.values() if check.session]
     assert len(named) == len(set(named))
+
+
+def test_the_core_names_no_kind() -> None:
+    """But for the one list of them, and the collection's own name."""
+    core = Path(kinds.__file__).parent
+    for file in (*core.glob("*.py"), *core.glob("*.j2"), *(core.parents[1] / "action").glob("proof_*.py")):
+        words = file.read_text(encoding="utf-8").replace("edgemesh.nginx_istio", "")
+        named = set(re.findall(r"(?i)\w*nginx\w*|\bvms?\b|\w*proxy_\w+", words))
+        assert named == ({"vm_nginx"} if file.name == "kinds.py" else set()), file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -208,6 +210,18 @@ def test_the_log_line_of_this_very_request_decides(line: str, change: tuple[str,
     log = ["2026-11-21T10:00:00Z info xds started", '{"level": "info"}', "{broken", line.replace(*change) if change[0] else line]
     wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
     assert judge(wanted, result(), Evidence(log=log)).status == status
+
+
+def test_each_proxy_of_the_chain_has_its_place_in_x_forwarded_for() -> None:
+    wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
+    assert judge(wanted, result(), Evidence(log=[TEXT])).saw == {"nginx": "198.18.0.101", "gateway": "198.18.0.11"}
+    client, nginx, *others = KIND.chain.nodes
+    chain = dataclasses.replace(KIND.chain, nodes=(client, dataclasses.replace(nginx, key="balancer"), nginx, *others))
+    longer: Any = SimpleNamespace(chain=chain, rules=KIND.rules, causes=KIND.causes)
+    line = TEXT.replace("198.18.0.101,198.18.0.11", "198.18.0.101,198.18.0.50,198.18.0.11")
+    seen = decide(longer, wanted, result(), Evidence(log=[line])).saw
+    assert seen == {"balancer": "198.18.0.101", "nginx": "198.18.0.50", "gateway": "198.18.0.11"}
+    assert decide(longer, wanted, result(), Evidence(log=[TEXT])).saw == {"nginx": "198.18.0.101", "gateway": "198.18.0.11"}
 
 
 def test_another_sni_in_the_log_fails() -> None:

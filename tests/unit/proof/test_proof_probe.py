@@ -31,7 +31,7 @@ NGINX = "\n".join(["nginx version: nginx/1.22.1", *DUMP.splitlines()[1:]])
 
 
 def arguments(**given: Any) -> dict[str, Any]:
-    values = {**({} if "asked" in given else {"routes": read(), "given": PLANNED}), **given}
+    values = {**({} if "asked" in given else {"kind": "vm_nginx", "routes": read(), "given": PLANNED}), **given}
     checked = ArgumentSpecValidator(proof_probe.ARGUMENTS, **proof_probe.RULES).validate(values)
     assert not checked.error_messages
     found: dict[str, Any] = checked.validated_parameters
