@@ -23,6 +23,7 @@ def hops(kind: Kind, route: str, lines: list[dict[str, Any]], sessions: dict[str
             made.append(
                 {
                     "route": route,
+                    "kind": kind.name,
                     "hop": hop,
                     "from": sorted({line["from"] for line in own}),
                     "to": sorted({line["to"] for line in own if line["to"]}),

@@ -58,9 +58,13 @@ def _verdict(model: dict[str, Any]) -> str:
 
 def _route(route: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """A route with its drawings, and its claims by hop."""
-    lines = [line for line in model["proofs"] if line["route"] == route["name"]]
+
+    def own(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [each for each in entries if (each["kind"], each["route"]) == (route["kind"], route["name"])]
+
+    lines = own(model["proofs"])
     groups = [(hop["title"], _checks([line for line in lines if line["hop"] == hop["key"]])) for hop in route["chain"]["hops"]]
-    drawings = pictures(route, [hop for hop in model["hops"] if hop["route"] == route["name"]]) if lines else []
+    drawings = pictures(route, own(model["hops"])) if lines else []
     return {**route, "drawings": drawings, "groups": [(title, checks) for title, checks in groups if checks]}
 
 

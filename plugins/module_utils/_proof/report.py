@@ -66,9 +66,9 @@ def report(
         verdicts = settle(kind, own, verdicts, check_mode=run.check_mode)
         made = [_line(kind, proof, verdicts[proof["id"]], seen[proof["id"]] or {}) for proof in own]
         lines, certificates = [*lines, *made], [*certificates, *presented(kind, made, sessions)]
-    of_route = {route.name: [line for line in lines if line["route"] == route.name] for _kind, route in routes}
-    looked = {route.name: hops(kind, route.name, of_route[route.name], sessions) for kind, route in routes}
-    summaries = [_route(kind, route, of_route[route.name], looked[route.name], run) for kind, route in routes]
+    own_lines = [[line for line in lines if (line["kind"], line["route"]) == (kind.name, route.name)] for kind, route in routes]
+    looked = [hops(kind, route.name, own, sessions) for (kind, route), own in zip(routes, own_lines)]
+    summaries = [_route(*each, own, seen_of, run) for each, own, seen_of in zip(routes, own_lines, looked)]
     moments = sorted(line["started"] for line in lines if line["started"]) or [run.now]
     model = {
         "schema": SCHEMA,
@@ -81,7 +81,7 @@ def report(
         "summary": {**_count(lines), "routes": len(summaries), "proven": sum(route["ok"] for route in summaries)},
         "routes": summaries,
         "failures": _failures(lines),
-        "hops": [hop for own in looked.values() for hop in own],
+        "hops": [hop for each in looked for hop in each],
         "proofs": lines,
         "certificates": merged(certificates),
     }
@@ -124,6 +124,7 @@ def _line(kind: Kind, proof: dict[str, Any], verdict: Verdict, result: dict[str,
     return {
         "id": proof["id"],
         "route": proof["route"],
+        "kind": kind.name,
         "check": check.name,
         "title": check.title,
         "proves": check.proves,

@@ -138,6 +138,7 @@ def every_text(model: Any, put: str) -> Any:
     keep = {
         "status",
         "hop",
+        "kind",
         "key",
         "check",
         "polarity",
