@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from ..module_utils._errors import EdgeError
-from ..module_utils._proof import carried, entry
+from ..module_utils._proof import carried, entry, kinds
+from ..module_utils._proof.model import probes
 from ..module_utils._script import Script
 from ..module_utils._x509 import library
 from ..plugin_utils._prober import Prober
 
 ARGUMENTS: dict[str, Any] = {
-    "routes": {"type": "list", "elements": "dict"},
+    "kind": {"type": "str"},
+    "routes": {"type": "str"},
+    "groups": {"type": "list", "elements": "str"},
+    "given": {"type": "dict", "default": {}},
     "asked": {"type": "list", "elements": "str"},
-    "address": {"type": "str"},
-    "run": {"type": "str"},
-    "clients": {"type": "list", "elements": "str", "default": []},
-    "gateways": {"type": "dict", "default": {}},
-    "nginx": {"type": "list", "elements": "str", "default": ["nginx"]},
-    "material": {"type": "path", "default": entry.MATERIAL},
-    "front_ca": {"type": "str", "default": ""},
-    "client_ca_file": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
-    "repeat": {"type": "int", "default": 10},
-    "echo_path": {"type": "str", "default": ""},
-    "websocket_path": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 10},
     "wait": {"type": "int", "default": 0},
 }
 RULES: dict[str, Any] = {
     "mutually_exclusive": [["routes", "asked"]],
     "required_one_of": [["routes", "asked"]],
-    "required_by": {"routes": ["address", "run"]},
+    "required_together": [["kind", "routes"]],
 }
-_PATH = "PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
 class ActionModule(Prober):
@@ -50,23 +41,22 @@ class ActionModule(Prober):
         name = self.vantage(task_vars)
         if params["asked"] is not None:
             return self._seen(name, carried.Asked.of(params["asked"]).probes, params, task_vars)
-        routes = params["routes"]
-        certificates = entry.command(routes, params["material"])
-        commands = {}
-        if routes:
-            commands["nginx"] = f"{_PATH} {shlex.join([*params['nginx'], '-v', '-T'])} 2>&1"
-        if certificates:
-            commands["files"] = shlex.join(certificates)
-        printed = self._printed(commands)
-        plan = entry.planned(routes, {**params, "vm": name}, printed)
-        answer = self._seen(name, plan["probes"], params, task_vars, proofs=plan["proofs"], files=printed.files)
-        others = {vantage: entries for vantage, entries in plan["probes"].items() if vantage != name}
-        return {**answer, "asked": carried.Asked(others).text(), "logged": entry.logged(plan["proofs"])}
+        kind = kinds.named(params["kind"])
+        routes = kind.routes(params["routes"], params["groups"])
+        given = entry.given(kind, params["given"], name, self.check_mode)
+        printed = self._printed(kind.look(routes, given))
+        proofs = kind.plan(routes, given, printed)
+        planned = probes(proofs)
+        near = {"proofs": [proof.as_dict() for proof in proofs], "certificates": kind.certificates(routes, given, printed)}
+        answer = self._seen(name, planned, params, task_vars, **near)
+        others = carried.Asked({vantage: entries for vantage, entries in planned.items() if vantage != name})
+        gateways, logged = entry.logged(proofs)
+        return {**answer, "asked": others.text(), "others": list(others.probes), "gateways": gateways, "logged": logged}
 
     def _seen(
-        self, name: str, probes: dict[str, list[dict[str, Any]]], params: dict[str, Any], task_vars: dict[str, Any], **more: Any
+        self, name: str, planned: dict[str, list[dict[str, Any]]], params: dict[str, Any], task_vars: dict[str, Any], **more: Any
     ) -> dict[str, Any]:
-        options = {"paths": probes.get(name, []), "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
+        options = {"paths": planned.get(name, []), "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
         results: list[dict[str, Any]] = []
         trouble = ""
         try:
@@ -76,18 +66,18 @@ class ActionModule(Prober):
             trouble = error.sentence
         return {"changed": False, "trouble": trouble, "evidence": carried.Seen(name, results, trouble, **more).text()}
 
-    def _printed(self, commands: dict[str, str]) -> entry.Printed:
+    def _printed(self, commands: Mapping[str, str]) -> dict[str, str]:
         """What commands that only read print on the host; what they can't read the plan takes for unknown."""
         if not commands:
-            return entry.Printed()
+            return {}
         asked = Script(commands)
         with self._silence():
             answers = asked.answers(self._low_level_execute_command(asked.text())["stdout"])
-        return entry.Printed(**{name: answer.said for name, answer in answers.items()})
+        return {name: answer.said for name, answer in answers.items()}
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
-        """nginx's configuration may hold credentials of other sites: it is not for the output, however verbose."""
+        """A proxy's configuration may hold credentials of other sites: it is not for the output, however verbose."""
         # the connection's own, which is not the action's
         context = self._connection._play_context
         before, context.no_log = context.no_log, True

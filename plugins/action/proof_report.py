@@ -9,9 +9,9 @@ from ..module_utils._x509 import library
 from ..plugin_utils._action import EdgeAction
 
 ARGUMENTS: dict[str, Any] = {
-    "routes": {"type": "list", "elements": "dict", "required": True},
+    "routes": {"type": "str", "required": True},
     "seen": {"type": "list", "elements": "str", "required": True},
-    "from_clients": {"type": "list", "elements": "dict", "default": []},
+    "answers": {"type": "list", "elements": "dict", "default": []},
     "run": {"type": "str", "default": ""},
     "log": {"type": "list", "elements": "dict", "default": []},
     "absent": {"type": "list", "elements": "str", "default": []},
@@ -20,7 +20,6 @@ ARGUMENTS: dict[str, Any] = {
         "apply_defaults": True,
         "options": {"positive": {"type": "int", "default": 5}, "negative": {"type": "int", "default": 6}},
     },
-    "material": {"type": "path", "default": entry.MATERIAL},
     "path": {"type": "path", "default": ""},
 }
 

@@ -1,78 +1,44 @@
 #!/usr/bin/python
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Plan a VM's proofs and make those of its own; see DOCUMENTATION. The action plugin does it, by commands and by edge_probe on the host."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan a host's proofs and make its own; see DOCUMENTATION. The action plugin does it, by commands and by edge_probe on the host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_probe
-short_description: Plan what has to be proven about a VM's routes, and probe it from there
+short_description: Internal - plan what has to be proven about routes through a host, and probe it from there
 version_added: "0.1.0"
 description:
-  - Plans for each route the positive and negative proofs, from the VM to every address of the gateway and from each client through the
-    VM's nginx, by the routes and by what nginx says that it does (C(nginx -T)). C(docs/proof.md) explains every one.
-  - Makes those of the VM as M(edgemesh.nginx_istio.edge_probe) does, and returns what is asked of clients.
-  - At a client it makes those.
+  - Internal to the collection's roles; may change in any release.
+  - Plans for each route of one kind of path the positive and negative proofs, by the routes and by what is read on the host. For a VM
+    (V(vm_nginx)) that is what its nginx says that it does (C(nginx -T)); the proofs are made from the VM to every address of the gateway,
+    and from each client through the VM's nginx. C(docs/proof.md) explains every one.
+  - Makes those of the host as M(edgemesh.nginx_istio.edge_probe) does, and returns what is asked of others.
+  - At one of these it makes those.
   - The same inputs give the same plan, apart from a CA certificate that is made for negative proofs.
-  - It reads nginx's configuration and the certificates that routes use, no key, and changes nothing.
+  - It reads configuration and the certificates that routes use, no key, and changes nothing.
 options:
+  kind:
+    description: The kind of path, a package of C(_proof/).
+    type: str
   routes:
+    description: The fact C(edge__read) of M(edgemesh.nginx_istio.read_routes). Its routes of this kind are looked at.
+    type: str
+  groups:
+    description: The host's inventory groups. Only routes that are for one of them are looked at; without this option all.
+    type: list
+    elements: str
+  given:
     description:
-      - Routes that the VM serves, as P(edgemesh.nginx_istio.routes#filter) returns them.
-      - O(address) and O(run) go with it. The other options but O(timeout) and O(wait) are for a VM, too.
-    type: list
-    elements: dict
-  asked:
-    description: At a client in place of O(routes), RV(asked) of each VM.
-    type: list
-    elements: str
-  address:
-    description: Where clients reach its nginx.
-    type: str
-  run:
-    description: An identifier of the run; requests carry it in their user agent.
-    type: str
-  clients:
-    description: Inventory names of the clients.
-    type: list
-    elements: str
-    default: []
-  gateways:
-    description: Lists of V(host:port) by gateway name. Addresses that nginx itself has are added.
+      - What the plan of this kind is told besides. All are told C(run), an identifier that requests carry in their user agent.
+      - For V(vm_nginx) these are C(address), C(clients), C(pod), C(no_pod), C(gateways), C(services), C(nginx), C(material),
+        C(listener_ca), C(client_ca_file), C(repeat), C(echo_path), C(websocket_path), as role C(verify) explains its variables.
     type: dict
     default: {}
-  nginx:
-    description: The command that runs nginx on the VM, in words.
+  asked:
+    description: At a host that is asked, in place of O(routes), RV(asked) of each host that asks.
     type: list
     elements: str
-    default: [nginx]
-  material:
-    description: The folder on the VM that holds what comes from Secrets.
-    type: path
-    default: /etc/edgemesh/tls
-  front_ca:
-    description:
-      - CA certificates (PEM) that clients verify nginx with.
-      - Without it, the CA beside nginx's certificate or the route's own CA where they signed it, else O(client_ca_file).
-    type: str
-    default: ""
-  client_ca_file:
-    description: The system's CA certificates on the clients.
-    type: path
-    default: /etc/ssl/certs/ca-certificates.crt
-  repeat:
-    description: How many answers in a row have to be right.
-    type: int
-    default: 10
-  echo_path:
-    description: A path where the app answers with the request headers that it received.
-    type: str
-    default: ""
-  websocket_path:
-    description: A path where the app takes WebSocket upgrades.
-    type: str
-    default: ""
   timeout:
     description: Seconds for one attempt.
     type: int
@@ -91,7 +57,7 @@ attributes:
   idempotent:
     support: full
 notes:
-  - Needs root on a VM, for nginx's configuration and its client key; on a client nothing but Python 3.9.
+  - Needs root on a VM, for nginx's configuration and its client key; on one who is asked nothing but Python 3.9.
 author:
   - edgemesh maintainers (@edgemesh)
 seealso:
@@ -102,11 +68,14 @@ seealso:
 EXAMPLES = r"""
 - name: Probe from each VM
   edgemesh.nginx_istio.proof_probe:
-    routes: "{{ edge_routes | edgemesh.nginx_istio.routes }}"
-    address: "{{ ansible_host }}"
-    run: "1"
-    clients: [client-1]
-    gateways: {main: ["192.0.2.10:30443"]}
+    kind: vm_nginx
+    routes: "{{ ansible_facts.edge__read }}"
+    groups: "{{ group_names }}"
+    given:
+      address: "{{ ansible_host }}"
+      run: "1"
+      clients: [client-1]
+      gateways: {main: ["192.0.2.10:30443"]}
   register: near
 
 - name: Probe through all of them from a client
@@ -122,12 +91,22 @@ evidence:
   type: str
   returned: success
 asked:
-  description: What each client has to probe, as text for O(asked).
+  description: What others have to probe, as text for O(asked).
   type: str
+  returned: with O(routes)
+others:
+  description: The inventory names of those who are asked.
+  type: list
+  elements: str
+  returned: with O(routes)
+gateways:
+  description: The gateways whose access logs tell something, as C(namespace/service).
+  type: list
+  elements: str
   returned: with O(routes)
 logged:
   description:
-    - What requests of clients leave in the gateway's access log.
+    - What these requests leave in the access logs.
     - For O(edgemesh.nginx_istio.gateway_log_info#module:expected).
   type: list
   elements: str

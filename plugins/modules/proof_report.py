@@ -1,15 +1,15 @@
 #!/usr/bin/python
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Judge what was seen and write the report; see DOCUMENTATION. All of it happens in the action plugin."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_report
-short_description: Judge what was proven, and write proof.json and proof.html
+short_description: Internal - judge what was proven, and write proof.json and proof.html
 version_added: "0.1.0"
 description:
+  - Internal to the collection's roles; may change in any release.
   - Judges what the probes saw against the plans, finds the root cause of what failed, and writes C(proof.json) for programs and
     C(proof.html) for people on the controller.
   - The page draws the path of each route hop by hop and shows every proof with what was expected and observed, the certificates, and
@@ -18,18 +18,17 @@ description:
   - There is no key material in it. The report is what a run found out, not a state of anything, so writing it is no change.
 options:
   routes:
-    description: All routes, as P(edgemesh.nginx_istio.routes#filter) returns them.
-    type: list
-    elements: dict
+    description: All routes of every kind of path, the fact C(edge__read) of M(edgemesh.nginx_istio.read_routes).
+    type: str
     required: true
   seen:
-    description: What each VM has seen, RV(edgemesh.nginx_istio.proof_probe#module:evidence).
+    description: What each host that routes go through has seen, RV(edgemesh.nginx_istio.proof_probe#module:evidence).
     type: list
     elements: str
     required: true
-  from_clients:
+  answers:
     description:
-      - What clients have seen through the VMs - the results of a loop of M(edgemesh.nginx_istio.proof_probe) over their names, as
+      - What the others have seen that were asked - the results of a loop of M(edgemesh.nginx_istio.proof_probe) over their names, as
         registered. What one without an answer should have probed is not tested; its message says why.
     type: list
     elements: dict
@@ -44,7 +43,7 @@ options:
     elements: dict
     default: []
   absent:
-    description: Names of VMs that should have taken part and did not.
+    description: Names of hosts that should have taken part and did not.
     type: list
     elements: str
     default: []
@@ -60,10 +59,6 @@ options:
         description: Of claims that something is refused.
         type: int
         default: 6
-  material:
-    description: The folder on the VMs that holds what comes from Secrets.
-    type: path
-    default: /etc/edgemesh/tls
   path:
     description: The folder on the controller for the report; made if it is missing. When empty a temporary one is made.
     type: path
@@ -87,7 +82,7 @@ seealso:
 EXAMPLES = r"""
 - name: Judge, and write the report
   edgemesh.nginx_istio.proof_report:
-    routes: "{{ edge_routes | edgemesh.nginx_istio.routes }}"
+    routes: "{{ ansible_facts.edge__read }}"
     seen: ["{{ near.evidence }}"]
     path: /tmp/proof
   register: report

@@ -11,7 +11,7 @@ from contextlib import suppress
 from ..module_utils._nginx.write import offload as _offload  # noqa: F401
 from ..module_utils._probe import session as _session  # noqa: F401
 from ..module_utils._proof import entry as _entry  # noqa: F401
-from ..module_utils._routes import load as _load  # noqa: F401
+from ..module_utils._routes import reading as _reading  # noqa: F401
 
 with suppress(ImportError):
     from OpenSSL import crypto as _crypto  # noqa: F401

@@ -23,6 +23,7 @@ class Context:
     cert: str = ""
     status: str = ""
     detail: str = ""
+    prefix: str = "proxy"  # of nginx's directives: "grpc" where it passes gRPC on
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Asked:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Asked:
-        """All that several VMs ask.
+        """All that several hosts ask.
 
         :raises EdgeError: for a text that is none of :meth:`text`.
         """
@@ -35,19 +35,19 @@ class Asked:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a host has seen; a VM adds what was to be proven, and the certificates that lie there.
+    """What a host has seen; one that routes go through adds what was to be proven, and the certificates that lie there.
 
     :param by: the host's inventory name.
     :param results: of edge_probe.
     :param trouble: why there are none.
-    :param files: what the command for certificates printed.
+    :param certificates: the report's entries for them.
     """
 
     by: str
     results: list[dict[str, Any]]
     trouble: str = ""
     proofs: list[dict[str, Any]] = field(default_factory=list)
-    files: str = ""
+    certificates: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, text: str) -> Seen:

@@ -1,20 +1,22 @@
-"""Verdicts in the light of each other: no proof without its control, and one root cause for a failure through nginx."""
+"""Verdicts in the light of each other: no proof without its control, and one root cause for a failure of the whole path."""
 
 from __future__ import annotations
 
+from collections import ChainMap
 from typing import Any
 
-from .._probe.causes import Context
-from .causes import CAUSES
-from .checks import CHECKS, POSITIVE
-from .judge import FAILED, NOT_TESTED, OK, Verdict
+from .._probe.causes import CAUSES, Context
+from .checks import POSITIVE, Check
+from .kind import Kind
+from .verdict import FAILED, NOT_TESTED, OK, Verdict
 
 Proofs = list[dict[str, Any]]
 
 
-def settle(proofs: Proofs, verdicts: dict[str, Verdict], *, check_mode: bool) -> dict[str, Verdict]:
+def settle(kind: Kind, proofs: Proofs, verdicts: dict[str, Verdict], *, check_mode: bool) -> dict[str, Verdict]:
     """The final verdicts, by proof id.
 
+    :param proofs: all of one kind.
     :param check_mode: nothing may have been set up yet, so what fails counts as not tested.
     """
     by_id = {proof["id"]: proof for proof in proofs}
@@ -26,7 +28,7 @@ def settle(proofs: Proofs, verdicts: dict[str, Verdict], *, check_mode: bool) ->
             verdict = verdicts[proof["id"]]
             if control and not proof["reason"] and decide(control).status != OK:
                 verdict = Verdict(
-                    NOT_TESTED, why=f"means nothing without its control: {CHECKS[control['check']].title}", root=control["id"]
+                    NOT_TESTED, why=f"means nothing without its control: {kind.checks[control['check']].title}", root=control["id"]
                 )
             elif check_mode and verdict.status == FAILED:
                 verdict = Verdict(
@@ -38,24 +40,33 @@ def settle(proofs: Proofs, verdicts: dict[str, Verdict], *, check_mode: bool) ->
     for proof in proofs:
         decide(proof)
     for proof in proofs:
-        if proof["check"] == "path.answer" and settled[proof["id"]].status == FAILED:
-            settled[proof["id"]] = _rooted(proof, proofs, settled)
+        if settled[proof["id"]].status == FAILED and _is_symptom(kind, proof, by_id.get(proof["control"])):
+            settled[proof["id"]] = _rooted(kind, proof, proofs, settled)
     return settled
 
 
-def _rooted(proof: dict[str, Any], proofs: Proofs, settled: dict[str, Verdict]) -> Verdict:
-    """A failure through nginx, explained by what fails, or doesn't, between the same VM and the gateway."""
-    symptom = settled[proof["id"]]
-    nearer = [other for other in proofs if other["vantage"] == proof["machine"] and other["route"] == proof["route"]]
-    for other in nearer:
-        root = settled[other["id"]]
-        if root.status == FAILED and CHECKS[other["check"]].polarity == POSITIVE:
-            return Verdict(FAILED, symptom.observed, root.why, root.code, root.fix, other["id"])
-    direct = [settled[other["id"]].status for other in nearer if other["check"] == "gateway.answer"]
-    if direct and set(direct) == {OK}:
-        cause = CAUSES["NGINX_UNLIKE_REPLAY"]
-        context = Context(
-            host=proof["route"], detail=f" from {proof['machine']}; what the client saw: {symptom.why}" if symptom.why else ""
-        )
-        return Verdict(FAILED, symptom.observed, cause.sentence(context), cause.code, cause.remedy(context))
-    return symptom
+def _is_symptom(kind: Kind, proof: dict[str, Any], control: dict[str, Any] | None) -> bool:
+    """Whether it claims that the whole path works, and has no other such claim for its control."""
+
+    def whole(check: Check) -> bool:
+        return check.hop == kind.chain.whole.key and check.polarity == POSITIVE
+
+    return whole(kind.checks[proof["check"]]) and not (control and whole(kind.checks[control["check"]]))
+
+
+def _rooted(kind: Kind, proof: dict[str, Any], proofs: Proofs, settled: dict[str, Verdict]) -> Verdict:
+    """A failure of the whole path, explained by what fails, or doesn't, from the place that it goes through: the nearest hop first."""
+    symptom, order = settled[proof["id"]], kind.chain.order
+    same = [other for other in proofs if other["vantage"] == proof["through"] and other["route"] == proof["route"]]
+    checks = {other["id"]: kind.checks[other["check"]] for other in same}
+    ahead = [each for each, check in checks.items() if check.polarity == POSITIVE and check.hop != kind.chain.whole.key]
+    for each in sorted(ahead, key=lambda each: order.index(checks[each].hop)):
+        root = settled[each]
+        if root.status == FAILED:
+            return Verdict(FAILED, symptom.observed, root.why, root.code, root.fix, each)
+    last = {settled[each].status for each in ahead if checks[each].hop == kind.chain.between[-1].key and settled[each].root != proof["id"]}
+    if last != {OK}:
+        return symptom
+    cause: Any = ChainMap(dict(kind.causes), CAUSES)[kind.unlike]
+    context = Context(host=proof["route"], detail=f" from {proof['through']}; what the client saw: {symptom.why}" if symptom.why else "")
+    return Verdict(FAILED, symptom.observed, cause.sentence(context), cause.code, cause.remedy(context))

@@ -5,104 +5,72 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import _disk as disk
 from .._errors import EdgeError
+from .._schema.fields import read
+from . import kinds
 from .carried import Seen
 from .html import page
-from .judge import Evidence
-from .model import Machine, Options
+from .kind import Kind
+from .model import Proof
 from .report import Run, report
-from .vm_nginx import configured, files
-from .vm_nginx.plan import plan, probes
-
-MATERIAL = "/etc/edgemesh/tls"
+from .verdict import Evidence
 
 
-@dataclass(frozen=True)
-class Printed:
-    """What commands printed on a VM: nginx by ``-v -T``, and :func:`command`."""
+def given(kind: Kind, values: Mapping[str, Any], here: str, check: bool) -> Any:
+    """What the kind's plan is told, with the defaults.
 
-    nginx: str = ""
-    files: str = ""
-
-
-def command(routes: list[dict[str, Any]], material: str) -> list[str]:
-    """The command that prints the certificates of a VM's files; [] when there are none."""
-    paths = files.paths(routes, material)
-    return [*files.COMMAND, *paths] if paths else []
-
-
-def planned(routes: list[dict[str, Any]], given: dict[str, Any], printed: Printed) -> dict[str, Any]:
-    """Proofs and probes for one VM.
-
-    :param given: the options of module proof_probe.
-    :param printed: what nginx printed, and the command for certificates (see :func:`command`).
-    :returns: ``proofs``, and ``probes`` by who makes them.
+    :param values: the option ``given`` of module proof_probe.
+    :param here: the inventory name of the host that is looked at.
+    :param check: nothing was changed in this run.
+    :raises EdgeError: names the value.
     """
-    material, echo_path = given["material"], given["echo_path"]
-    nginx = configured.read(routes, printed.nginx, echo_path)
-    machine = Machine(
-        name=given["vm"],
-        address=given["address"],
-        gateways=given["gateways"],
-        nginx=nginx.upstreams,
-        nginx_unknown=nginx.unknown,
-        turns=nginx.turns,
-        trust=files.trust(routes, files.read(printed.files), material, given["front_ca"]),
-        tls_dir=material,
-    )
-    options = Options(
-        run=given["run"],
-        foreign_ca=_foreign_ca(),
-        client_ca_file=given["client_ca_file"],
-        repeat=given["repeat"],
-        echo_path=echo_path,
-        websocket_path=given["websocket_path"],
-    )
-    proofs = plan(routes, machine, given["clients"], options)
-    return {"proofs": [proof.as_dict() for proof in proofs], "probes": probes(proofs)}
+    return read(kind.given, {**values, "here": here, "check": check, "foreign_ca": _foreign_ca()}, "given")
 
 
-def logged(proofs: list[dict[str, Any]]) -> list[str]:
-    """What is in the gateway's access log once it has written all that these proofs need: user agents, up to the quote behind them."""
-    return [f'{proof["wanted"]["user_agent"]}"' for proof in proofs if proof["judge"] == "access_log"]
+def logged(proofs: list[Proof]) -> tuple[list[str], list[str]]:
+    """The gateways whose access logs these proofs need, as ``namespace/service``, and what is in them once they have written all of it.
+
+    The latter are user agents, up to the quote behind them.
+    """
+    found = [proof.wanted for proof in proofs if proof.judge == "access_log"]
+    return sorted({each["gateway"] for each in found}), [f'{each["user_agent"]}"' for each in found]
 
 
-def reported(given: dict[str, Any], *, check: bool) -> dict[str, Any]:
+def reported(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """The model of proof.json.
 
-    :param given: the options of module proof_report.
+    :param options: those of module proof_report.
     :param check: in check mode what fails may not have been set up yet.
     """
-    routes, clients, logs = given["routes"], given["from_clients"], given["log"]
-    machines = [Seen.of(text) for text in given["seen"]]
-    seen = [*machines, *(Seen.of(client["evidence"]) for client in clients if "evidence" in client)]
-    texts = {machine.by: files.read(machine.files) for machine in machines}
+    answers, logs = options["answers"], options["log"]
+    planned = [Seen.of(text) for text in options["seen"]]
+    seen = [*planned, *(Seen.of(each["evidence"]) for each in answers if "evidence" in each)]
     problems = [problem for each in logs for problem in each["problems"]]
     lines = [line for each in logs for line in each["lines"]]
     evidence = Evidence(
-        fingerprints={vm: files.fingerprints(each) for vm, each in texts.items()},
         trouble={
             **{each.by: each.trouble for each in seen if each.trouble},
-            **{client["item"]: client.get("msg") or "no answer" for client in clients if "evidence" not in client},
+            **{each["item"]: each.get("msg") or "no answer" for each in answers if "evidence" not in each},
         },
         log=lines if lines or (logs and not problems) else None,
         no_log="; ".join(problems) or Evidence.no_log,
     )
     run = Run(
         version=version(Path(__file__).resolve().parents[3]),
-        id=given["run"],
+        id=options["run"],
         check_mode=check,
-        absent=tuple(given["absent"]),
-        minimum=given["minimum"],
+        absent=tuple(options["absent"]),
+        minimum=options["minimum"],
     )
-    proofs = [proof for machine in machines for proof in machine.proofs]
+    routes = [(kind, route) for kind in kinds.KINDS.values() for route in kind.routes(options["routes"])]
+    proofs = [proof for each in planned for proof in each.proofs]
     results = [result for each in seen for result in each.results]
-    return report(run, routes, proofs, results, evidence, files.certificates(routes, texts, given["material"]))
+    return report(run, routes, proofs, results, evidence, [entry for each in planned for entry in each.certificates])
 
 
 def written(model: dict[str, Any], folder: str) -> str:

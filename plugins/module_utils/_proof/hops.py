@@ -5,39 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Optional
 
-from .checks import HOPS
-from .judge import FAILED, NOT_TESTED, OK
-
-# for each hop the check that names the session, and those whose observation is worth a line
-_SESSION = {"front": "front.certificate", "gateway": "gateway.tls", "mesh": "mesh.mtls"}
-_TELLING = {
-    "front": ("front.certificate", "front.http2", "front.redirect"),
-    "gateway": ("gateway.tls", "gateway.no_client_certificate", "gateway.no_sni", "gateway.http10"),
-    "mesh": ("gateway.answer", "mesh.mtls", "gateway.wrong_host"),
-    "path": ("path.answer", "path.http2", "path.access_log", "path.client_address", "path.client_identity", "path.forged_address"),
-}
+from .checks import TLS
+from .kind import Kind
+from .verdict import FAILED, NOT_TESTED, OK
 
 
-def hops(route: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def hops(kind: Kind, route: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """One entry for each hop of ``route`` that was looked at.
 
     :param lines: the report's proofs of this route.
     :param sessions: what the probe of a proof saw of TLS, by proof id.
     """
     made = []
-    for hop in HOPS:
+    for hop in kind.chain.order:
         own = [line for line in lines if line["hop"] == hop]
         if own:
             made.append(
                 {
                     "route": route,
+                    "kind": kind.name,
                     "hop": hop,
                     "from": sorted({line["from"] for line in own}),
                     "to": sorted({line["to"] for line in own if line["to"]}),
                     "status": worst(own),
                     "counts": dict(Counter(line["status"] for line in own)),
-                    "session": _session(hop, own, sessions),
-                    "facts": [_fact(line) for line in _telling(hop, own)],
+                    "session": _session(kind, hop, own, sessions),
+                    "facts": [_fact(line) for line in _telling(kind, hop, own)],
                     "saw": _saw(own),
                 }
             )
@@ -64,21 +57,23 @@ def _saw(lines: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {place: sorted(filter(None, addresses)) for place, addresses in found.items()}
 
 
-def _session(hop: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> str:
-    """How the two ends of the hop speak: ``TLS 1.3``, ``mTLS 1.3``, ``mesh mTLS``; "" where nothing shows it."""
-    line = _first(lines, _SESSION.get(hop, ""))
-    if line is None:
+def _session(kind: Kind, hop: str, lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> str:
+    """How the two ends of the hop speak: ``TLS 1.3``, ``mTLS 1.3``, or what its check calls it; "" where nothing shows it."""
+    check = next((check for check in kind.checks.values() if check.hop == hop and check.session), None)
+    line = _first(lines, check.name) if check else None
+    if check is None or line is None:
         return ""
-    if hop == "mesh":
-        return "mesh mTLS" if line["status"] == OK else ""
+    if check.session != TLS:
+        return check.session if line["status"] == OK else ""
     tls = sessions[line["id"]]
-    kind = "mTLS" if tls.get("certificate_requested") and line["status"] == OK else "TLS"
-    return f"{kind} {tls['version']}" if tls.get("version") else ""
+    mutual = "m" if tls.get("certificate_requested") and line["status"] == OK else ""
+    return f"{mutual}TLS {tls['version']}" if tls.get("version") else ""
 
 
-def _telling(hop: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _telling(kind: Kind, hop: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What failed, and what always tells something."""
-    checks = dict.fromkeys([*(line["check"] for line in lines if line["status"] == FAILED), *_TELLING[hop]])
+    telling = (check.name for check in kind.checks.values() if check.hop == hop and check.telling)
+    checks = dict.fromkeys([*(line["check"] for line in lines if line["status"] == FAILED), *telling])
     return [line for check in checks if (line := _first(lines, check))]
 
 

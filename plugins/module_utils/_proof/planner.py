@@ -1,35 +1,35 @@
-"""What both kinds of plan have in common."""
+"""What all plans have in common."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Optional
 
-from .checks import CHECKS
-from .model import Machine, Options, Proof
+from .checks import Check
+from .model import Proof
 
 Probe = dict[str, Any]
 
 
 class Planner:
-    """Collects the proofs of one route from one vantage point towards one target."""
+    """Collects the proofs of one route from one vantage point towards one target.
 
-    def __init__(self, route: dict[str, Any], machine: Machine, options: Options, vantage: str, target: str) -> None:
-        self.route, self.machine, self.options = route, machine, options
-        self.vantage, self.target = vantage, target
+    :cvar KIND: the name of the kind of path.
+    :cvar CHECKS: its catalogue.
+    """
+
+    KIND: str
+    CHECKS: Mapping[str, Check]
+
+    def __init__(self, route: str, vantage: str, through: str, target: str) -> None:
+        self.name, self.vantage, self.through, self.target = route, vantage, through, target
+        #: what the sentences of causes may name
+        self.context: dict[str, str] = {}
         self.found: list[Proof] = []
-        self.host: str = route["host"]
-        self.listen: dict[str, Any] = route["listen"]
-        self.upstream: dict[str, Any] = route["upstream_tls"]
-        self.mutual = self.upstream["mode"] == "mutual"
-        # clients speak TLS to whoever is behind nginx
-        self.passes = self.listen["mode"] == "passthrough"
-        # with passthrough the app itself ends the TLS session and speaks HTTP
-        self.http_at_gateway = self.upstream["mode"] != "passthrough"
-        self.status: int = route["probe"]["status"]
 
     def id(self, check: str) -> str:
         """A proof's name: stable from run to run."""
-        return f"{self.route['name']}/{check}/{self.vantage}>{self.target or self.route['gateway']['name']}"
+        return f"{self.name}/{check}/{self.vantage}>{self.target}"
 
     def add(
         self,
@@ -40,37 +40,35 @@ class Planner:
         shared: str = "",
         control: Optional[str] = None,
         reason: str = "",
+        context: Optional[dict[str, str]] = None,
         **wanted: Any,
     ) -> None:
         """One proof.
 
-        :param probe: what to send; None together with a ``reason``, or where ``wanted`` alone decides.
+        :param probe: what to send; None together with a ``reason``.
         :param shared: the check whose probe this is too.
         :param control: instead of the check's own control.
+        :param context: what the sentences of its causes may name besides.
+        :param wanted: what its rule is told.
         """
-        kind = CHECKS[check]
-        if self.passes and self.mutual:
-            probe, reason = None, "clients show certificates of their own to the gateway, and none of them is here"
-        control = kind.control if control is None else control
+        made = self.CHECKS[check]
+        control = made.control if control is None else control
         self.found.append(
             Proof(
                 id=self.id(check),
-                route=self.route["name"],
+                route=self.name,
+                kind=self.KIND,
                 check=check,
                 vantage=self.vantage,
-                machine=self.machine.name,
+                through=self.through,
                 target=self.target,
                 expected=expected,
                 probe={"name": self.id(shared or check), **probe} if probe else None,
-                judge=kind.judge,
+                judge=made.judge,
                 wanted=wanted,
+                context={**self.context, **(context or {})},
                 control=self.id(control) if control else "",
-                required=kind.required,
+                required=made.required,
                 reason=reason,
             )
         )
-
-    def request(self, **changes: Any) -> Probe:
-        """The route's own request, with changes."""
-        probe = self.route["probe"]
-        return {"version": "1.1", "method": probe["method"], "path": probe["path"], "host": self.host, **changes}

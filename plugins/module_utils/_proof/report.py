@@ -7,12 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from .checks import CHECKS, NEGATIVE, POSITIVE
+from . import kinds
+from .certificates import merged, presented
+from .chain import Known
+from .checks import NEGATIVE, POSITIVE
 from .controls import settle
 from .hops import hops
-from .judge import FAILED, NOT_TESTED, OK, Evidence, Verdict, judge
+from .judge import judge
+from .kind import Kind
+from .verdict import FAILED, NOT_TESTED, OK, Evidence, Verdict
 
-SCHEMA = "edgemesh.proof/1"
+SCHEMA = "edgemesh.proof/2"
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Run:
 
     :param version: of the collection.
     :param id: the run's identifier.
-    :param absent: VMs that should have taken part and did not.
+    :param absent: hosts that should have taken part and did not.
     :param minimum: how many different claims of each polarity must hold for a route to be proven.
     :param now: ISO time, for a run without a single probe.
     """
@@ -36,7 +41,7 @@ class Run:
 
 def report(
     run: Run,
-    routes: list[dict[str, Any]],
+    routes: list[tuple[Kind, Any]],
     proofs: list[dict[str, Any]],
     results: list[dict[str, Any]],
     evidence: Evidence,
@@ -44,47 +49,43 @@ def report(
 ) -> dict[str, Any]:
     """The whole report as JSON types.
 
-    :param routes: complete routes.
-    :param proofs: every VM's plan, as dictionaries.
+    :param routes: all routes, each with its kind.
+    :param proofs: every host's plan, as dictionaries.
     :param results: edge_probe's results from every vantage point; found again by name.
-    :param certificates: those read from files (see :func:`certificate`); those seen on the wire are added.
+    :param certificates: those read from files (see :func:`.certificates.certificate`); those seen on the wire are added.
     """
     by_name = {result["name"]: result for result in results}
     beside = {proof["beside"]["name"] for proof in proofs if proof["beside"]}
     evidence = replace(evidence, beside={name: by_name[name] for name in beside & by_name.keys()})
     seen = {proof["id"]: by_name.get(proof["probe"]["name"]) if proof["probe"] else None for proof in proofs}
-    verdicts = settle(proofs, {proof["id"]: judge(proof, seen[proof["id"]], evidence) for proof in proofs}, check_mode=run.check_mode)
-    lines = [_line(proof, verdicts[proof["id"]], seen[proof["id"]] or {}) for proof in proofs]
     sessions = {proof: (result or {}).get("tls") or {} for proof, result in seen.items()}
-    of_route = {route["name"]: [line for line in lines if line["route"] == route["name"]] for route in routes}
-    summaries = [_route(route, of_route[route["name"]], run) for route in routes]
+    lines: list[dict[str, Any]] = []
+    for name in dict.fromkeys(proof["kind"] for proof in proofs):
+        kind, own = kinds.named(name), [proof for proof in proofs if proof["kind"] == name]
+        verdicts = {proof["id"]: judge(kind, proof, seen[proof["id"]], evidence) for proof in own}
+        verdicts = settle(kind, own, verdicts, check_mode=run.check_mode)
+        made = [_line(kind, proof, verdicts[proof["id"]], seen[proof["id"]] or {}) for proof in own]
+        lines, certificates = [*lines, *made], [*certificates, *presented(kind, made, sessions)]
+    own_lines = [[line for line in lines if (line["kind"], line["route"]) == (kind.name, route.name)] for kind, route in routes]
+    looked = [hops(kind, route.name, own, sessions) for (kind, route), own in zip(routes, own_lines)]
+    summaries = [_route(*each, own, seen_of, run) for each, own, seen_of in zip(routes, own_lines, looked)]
     moments = sorted(line["started"] for line in lines if line["started"]) or [run.now]
     model = {
         "schema": SCHEMA,
         "collection": {"name": "edgemesh.nginx_istio", "version": run.version},
         "run": run.id,
         "check_mode": run.check_mode,
-        "started": moments[0],
-        "finished": moments[-1],
+        "began": moments[0],
+        "ended": moments[-1],
         "ok": bool(summaries) and all(route["ok"] for route in summaries),
         "summary": {**_count(lines), "routes": len(summaries), "proven": sum(route["ok"] for route in summaries)},
         "routes": summaries,
         "failures": _failures(lines),
-        "hops": [hop for route in routes for hop in hops(route["name"], of_route[route["name"]], sessions)],
+        "hops": [hop for each in looked for hop in each],
         "proofs": lines,
-        "certificates": [*certificates, *_presented(lines, sessions)],
+        "certificates": merged(certificates),
     }
     return {**model, "text": text(model)}
-
-
-def certificate(facts: dict[str, Any], use: str, route: str, at: list[str]) -> dict[str, Any]:
-    """A certificate's entry in the report: what for, whose, until when, and its fingerprint.
-
-    :param use: e.g. "nginx presents", "nginx trusts".
-    :param at: where it was seen: VMs, ``VM:file``, or addresses.
-    """
-    kept = ("subject", "issuer", "sans", "not_before", "not_after", "sha256", "key", "serial")
-    return {"use": use, "route": route, "at": at, **{name: facts[name] for name in kept if name in facts}}
 
 
 def text(model: dict[str, Any]) -> list[str]:
@@ -117,12 +118,13 @@ def _failures(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _line(proof: dict[str, Any], verdict: Verdict, result: dict[str, Any]) -> dict[str, Any]:
-    check = CHECKS[proof["check"]]
+def _line(kind: Kind, proof: dict[str, Any], verdict: Verdict, result: dict[str, Any]) -> dict[str, Any]:
+    check = kind.checks[proof["check"]]
     cause = {"code": verdict.code, "why": verdict.why, "fix": verdict.fix, "root": verdict.root}
     return {
         "id": proof["id"],
         "route": proof["route"],
+        "kind": kind.name,
         "check": check.name,
         "title": check.title,
         "proves": check.proves,
@@ -130,7 +132,7 @@ def _line(proof: dict[str, Any], verdict: Verdict, result: dict[str, Any]) -> di
         "hop": check.hop,
         "from": proof["vantage"],
         "to": proof["target"],
-        "machine": proof["machine"],
+        "through": proof["through"],
         "required": proof["required"],
         "status": verdict.status,
         "expected": proof["expected"],
@@ -156,23 +158,21 @@ def _claims(lines: list[dict[str, Any]], polarity: str) -> int:
     return sum(found == {OK} for found in statuses.values())
 
 
-def _route(route: dict[str, Any], lines: list[dict[str, Any]], run: Run) -> dict[str, Any]:
-    claims = {polarity: _claims(lines, polarity) for polarity in (POSITIVE, NEGATIVE)}
+def _route(kind: Kind, route: Any, lines: list[dict[str, Any]], looked: list[dict[str, Any]], run: Run) -> dict[str, Any]:
+    summary, claims = kind.summary(route), {polarity: _claims(lines, polarity) for polarity in (POSITIVE, NEGATIVE)}
     missing = _missing(lines)
     missing += [
-        f"{claims[kind]} {kind} claims hold everywhere, {least} are needed" for kind, least in run.minimum.items() if claims[kind] < least
+        f"{claims[sign]} {sign} claims hold everywhere, {least} are needed" for sign, least in run.minimum.items() if claims[sign] < least
     ]
     if not lines:
-        missing = [f"no VM of this run serves it (group {route['on']})"]
+        missing = [summary.unserved]
     missing += [f"{name} took no part: it could not be reached, or failed before" for name in run.absent]
+    facts = {"host": summary.host, "about": summary.about, **summary.facts}
     return {
-        "name": route["name"],
-        "host": route["host"],
-        "mode": route["upstream_tls"]["mode"],
-        "gateway": f"{route['gateway']['namespace']}/{route['gateway']['service']}",
-        "server_name": route["upstream_tls"]["server_name"],
-        "services": [f"{path['service']['namespace']}/{path['service']['name']}:{path['service']['port']}" for path in route["paths"]],
-        "probe": dict(route["probe"]),
+        "name": route.name,
+        "kind": kind.name,
+        **facts,
+        "chain": kind.chain.drawn(Known(facts, {hop["hop"]: hop for hop in looked})),
         "ok": not missing and all(line["status"] == OK or (line["status"] == NOT_TESTED and not line["required"]) for line in lines),
         "counts": _count(lines),
         "claims": claims,
@@ -186,20 +186,5 @@ def _missing(lines: list[dict[str, Any]]) -> list[str]:
     for line in lines:
         if line["required"] and line["status"] == NOT_TESTED and "root" not in line["cause"]:
             found.setdefault(line["title"], []).append(line)
-    places = {title: ", ".join(f"{line['from']} → {line['to'] or 'gateway'}" for line in own) for title, own in found.items()}
+    places = {title: ", ".join(f"{line['from']} → {line['to']}" for line in own) for title, own in found.items()}
     return [f"{title} ({places[title]}): {own[0]['cause']['why']}" for title, own in found.items()]
-
-
-def _presented(lines: list[dict[str, Any]], sessions: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The certificates that were seen on the wire, each once for each route and whoever shows it."""
-    shows = {"front.certificate": "nginx", "gateway.tls": "the gateway"}
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for line in lines:
-        if line["check"] not in shows:
-            continue
-        for depth, facts in enumerate(sessions[line["id"]].get("chain") or []):
-            use = f"{shows[line['check']]} {'presents' if depth == 0 else 'sends along'}"
-            entry = found.setdefault((line["route"], use, str(facts.get("sha256"))), certificate(facts, use, line["route"], []))
-            if line["to"] not in entry["at"]:
-                entry["at"].append(line["to"])
-    return list(found.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Any
 
@@ -10,9 +9,9 @@ from typing import Any
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
-def escape(value: Any) -> str:
-    """For HTML and SVG, in text and in quoted attributes; what can't be seen is made visible as U+FFFD."""
-    return html.escape(_UNSEEN.sub("\ufffd", str(value)), quote=True)
+def visible(value: Any) -> Any:
+    """What can't be seen becomes U+FFFD. Markup stays as it is."""
+    return value if hasattr(value, "__html__") else _UNSEEN.sub("\ufffd", str(value))
 
 
 def clock(moment: str) -> str:

@@ -12,7 +12,7 @@ from .._schema import kinds
 from .._schema.fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
 from . import survey
 from .parts import Gateway, SecretName
-from .schema import Route, enforceable, identity
+from .schema import Route, enforceable
 
 NAMESPACE = "edgemesh"
 CA = "edge-ca"
@@ -54,17 +54,6 @@ def load(
     except EdgeError as error:
         where = survey.variable(error.where)
         raise EdgeError(error.what, where=where, why=error.why, fix=error.fix, code=error.code) from None
-
-
-def load_dicts(*given: Any, **named: Any) -> list[dict[str, Any]]:
-    """FIXME: goes when every reader takes typed routes."""
-    made = [route.as_dict() for route in load(*given, **named)]
-    return [{**route, "identity": identity(route["gateway"], route["upstream_tls"])} for route in made]
-
-
-def gateway_dicts(value: Any) -> list[dict[str, Any]]:
-    """FIXME: goes when every reader takes typed gateways."""
-    return [dataclasses.asdict(gateway) for gateway in gateways(value)]
 
 
 def _load(route_entries: list[Any], gateway_entries: list[Any], run: Run) -> list[Route]:

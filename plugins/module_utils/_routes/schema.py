@@ -7,8 +7,6 @@ Templates get :meth:`Route.as_dict`, so the field names here are the keys that u
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, cast
@@ -276,14 +274,3 @@ def enforceable(route: Route, where: str) -> None:
             "Name the hosts one by one, set access for the whole gateway, or leave istio_gateway out",
             why="in a Gateway of ours the server name stands for the route, but this one is shared",
         )  # fmt: skip
-
-
-def identity(gateway: dict[str, Any], upstream_tls: dict[str, Any]) -> str:
-    """12 hex digits for what a TLS connection to the gateway is: two routes share an nginx ``upstream`` only if these are equal.
-
-    nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened them.
-    """
-    # What stands before it, and who may come in, is no part of the connection.
-    peer = {name: value for name, value in gateway.items() if name not in ("front", "access")}
-    parts = [peer, *(upstream_tls[key] for key in ("server_name", "client_certificate", "server_ca", "verify", "verify_depth"))]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -16,7 +16,9 @@ from test_probe_playbook import ROOT, play
 
 from plugins.module_utils._proof import entry
 from plugins.module_utils._proof.carried import Seen
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._proof.model import probes
+from plugins.module_utils._proof.vm_nginx.kind import KIND
+from plugins.module_utils._routes.reading import Reading
 from tests.unit.proof.world import PLANNED
 
 A, B = HOSTS[:2]
@@ -43,22 +45,14 @@ def declared(nginx: Nginx, at: int, material: str = "/pki", tls: bool = False) -
 
 def verify(nginx: Nginx, at: int, echo_path: str) -> dict[str, Any]:
     """The role's modules without its play, for both routes."""
-    routes = load(*declared(nginx, at))
-    told = {"vm": "vm", "address": "127.0.0.1", "gateways": {"main": [f"127.0.0.1:{at}"]}, "echo_path": echo_path}
-    printed = entry.Printed(nginx=nginx.dump())
-    plan = entry.planned(routes, {**PLANNED, **told}, printed)
-    results = [each for vantage in ("vm", "client") for each in probe(plan["probes"][vantage])]
-    seen = [Seen("vm", results, proofs=plan["proofs"]).text()]
-    options = {
-        "run": "r1",
-        "log": [],
-        "absent": [],
-        "from_clients": [],
-        "minimum": {"positive": 5, "negative": 6},
-        "material": entry.MATERIAL,
-    }
-    found: dict[str, Any] = entry.reported({"routes": routes, "seen": seen, **options}, check=False)
-    return found
+    routes, gateways = declared(nginx, at)
+    text = Reading.of_variables({"edge_routes": routes, "edge_gateways": gateways}).text()
+    told = {**PLANNED, "address": "127.0.0.1", "gateways": {"main": [f"127.0.0.1:{at}"]}, "echo_path": echo_path}
+    proofs = KIND.plan(KIND.routes(text), entry.given(KIND, told, "vm", check=False), {"nginx": nginx.dump()})
+    results = [each for vantage in ("vm", "client") for each in probe(probes(proofs)[vantage])]
+    seen = [Seen("vm", results, proofs=[proof.as_dict() for proof in proofs]).text()]
+    options = {"run": "r1", "log": [], "absent": [], "answers": [], "minimum": {"positive": 5, "negative": 6}}
+    return entry.reported({"routes": text, "seen": seen, **options}, check=False)
 
 
 def outcome(model: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:

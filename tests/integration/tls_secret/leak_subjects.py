@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from plugins.module_utils._proof.carried import Seen
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.reading import Reading
 
 NAMESPACE = "edgemesh.nginx_istio."
 Task = dict[str, Any]
@@ -248,14 +248,14 @@ def edge_probe(scene: Scene) -> States:
 
 
 def proof_report(scene: Scene) -> States:
-    """It is given texts of a VM, in which there may be what should not. It works in Ansible's process, wherever the host is."""
+    """It works in Ansible's process, wherever the host is."""
     states = States(scene, "proof_report")
     report = f"{scene.folder}/report"
 
-    seen = {"vars": {"seen": asdict(Seen("a", [], files=f"/etc/edgemesh/tls/a.crt\n{CRT}\n{KEY}"))}}
+    seen = {"vars": {"seen": asdict(Seen("a", []))}}
 
     def judged(path: str = report, **more: Any) -> dict[str, Any]:
-        return {"routes": [], "seen": ["{{ seen | to_json }}"], "path": path, **more}
+        return {"routes": Reading.of_variables({}).text(), "seen": ["{{ seen | to_json }}"], "path": path, **more}
 
     states.add("check", "ok", judged(), check_mode=True, **seen)
     states.add("ok", "ok", judged(), **seen)
@@ -272,11 +272,9 @@ def proof_probe(scene: Scene) -> States:
     def look(*nginx: str, **more: Any) -> dict[str, Any]:
         files = {"cert_file": f"{scene.folder}/key", "key_file": f"{scene.folder}/key"}
         service = {"namespace": scene.namespace, "name": "web", "port": 80}
-        (route,) = load(
-            [{"name": "a", "host": "a.example.com", "listen": {"certificate": files}, "paths": [{"path": "/", "service": service}]}]
-        )
-        near = {"address": "127.0.0.1", "run": "r1", "gateways": {"main": ["127.0.0.1:1"]}, "timeout": 1, "nginx": list(nginx)}
-        return {"routes": [route], **near, **more}
+        route = {"name": "a", "host": "a.example.com", "listen": {"certificate": files}, "paths": [{"path": "/", "service": service}]}
+        given = {"address": "127.0.0.1", "run": "r1", "gateways": {"main": ["127.0.0.1:1"]}, "nginx": list(nginx)}
+        return {"kind": "vm_nginx", "routes": Reading.of_variables({"edge_routes": [route]}).text(), "given": given, "timeout": 1, **more}
 
     states.add("check", "ok", look("cat", f"{scene.folder}/key"), check_mode=True)
     states.add("ok", "ok", look("cat", f"{scene.folder}/key"))

@@ -16,7 +16,6 @@ from plugins.module_utils._routes import clouds
 from plugins.module_utils._routes.access import Rule
 from plugins.module_utils._routes.load import gateways, load
 from plugins.module_utils._routes.parts import Gateway
-from plugins.module_utils._routes.schema import identity
 
 SHOP: dict[str, Any] = {
     "name": "shop",
@@ -65,14 +64,6 @@ def test_output_is_input() -> None:
     assert gateways([dataclasses.asdict(made)]) == [made]
     assert made.access
     assert made.access.deny[0].claims == {"realm.roles": ["admin"]}
-
-
-def test_who_may_come_in_is_no_part_of_a_connection() -> None:
-    def connection(entry: dict[str, Any]) -> str:
-        (route,) = load([SHOP], {"main": entry})
-        return identity(dataclasses.asdict(route.gateway), dataclasses.asdict(route.upstream_tls))
-
-    assert connection({}) == connection({"access": {"deny": ["192.0.2.7"]}, "front": {"hops": 2}})
 
 
 def test_flat_variables() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.proof.world import CLIENTS, GATEWAY, Nginx, World, pem, pki
+from tests.unit.proof.materials import pem, pki
+from tests.unit.proof.nodes import GATEWAY, Settings
+from tests.unit.proof.world import CLIENTS, World
 
 DOCS = (Path(__file__).parents[3] / "docs" / "proof.md").read_text(encoding="utf-8")
 VM, OTHER = "vm-deb12", "vm-deb13"
 FOREIGN = "/tmp/foreign.crt"
 
 # the change as docs/proof.md words it, the route, how to make it, the checks that turn red, the causes
-BREAKS: list[tuple[str, str, Callable[[Nginx], Any], set[str], set[str]]] = [
+BREAKS: list[tuple[str, str, Callable[[Settings], Any], set[str], set[str]]] = [
     ("`proxy_ssl_server_name off`", "shop", lambda nginx: setattr(nginx, "sends_sni", False), {"nginx.sni", "path.answer"}, {"NO_SNI"}),
     (
         "`proxy_ssl_name` of nobody",
@@ -72,7 +75,7 @@ BREAKS: list[tuple[str, str, Callable[[Nginx], Any], set[str], set[str]]] = [
 
 @pytest.mark.parametrize(("change", "route", "make", "red", "causes"), BREAKS, ids=[entry[0] for entry in BREAKS])
 def test_exactly_the_predicted_lines_turn_red(
-    change: str, route: str, make: Callable[[Nginx], Any], red: set[str], causes: set[str]
+    change: str, route: str, make: Callable[[Settings], Any], red: set[str], causes: set[str]
 ) -> None:
     world = World()
     world.files[VM, FOREIGN] = pem(pki()["foreign"])
@@ -91,7 +94,7 @@ def test_exactly_the_predicted_lines_turn_red(
     # what is not tested hangs on what is red; everything else holds. By turns, other routes meet the broken one too
     for line in model["proofs"]:
         if line["status"] == "not_tested" and line["check"] not in ("path.own_identity", "path.lent_identity"):
-            assert (line["route"], line["machine"]) == (route, VM)
+            assert (line["route"], line["through"]) == (route, VM)
             assert line["cause"]["root"] in expected
 
 
@@ -104,8 +107,7 @@ def test_the_documented_table_predicts_the_same(change: str, red: set[str], caus
 
 def test_an_nginx_that_runs_with_something_else_than_its_files_is_named() -> None:
     world = World()
-    machine = world.machines()[0]
-    configured = dict(machine.nginx)
+    configured = dict(world.machine(VM).nginx)
     world.nginx[VM, "shop"].sends_sni = False  # the running nginx; its files still say otherwise
     world.configured = {VM: configured}
     model = world.run()
@@ -115,9 +117,8 @@ def test_an_nginx_that_runs_with_something_else_than_its_files_is_named() -> Non
 
 def test_an_address_that_went_stale_is_probed_because_nginx_still_uses_it() -> None:
     world = World()
-    upstream = world.machines()[0].nginx["shop"]
-    stale = upstream.__class__(**{**vars(upstream), "addresses": (GATEWAY, "198.18.0.9:30999")})
-    world.configured = {VM: {**world.machines()[0].nginx, "shop": stale}}
+    read = world.machine(VM).nginx
+    world.configured = {VM: {**read, "shop": dataclasses.replace(read["shop"], addresses=(GATEWAY, "198.18.0.9:30999"))}}
     model = world.run()
     failed = [line["id"] for line in model["proofs"] if line["status"] == "failed"]
     assert failed == [f"shop/gateway.tls/{VM}>198.18.0.9:30999"]

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from plugins.module_utils._proof.vm_nginx import configured, files
 from plugins.module_utils._proof.vm_nginx.material import public_files
 from plugins.module_utils._x509.facts import facts
-from tests.unit.proof.world import TLS_DIR, pem, pki, routes
+from tests.unit.proof.materials import pem, pki, routes, with_listen
+from tests.unit.proof.nodes import TLS_DIR
 
 
 def key() -> str:
@@ -21,14 +22,14 @@ def key() -> str:
 def test_the_command_prints_certificates_only_although_a_key_stands_beside_them(tmp_path: Path) -> None:
     both, one, none = tmp_path / "both.pem", tmp_path / "one.pem", tmp_path / "none.pem"
     both.write_text(key() + pem(pki()["client"]) + key() + pem(pki()["ca"]), encoding="ascii")
-    one.write_text(pem(pki()["front"]), encoding="ascii")
+    one.write_text(pem(pki()["listener"]), encoding="ascii")
     none.write_text("nothing\n", encoding="ascii")
     paths = [str(both), str(tmp_path / "missing.pem"), str(none), str(one)]
     done = subprocess.run([*files.COMMAND, *paths], capture_output=True, text=True, check=False)
     assert "PRIVATE" not in done.stdout
     read = files.read(done.stdout)
     assert set(read) == {str(both), str(one)}
-    assert files.fingerprints(read) == {str(both): facts(pem(pki()["client"]))["sha256"], str(one): facts(pem(pki()["front"]))["sha256"]}
+    assert files.fingerprints(read) == {str(both): facts(pem(pki()["client"]))["sha256"], str(one): facts(pem(pki()["listener"]))["sha256"]}
 
 
 def test_a_line_of_base64_is_no_path() -> None:
@@ -53,16 +54,16 @@ def test_clients_trust_the_ca_that_signed_and_no_other() -> None:
     paths = public_files(routes()[0], TLS_DIR)
     ca, public = pem(pki()["ca"]), pem(pki()["public"])
     shop = routes()[:1]
-    assert files.trust(shop, {paths["front"]: pem(pki()["front"]), paths["front_ca"]: public}, TLS_DIR) == {"shop": public}
-    assert files.trust(shop, {paths["front"]: pem(pki()["gateway"]), paths["gateway_ca"]: ca}, TLS_DIR) == {"shop": ca}
-    assert files.trust(shop, {paths["front"]: pem(pki()["front"]), paths["gateway_ca"]: ca}, TLS_DIR) == {}
+    assert files.trust(shop, {paths["listener"]: pem(pki()["listener"]), paths["listener_ca"]: public}, TLS_DIR) == {"shop": public}
+    assert files.trust(shop, {paths["listener"]: pem(pki()["gateway"]), paths["gateway_ca"]: ca}, TLS_DIR) == {"shop": ca}
+    assert files.trust(shop, {paths["listener"]: pem(pki()["listener"]), paths["gateway_ca"]: ca}, TLS_DIR) == {}
     assert files.trust(shop, {}, TLS_DIR, given="PEM") == {"shop": "PEM"}
 
 
 def test_of_a_chain_the_leaf_is_shown_and_of_a_bundle_every_ca() -> None:
     paths = public_files(routes()[1], TLS_DIR)
-    texts = {"vm": {paths["client"]: pem(pki()["client"]) + pem(pki()["ca"]), paths["gateway_ca"]: pem(pki()["ca"]) + pem(pki()["public"])}}
-    entries = files.certificates(routes()[1:], texts, TLS_DIR)
+    texts = {paths["client"]: pem(pki()["client"]) + pem(pki()["ca"]), paths["gateway_ca"]: pem(pki()["ca"]) + pem(pki()["public"])}
+    entries = files.certificates(routes()[1:], "vm", texts, TLS_DIR)
     assert sorted(entry["use"] for entry in entries) == ["nginx shows the gateway", *["nginx verifies the gateway with"] * 2]
     assert entries[0]["at"][0].startswith("vm:/")
 
@@ -123,8 +124,7 @@ def test_what_was_changed_by_hand_shows() -> None:
 
 
 def test_where_tls_is_passed_on_the_routes_own_ca_vouches_for_what_clients_see() -> None:
-    shop, ca = routes()[0], pem(pki()["ca"])
-    passed = [{**shop, "listen": {**shop["listen"], "mode": "passthrough", "certificate": None}}]
+    passed, ca = [with_listen(routes()[0], mode="passthrough", certificate=None)], pem(pki()["ca"])
     path = public_files(passed[0], TLS_DIR)["gateway_ca"]
     assert files.trust(passed, {path: ca}, TLS_DIR) == {"shop": ca}
     assert files.trust(passed, {path: ca}, TLS_DIR, given="PEM") == {"shop": "PEM"}

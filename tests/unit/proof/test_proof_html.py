@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._proof.html import page
-from plugins.module_utils._proof.safe import escape
+from plugins.module_utils._proof.report import Run, report
+from plugins.module_utils._proof.safe import visible
+from plugins.module_utils._proof.verdict import Evidence
+from plugins.module_utils._proof.vm_nginx.kind import KIND
+from tests.unit.proof.materials import routes
 from tests.unit.proof.world import World
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "rect", "path"}
@@ -134,10 +138,13 @@ def every_text(model: Any, put: str) -> Any:
     keep = {
         "status",
         "hop",
+        "kind",
+        "key",
         "check",
         "polarity",
         "started",
-        "finished",
+        "began",
+        "ended",
         "at",
         "not_before",
         "not_after",
@@ -165,8 +172,8 @@ def test_what_comes_over_the_wire_stays_text(model: dict[str, Any], document: Do
 
 
 def test_what_can_not_be_seen_is_made_visible() -> None:
-    assert escape("a\x00b\x1bc\u202ed\u200be") == "a\ufffdb\ufffdc\ufffdd\ufffde"
-    assert escape("ä → ✓ 日本") == "ä → ✓ 日本"
+    assert visible("a\x00b\x1bc\u202ed\u200be") == "a\ufffdb\ufffdc\ufffdd\ufffde"
+    assert visible("ä → ✓ 日本") == "ä → ✓ 日本"
 
 
 @pytest.mark.parametrize("ok", [True, False])
@@ -180,9 +187,5 @@ def test_the_verdict_stands_on_top(ok: bool, check_mode: bool) -> None:
 
 
 def test_a_run_without_routes_or_results_still_makes_a_page() -> None:
-    from plugins.module_utils._proof.judge import Evidence
-    from plugins.module_utils._proof.report import Run, report
-    from tests.unit.proof.world import routes
-
     for entries in ([], routes()):
-        Document(page(report(Run("0.1.0"), entries, [], [], Evidence(), [])))
+        Document(page(report(Run("0.1.0"), [(KIND, route) for route in entries], [], [], Evidence(), [])))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,17 +14,23 @@ from hypothesis import strategies as st
 from plugins.module_utils._mesh import accesslog
 from plugins.module_utils._probe import echo
 from plugins.module_utils._probe.causes import Context
-from plugins.module_utils._proof.causes import CAUSES
-from plugins.module_utils._proof.causes import OWN as OWN_CAUSES
-from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge
+from plugins.module_utils._proof.judge import judge as decide
+from plugins.module_utils._proof.verdict import FAILED, NOT_TESTED, OK, Evidence, Verdict
+from plugins.module_utils._proof.vm_nginx.causes import CAUSES
+from plugins.module_utils._proof.vm_nginx.kind import KIND
 
 HASH = "ab" * 32
 MESH = f'By=spiffe://cluster.local/ns/shop/sa/web;Hash={"cd" * 32};Subject="";URI=spiffe://cluster.local/ns/istio-system/sa/gw'
 OWN = f'Hash={HASH};Cert="-----BEGIN%20CERTIFICATE-----";Subject="CN=edge, O=a;b";URI=;DNS=edge.example.com;DNS=b.example.com'
 
 
-def proof(judge: str, **wanted: Any) -> dict[str, Any]:
-    return {"vantage": "client", "machine": "vm", "probe": {"name": "x"}, "reason": "", "judge": judge, "wanted": wanted}
+def proof(rule: str, **wanted: Any) -> dict[str, Any]:
+    where = {"vantage": "client", "through": "vm"}
+    return {**where, "probe": {"name": "x"}, "reason": "", "judge": rule, "wanted": wanted, "context": {}}
+
+
+def judge(claim: dict[str, Any], seen: dict[str, Any] | None, evidence: Evidence) -> Verdict:
+    return decide(KIND, claim, seen, evidence)
 
 
 def result(ok: bool = True, body: str = "", status: int = 200, headers: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
@@ -101,15 +109,15 @@ def test_the_clients_address_comes_first(own: str, header: str, status: str) -> 
 
 def test_an_app_that_is_no_echo_leaves_it_untested() -> None:
     for rule in ("client_address", "scheme", "mesh_identity", "forged", "client_identity"):
-        verdict = judge(proof(rule, absent="x", cert_file="/c"), result(body="hello"), Evidence({"vm": {"/c": HASH}}))
+        verdict = judge(proof(rule, absent="x", cert_file="/c", sha256=HASH), result(body="hello"), Evidence())
         assert verdict.status == NOT_TESTED, rule
 
 
 @pytest.mark.parametrize(("header", "status"), [(f"{OWN},{MESH}", OK), (OWN.replace("ab", "AB"), OK), (MESH, FAILED), ("", FAILED)])
 def test_the_mesh_saw_the_certificate_that_lies_on_the_vm(header: str, status: str) -> None:
     answer = result(body=echoed(X_Forwarded_Client_Cert=header))
-    assert judge(proof("client_identity", cert_file="/c"), answer, Evidence({"vm": {"/c": HASH}})).status == status
-    assert judge(proof("client_identity", cert_file="/c"), answer, Evidence()).status == NOT_TESTED
+    assert judge(proof("client_identity", cert_file="/c", sha256=HASH), answer, Evidence()).status == status
+    assert judge(proof("client_identity", cert_file="/c", sha256=""), answer, Evidence()).status == NOT_TESTED
 
 
 @pytest.mark.parametrize(("header", "status"), [(f"{OWN},{MESH}", OK), (MESH, OK), (OWN, NOT_TESTED), ("", NOT_TESTED)])
@@ -204,6 +212,18 @@ def test_the_log_line_of_this_very_request_decides(line: str, change: tuple[str,
     assert judge(wanted, result(), Evidence(log=log)).status == status
 
 
+def test_each_proxy_of_the_chain_has_its_place_in_x_forwarded_for() -> None:
+    wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
+    assert judge(wanted, result(), Evidence(log=[TEXT])).saw == {"nginx": "198.18.0.101", "gateway": "198.18.0.11"}
+    client, nginx, *others = KIND.chain.nodes
+    chain = dataclasses.replace(KIND.chain, nodes=(client, dataclasses.replace(nginx, key="balancer"), nginx, *others))
+    longer: Any = SimpleNamespace(chain=chain, rules=KIND.rules, causes=KIND.causes)
+    line = TEXT.replace("198.18.0.101,198.18.0.11", "198.18.0.101,198.18.0.50,198.18.0.11")
+    seen = decide(longer, wanted, result(), Evidence(log=[line])).saw
+    assert seen == {"balancer": "198.18.0.101", "nginx": "198.18.0.50", "gateway": "198.18.0.11"}
+    assert decide(longer, wanted, result(), Evidence(log=[TEXT])).saw == {"nginx": "198.18.0.101", "gateway": "198.18.0.11"}
+
+
 def test_another_sni_in_the_log_fails() -> None:
     wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="pay.example.com")
     assert judge(wanted, result(), Evidence(log=[TEXT])).code == "ACCESS_LOG_DISAGREES"
@@ -220,8 +240,8 @@ def test_no_line_upsets_the_log(line: str) -> None:
 
 
 def test_the_documented_fixes_are_whole_lines() -> None:
-    for code in OWN_CAUSES:
-        why, fix = CAUSES[code].sentence(Context()), CAUSES[code].remedy(Context())
+    for cause in CAUSES.values():
+        why, fix = cause.sentence(Context()), cause.remedy(Context())
         assert why.endswith(".")
         assert fix
         assert "\n" not in fix

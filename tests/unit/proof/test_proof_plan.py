@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from plugins.module_utils._address import join, split
 from plugins.module_utils._probe import spec
-from plugins.module_utils._proof.checks import CHECKS, NEGATIVE, POSITIVE
-from plugins.module_utils._proof.model import Machine, Options, Proof, Upstream
-from plugins.module_utils._proof.vm_nginx.plan import plan, probes
-from plugins.module_utils._routes.load import load_dicts as load
-from tests.unit.proof.world import GATEWAY, TLS_DIR, routes
+from plugins.module_utils._proof.checks import NEGATIVE, POSITIVE
+from plugins.module_utils._proof.model import Proof, probes
+from plugins.module_utils._proof.vm_nginx.catalogue import CHECKS
+from plugins.module_utils._proof.vm_nginx.machine import Given, Machine, Upstream
+from plugins.module_utils._proof.vm_nginx.plan import plan
+from plugins.module_utils._routes.load import load
+from plugins.module_utils._routes.schema import Route
+from tests.unit.proof.materials import routes
+from tests.unit.proof.nodes import GATEWAY, TLS_DIR
 
-OPTIONS = Options("r1", "PEM", echo_path="/headers", websocket_path="/ws")
+PLAIN = Given("vm", "r1", "PEM", address="198.18.0.11", clients=["client"])
+GIVEN = dataclasses.replace(PLAIN, echo_path="/headers", websocket_path="/ws")
 NGINX = Upstream((GATEWAY,), "shop.example.com", "shop.example.com", True, 3, "/ca", "/cert", "/key", "1.1", "shop.example.com")
 
 
-def made(route: dict[str, Any], options: Options = OPTIONS, machine: Machine | None = None) -> list[Proof]:
-    machine = machine or Machine("vm", "198.18.0.11", {"main": [GATEWAY]}, {route["name"]: NGINX})
-    return plan([route], machine, ["client"], options)
+def made(route: Route, given: Given = GIVEN, machine: Machine | None = None) -> list[Proof]:
+    return plan([route], machine or Machine({"main": [GATEWAY]}, {route.name: NGINX}), given)
 
 
-def variant(**changes: Any) -> dict[str, Any]:
+def variant(**changes: Any) -> Route:
     entry = {
         "name": "shop",
         "host": "shop.example.com",
@@ -54,18 +59,27 @@ VARIANTS = {
 def test_where_tls_is_passed_on_nothing_is_asked_of_nginxs_own() -> None:
     proofs = made(variant(listen={"mode": "passthrough"}, proxy={"proxy_protocol": True}))
     checks = {proof.check for proof in proofs}
-    assert {"front.certificate", "front.foreign_ca", "front.unknown_host", "gateway.tls", "gateway.wrong_host", "path.mesh"} <= checks
+    assert {
+        "listener.certificate",
+        "listener.foreign_ca",
+        "listener.unknown_host",
+        "gateway.tls",
+        "gateway.wrong_host",
+        "path.mesh",
+    } <= checks
     assert not [check for check in checks if check.startswith("nginx.")]
-    assert not checks & {"front.http2", "path.access_log", "path.client_address", "path.forged_address"}
+    assert not checks & {"listener.http2", "path.access_log", "path.client_address", "path.forged_address"}
     direct = [proof.probe for proof in proofs if proof.check.startswith("gateway.") and proof.probe]
     assert {probe["proxy_protocol"] for probe in direct} == {"v1"}
     assert not [proof for proof in proofs if proof.vantage == "client" and proof.probe and "proxy_protocol" in proof.probe]
 
 
 def test_http3_is_claimed_where_it_is_declared() -> None:
-    (proof,) = [proof for proof in made(variant(listen={"certificate": "c", "http3": True, "port": 8443})) if proof.check == "front.http3"]
+    (proof,) = [
+        proof for proof in made(variant(listen={"certificate": "c", "http3": True, "port": 8443})) if proof.check == "listener.http3"
+    ]
     assert (proof.wanted["offer"], proof.judge) == ('h3=":8443"', "offers")
-    assert not [proof for proof in made(variant()) if proof.check == "front.http3"]
+    assert not [proof for proof in made(variant()) if proof.check == "listener.http3"]
 
 
 def test_clients_certificates_are_not_ours_to_test() -> None:
@@ -75,8 +89,8 @@ def test_clients_certificates_are_not_ours_to_test() -> None:
 
 
 @pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)
-def test_enough_claims_can_be_proven_without_help_from_the_app(route: dict[str, Any]) -> None:
-    proofs = made(route, Options("r1", "PEM"))
+def test_enough_claims_can_be_proven_without_help_from_the_app(route: Route) -> None:
+    proofs = made(route, PLAIN)
     testable = {proof.check for proof in proofs if proof.probe}
     polarity = [CHECKS[check].polarity for check in testable]
     assert polarity.count(POSITIVE) >= 5
@@ -84,7 +98,7 @@ def test_enough_claims_can_be_proven_without_help_from_the_app(route: dict[str, 
 
 
 @pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)
-def test_ids_are_unique_controls_exist_and_probes_can_be_sent(route: dict[str, Any]) -> None:
+def test_ids_are_unique_controls_exist_and_probes_can_be_sent(route: Route) -> None:
     proofs = made(route)
     ids = [proof.id for proof in proofs]
     assert len(ids) == len(set(ids))
@@ -95,7 +109,7 @@ def test_ids_are_unique_controls_exist_and_probes_can_be_sent(route: dict[str, A
 
 
 @pytest.mark.parametrize("route", VARIANTS.values(), ids=VARIANTS)
-def test_a_negative_proof_that_expects_a_refusal_has_a_control(route: dict[str, Any]) -> None:
+def test_a_negative_proof_that_expects_a_refusal_has_a_control(route: Route) -> None:
     for proof in made(route):
         if CHECKS[proof.check].polarity == NEGATIVE:
             assert proof.control, proof.id
@@ -103,7 +117,7 @@ def test_a_negative_proof_that_expects_a_refusal_has_a_control(route: dict[str, 
 
 def test_only_verdicts_on_the_chain_use_it_and_only_they() -> None:
     """A refusal has to be the other side's, not ours."""
-    judged = {"gateway.foreign_ca", "gateway.wrong_name", "front.foreign_ca", "front.wrong_name"}
+    judged = {"gateway.foreign_ca", "gateway.wrong_name", "listener.foreign_ca", "listener.wrong_name"}
     for proof in made(VARIANTS["mutual"]):
         expect = (proof.probe or {}).get("expect", {})
         if expect.get("refused"):
@@ -135,16 +149,16 @@ def test_mode_mutual_uses_the_client_certificate_wherever_it_is_not_what_is_test
         },
         "passthrough": {"gateway.http10", "gateway.wrong_host", "nginx.host", "path.mesh", "path.client_address", "mesh.mtls"},
         "plain listener": {
-            "front.certificate",
-            "front.http2",
-            "front.redirect",
-            "front.old_tls",
-            "front.plaintext",
+            "listener.certificate",
+            "listener.http2",
+            "listener.redirect",
+            "listener.old_tls",
+            "listener.plaintext",
             "path.http2",
             "path.scheme",
         },
         "unverified": {"gateway.foreign_ca", "gateway.wrong_name", "nginx.ca"},
-        "no redirect, no HTTP/2": {"front.redirect", "front.http2", "path.http2"},
+        "no redirect, no HTTP/2": {"listener.redirect", "listener.http2", "path.http2"},
     }.items(),
 )
 def test_what_cannot_be_is_not_planned(name: str, absent: set[str]) -> None:
@@ -154,7 +168,7 @@ def test_what_cannot_be_is_not_planned(name: str, absent: set[str]) -> None:
 
 
 def test_every_address_of_the_gateway_is_probed_and_those_that_only_nginx_has() -> None:
-    machine = Machine("vm", "198.18.0.11", {"main": ["192.0.2.1:30443", "[2001:db8::1]:30443"]}, {"shop": NGINX})
+    machine = Machine({"main": ["192.0.2.1:30443", "[2001:db8::1]:30443"]}, {"shop": NGINX})
     targets = {proof.target for proof in made(variant(), machine=machine) if proof.vantage == "vm"}
     assert targets == {"192.0.2.1:30443", "[2001:db8::1]:30443", GATEWAY}
     probe = next(proof.probe for proof in made(variant(), machine=machine) if proof.target.startswith("["))
@@ -163,13 +177,13 @@ def test_every_address_of_the_gateway_is_probed_and_those_that_only_nginx_has() 
 
 
 def test_without_an_address_the_proofs_are_there_and_say_why_they_cannot_be_made() -> None:
-    proofs = [proof for proof in made(variant(), machine=Machine("vm", "198.18.0.11")) if proof.vantage == "vm"]
+    proofs = [proof for proof in made(variant(), machine=Machine()) if proof.vantage == "vm"]
     assert {proof.check for proof in proofs} >= {"gateway.tls", "gateway.no_sni", "gateway.answer"}
     assert all(proof.probe is None and "no address of gateway main" in proof.reason for proof in proofs)
 
 
 def test_what_the_app_does_not_offer_is_said() -> None:
-    reasons = {proof.check: proof.reason for proof in made(variant(), Options("r1", "PEM")) if proof.reason}
+    reasons = {proof.check: proof.reason for proof in made(variant(), PLAIN) if proof.reason}
     assert set(reasons) >= {"path.client_address", "path.forged_address", "path.websocket", "mesh.mtls"}
     assert "verify_echo_path" in reasons["path.client_address"]
 
@@ -177,7 +191,7 @@ def test_what_the_app_does_not_offer_is_said() -> None:
 def test_clients_use_the_ca_that_was_found_else_their_systems() -> None:
     route = variant()
     for trust, expected in (({"shop": "PEM of a CA"}, ("ca_pem", "PEM of a CA")), ({}, ("ca_file", "/etc/ssl/certs/ca-certificates.crt"))):
-        machine = Machine("vm", "198.18.0.11", {"main": [GATEWAY]}, trust=trust)
+        machine = Machine({"main": [GATEWAY]}, trust=trust)
         probe = next(proof.probe for proof in made(route, machine=machine) if proof.check == "path.answer")
         assert probe
         assert probe["tls"][expected[0]] == expected[1]
@@ -188,8 +202,8 @@ def test_the_same_inputs_give_the_same_plan() -> None:
 
 
 def test_two_routes_do_not_meet() -> None:
-    machine = Machine("vm", "198.18.0.11", {"main": [GATEWAY]})
-    ids = [proof.id for proof in plan(routes(), machine, ["a", "b"], OPTIONS)]
+    machine = Machine({"main": [GATEWAY]})
+    ids = [proof.id for proof in plan(routes(), machine, dataclasses.replace(GIVEN, clients=["a", "b"]))]
     assert len(ids) == len(set(ids))
 
 

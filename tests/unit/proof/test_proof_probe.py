@@ -16,20 +16,22 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from plugins.action import proof_probe
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._proof import entry
-from plugins.module_utils._proof.entry import Printed
+from plugins.module_utils._proof.model import probes
+from plugins.module_utils._proof.vm_nginx.kind import KIND
 from plugins.module_utils._x509 import library
 from plugins.module_utils._x509.facts import facts
 from plugins.modules import proof_probe as module
+from tests.unit.proof.materials import SHOP, pem, pki, read, read_none
+from tests.unit.proof.nodes import TLS_DIR
 from tests.unit.proof.test_proof_files import DUMP
 from tests.unit.proof.test_proof_written import described
-from tests.unit.proof.world import PLANNED, TLS_DIR, pem, pki, routes
+from tests.unit.proof.world import PLANNED
 
 NGINX = "\n".join(["nginx version: nginx/1.22.1", *DUMP.splitlines()[1:]])
 
 
 def arguments(**given: Any) -> dict[str, Any]:
-    of_a_vm = {"routes": routes(), **{name: value for name, value in PLANNED.items() if name != "vm"}}
-    values = {**({} if "asked" in given else of_a_vm), **given}
+    values = {**({} if "asked" in given else {"kind": "vm_nginx", "routes": read(), "given": PLANNED}), **given}
     checked = ArgumentSpecValidator(proof_probe.ARGUMENTS, **proof_probe.RULES).validate(values)
     assert not checked.error_messages
     found: dict[str, Any] = checked.validated_parameters
@@ -65,11 +67,11 @@ def test_its_options_are_the_documented_ones() -> None:
 
 def test_it_reads_probes_and_hands_on() -> None:
     action = Action()
-    given = arguments(routes=routes()[:1], nginx=["ip", "netns", "exec", "a b", "nginx"], wait=7)
+    given = arguments(routes=read(SHOP), given={**PLANNED, "nginx": ["ip", "netns", "exec", "a b", "nginx"]}, wait=7)
     result = action.work(given, {"inventory_hostname": "vm-2"})
     (command,) = action.commands
     _shell, _option, script = shlex.split(command)
-    assert "/usr/bin:/bin ip netns exec 'a b' nginx -v -T 2>&1; }" in script
+    assert " ip netns exec 'a b' nginx -v -T 2>&1; }" in script
     assert "{ sed " in script
     assert not action._connection._play_context.no_log
     assert action.asked["wait"] == 7
@@ -116,33 +118,66 @@ def test_a_vm_that_can_not_be_probed_from_is_evidence_too() -> None:
 
 def test_a_check_waits_for_nothing_and_without_routes_nothing_is_read() -> None:
     action = Action(check=True)
-    action.work(arguments(wait=7), {})
+    action.work(arguments(wait=7), {"inventory_hostname": "vm-1"})
     assert action.asked["wait"] == 0
     action = Action()
-    assert action.work(arguments(routes=[]), {})["asked"] == "{}"
+    assert action.work(arguments(routes=read_none()), {"inventory_hostname": "vm-1"})["asked"] == "{}"
     assert not action.commands
 
 
-def test_numbers_may_come_as_text() -> None:
-    plan = entry.planned(routes(), {**arguments(repeat="3"), "vm": "vm-1"}, Printed())
-    probe = next(each for each in plan["probes"]["client"] if "/path.repeat/" in each["name"])
+def planned(text: str = "", printed: str = "", **given: Any) -> dict[str, list[dict[str, Any]]]:
+    """The probes of a plan, by who makes them."""
+    told = entry.given(KIND, {**PLANNED, **given}, "vm-1", check=False)
+    return probes(KIND.plan(KIND.routes(text or read()), told, {"files": printed}))
+
+
+def test_values_may_come_as_texts() -> None:
+    made = planned(repeat="3", clients='["client"]', gateways='{"main": ["192.0.2.1:443"]}')
+    probe = next(each for each in made["client"] if "/path.repeat/" in each["name"])
     assert probe["consecutive"] == 3
+    assert "192.0.2.1" in {each["address"] for each in made["vm-1"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "where"), [({"repeat": "many"}, "given.repeat"), ({"clints": []}, "given.clints"), ({"address": ""}, "given.address")]
+)
+def test_what_a_plan_can_not_be_told_is_named(given: dict[str, Any], where: str) -> None:
+    with pytest.raises(EdgeError) as error:
+        planned(**given)
+    assert error.value.where == where
+
+
+def test_a_kind_that_there_is_not_is_said() -> None:
+    with pytest.raises(EdgeError, match="Did you mean vm_nginx"):
+        Action().work(arguments(kind="vm-nginx"), {"inventory_hostname": "vm-1"})
+
+
+def test_a_host_is_looked_at_for_the_routes_of_its_groups() -> None:
+    text = read(SHOP, {**SHOP, "name": "far", "host": "far.example.com", "on": "elsewhere"})
+    for groups, names in ((["edge_nginx", "all"], {"shop"}), (["elsewhere"], {"far"}), ([], set()), (None, {"shop", "far"})):
+        assert {route.name for route in KIND.routes(text, groups)} == names
+
+
+def test_addresses_follow_from_what_the_cluster_says() -> None:
+    service = {"found": True, "namespace": "istio-system", "name": "istio-ingressgateway", "node_ports": {"https": ["192.0.2.9:30443"]}}
+    assert "192.0.2.9" in {each["address"] for each in planned(gateways={}, services=[service])["vm-1"]}
+    with pytest.raises(EdgeError, match="gives https no node ports"):
+        planned(gateways={})
 
 
 def test_the_foreign_ca_is_made_anew_and_signed_nothing() -> None:
     cas = set()
     for _run in range(2):
-        plan = entry.planned(routes(), PLANNED, Printed())
-        cas.add(next(each["tls"]["ca_pem"] for each in plan["probes"]["vm-1"] if "/gateway.foreign_ca/" in each["name"]))
+        made = planned()
+        cas.add(next(each["tls"]["ca_pem"] for each in made["vm-1"] if "/gateway.foreign_ca/" in each["name"]))
     assert len(cas) == 2
     assert all(facts(each)["subject"] == "CN=edgemesh nobody" for each in cas)
-    assert "PRIVATE" not in json.dumps(plan)
+    assert "PRIVATE" not in json.dumps(made)
 
 
 def test_what_lies_on_the_vm_decides_whom_clients_trust() -> None:
     files = f"{TLS_DIR}/edgemesh/shop-public/tls.crt\n{pem(pki()['gateway'])}{TLS_DIR}/edgemesh/edge-ca/ca.crt\n{pem(pki()['ca'])}"
-    plan = entry.planned(routes()[:1], PLANNED, Printed(files=files))
-    assert all("ca_pem" in each["tls"] for each in plan["probes"]["client"] if each.get("tls", {}).get("rules") == "nginx")
+    assert all("ca_pem" in each["tls"] for each in planned(read(SHOP), files)["client"] if each.get("tls", {}).get("rules") == "nginx")
 
 
 def test_the_installed_collections_version_comes_from_its_manifest(tmp_path: Path) -> None:

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._proof.checks import CHECKS, NEGATIVE, POSITIVE
-from plugins.module_utils._proof.judge import Evidence
+from plugins.module_utils._proof.checks import NEGATIVE, POSITIVE
 from plugins.module_utils._proof.report import Run, report
-from tests.unit.proof.world import CLIENTS, GATEWAY, VMS, World, routes
+from plugins.module_utils._proof.verdict import Evidence
+from plugins.module_utils._proof.vm_nginx.catalogue import CHECKS
+from plugins.module_utils._proof.vm_nginx.kind import KIND
+from tests.unit.proof.materials import routes
+from tests.unit.proof.nodes import GATEWAY
+from tests.unit.proof.world import CLIENTS, VMS, World
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def test_it_is_plain_json_and_has_no_key_material(good: dict[str, Any]) -> None:
 
 def test_hops_are_in_the_order_of_the_path_and_say_how_their_ends_speak(good: dict[str, Any]) -> None:
     hops = [hop for hop in good["hops"] if hop["route"] == "pay"]
-    assert [hop["hop"] for hop in hops] == ["front", "gateway", "mesh", "path"]
+    assert [hop["hop"] for hop in hops] == ["listener", "gateway", "mesh", "path"]
     assert [hop["session"] for hop in hops] == ["TLS 1.3", "mTLS 1.3", "mesh mTLS", ""]
     assert all(fact["value"] and fact["at"] for hop in hops for fact in hop["facts"])
 
@@ -56,7 +60,7 @@ def test_certificates_carry_dates_and_fingerprints_and_where_they_are(good: dict
         assert entry["at"]
 
 
-@pytest.mark.parametrize("check", ["gateway.tls", "gateway.no_sni", "path.answer", "front.certificate", "gateway.http10"])
+@pytest.mark.parametrize("check", ["gateway.tls", "gateway.no_sni", "path.answer", "listener.certificate", "gateway.http10"])
 def test_a_required_proof_that_nobody_brought_is_missed(check: str) -> None:
     model = World(drop=f"shop/{check}/").run()
     assert not model["ok"]
@@ -98,7 +102,7 @@ def test_check_mode_knows_no_failure_and_proves_nothing_either() -> None:
 
 
 def test_a_route_that_no_vm_serves_is_not_proven() -> None:
-    model = report(Run("0.1.0"), routes(), [], [], Evidence(), [])
+    model = report(Run("0.1.0"), [(KIND, route) for route in routes()], [], [], Evidence(), [])
     assert not model["ok"]
     assert "no VM of this run serves it" in model["routes"][0]["missing"][0]
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._proof.judge import FAILED, NOT_TESTED, OK, Evidence, judge
-from plugins.module_utils._proof.model import Machine, Options
+from plugins.module_utils._proof.judge import judge
+from plugins.module_utils._proof.model import probes
+from plugins.module_utils._proof.verdict import FAILED, NOT_TESTED, OK, Evidence
 from plugins.module_utils._proof.vm_nginx import configured
-from plugins.module_utils._proof.vm_nginx.plan import plan, probes
-from tests.unit.proof.world import GATEWAY, routes
+from plugins.module_utils._proof.vm_nginx.kind import KIND
+from plugins.module_utils._proof.vm_nginx.machine import Given, Machine
+from plugins.module_utils._proof.vm_nginx.plan import plan
+from tests.unit.proof.materials import routes
+from tests.unit.proof.nodes import GATEWAY
 
 SHOWS = "proxy_ssl_certificate /tls/edge.crt; proxy_ssl_certificate_key /tls/edge.key;"
 SERVER = "server {{ listen 443 ssl; server_name {name}.example.com; location / {{ proxy_pass https://{to}; {more} }} }}"
@@ -30,8 +34,8 @@ SHARED, APART = nginx("one", ONE), nginx("two", ONE + TWO)
 
 def proofs(dump: str, echo_path: str = "") -> list[Any]:
     found = configured.read(routes(), dump, echo_path)
-    machine = Machine("vm", "198.18.0.11", {"main": [GATEWAY]}, found.upstreams, found.unknown, found.turns)
-    return plan(routes(), machine, ["client"], Options("r1", "PEM", echo_path=echo_path))
+    machine = Machine({"main": [GATEWAY]}, found.upstreams, found.unknown, found.turns)
+    return plan(routes(), machine, Given("vm", "r1", "PEM", address="198.18.0.11", clients=["client"], echo_path=echo_path))
 
 
 def test_a_shared_upstream_is_read_for_every_route_that_uses_it() -> None:
@@ -40,7 +44,7 @@ def test_a_shared_upstream_is_read_for_every_route_that_uses_it() -> None:
         assert [proof.route for proof in found] == ["shop", "pay"]
         for proof in found:
             assert proof.wanted["sharing"].startswith(said)
-            verdict = judge(proof.as_dict(), {"checks": [], "ok": False}, Evidence())
+            verdict = judge(KIND, proof.as_dict(), {"checks": [], "ok": False}, Evidence())
             assert (verdict.status, verdict.code) == ((FAILED, "UPSTREAM_IDENTITY_SHARED") if said else (OK, ""))
 
 
@@ -90,7 +94,7 @@ def test_what_arrives_after_another_is_held_against_what_it_is_alone(
     alone: dict[str, Any] | None, after: dict[str, Any], status: str, says: str
 ) -> None:
     proof = next(proof for proof in proofs(APART) if proof.check == "path.own_identity").as_dict()
-    verdict = judge(proof, after, Evidence(beside={proof["beside"]["name"]: alone} if alone else {}))
+    verdict = judge(KIND, proof, after, Evidence(beside={proof["beside"]["name"]: alone} if alone else {}))
     assert verdict.status == status
     assert says in (verdict.observed or verdict.why)
     assert status != FAILED or (verdict.code == "IDENTITY_BORROWED" and proof["target"] in verdict.why)

@@ -16,17 +16,19 @@ from plugins.action import proof_report
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._proof import entry
 from plugins.module_utils._proof.carried import Seen
+from plugins.module_utils._proof.vm_nginx.kind import KIND
 from plugins.modules import proof_report as module
-from tests.unit.proof.world import PLANNED, routes
+from tests.unit.proof.materials import read
+from tests.unit.proof.world import PLANNED
 
 ROOT = Path(module.__file__).parents[2]
 
 
 def arguments(**given: Any) -> dict[str, Any]:
-    proofs = entry.planned(routes(), PLANNED, entry.Printed())["proofs"]
-    seen = [Seen("vm-1", [], "no Python", proofs).text()]
-    clients = [{"item": "client", "unreachable": True, "msg": "no route to host"}]
-    checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": routes(), "seen": seen, "from_clients": clients, **given})
+    proofs = KIND.plan(KIND.routes(read()), entry.given(KIND, PLANNED, "vm-1", check=False), {})
+    seen = [Seen("vm-1", [], "no Python", [proof.as_dict() for proof in proofs]).text()]
+    asked = [{"item": "client", "unreachable": True, "msg": "no route to host"}]
+    checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({"routes": read(), "seen": seen, "answers": asked, **given})
     assert not checked.error_messages
     values: dict[str, Any] = checked.validated_parameters
     return values

@@ -18,7 +18,6 @@ from plugins.module_utils._nginx.write.offload import offload
 from plugins.module_utils._proof.vm_nginx.material import public_files
 from plugins.module_utils._routes.needs import needs
 from plugins.module_utils._routes.reading import LEAVES, Reading
-from plugins.module_utils._routes.schema import identity
 from plugins.module_utils._secrets.entries import Reference
 from plugins.module_utils._secrets.needs import plan
 
@@ -92,7 +91,7 @@ def test_what_is_issued_is_what_comes_to_the_vm_and_what_the_proof_reads(reading
     issued = {name for name in names(trust(reading)["issued"]) if not name.startswith("istio-system/")}
     assert issued == {"pki/edge-client", "pki/shop-public"}
     assert exports(reading) == {*issued, "pki/corp-ca"}
-    files = public_files(reading.routes[0].as_dict(), TLS)
+    files = public_files(reading.routes[0], TLS)
     read = {"/".join(file.removeprefix(f"{TLS}/").split("/")[:2]) for file in files.values()}
     assert read == exports(reading)
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..model import CALLED_UPSTREAM, FORGED_ADDRESS, FORGED_IDENTITY, NOBODY, WEBSOCKET_KEY, Machine, Options, Proof, user_agent
-from ..planner import Planner, Probe
+from ..._routes.schema import Route
+from ..model import CALLED_UPSTREAM, FORGED_ADDRESS, FORGED_IDENTITY, NOBODY, WEBSOCKET_KEY, Proof, user_agent
+from ..planner import Probe
+from .machine import Given, Machine
 from .material import client_certificate
+from .planner import RoutePlan
 
 
-class ClientPlan(Planner):
+class ClientPlan(RoutePlan):
     """From a client through the VM's nginx to the app."""
 
-    def __init__(self, route: dict[str, Any], machine: Machine, options: Options, client: str) -> None:
-        super().__init__(route, machine, options, client, machine.name)
+    def __init__(self, route: Route, machine: Machine, given: Given, client: str) -> None:
+        super().__init__(route, machine, given, client, given.here)
+        self.host, self.status = route.host, route.probe.status
         self.tls: Optional[dict[str, Any]] = None
-        if self.listen["tls"]:
-            trust = machine.trust.get(route["name"])
-            anchor = {"ca_pem": trust} if trust else {"ca_file": options.client_ca_file}
+        if self.listen.tls:
+            trust = machine.trust.get(route.name)
+            anchor = {"ca_pem": trust} if trust else {"ca_file": given.client_ca_file}
             self.tls = {"sni": self.host, "verify_name": self.host, "rules": "nginx", **anchor}
 
     def proofs(self) -> list[Proof]:
         """All of them."""
         if self.tls:
-            self._front(self.tls)
+            self._listener(self.tls)
         self._unknown_host()
         self._plain_port()
         self._path()
@@ -34,64 +38,65 @@ class ClientPlan(Planner):
     def _probe(
         self, tls: Optional[dict[str, Any]], http: Optional[dict[str, Any]] = None, port: int = 0, consecutive: int = 1, **expect: Any
     ) -> Probe:
-        made = {"address": self.machine.address, "port": port or self.listen["port"], "consecutive": consecutive, "expect": expect}
+        made = {"address": self.given.address, "port": port or self.listen.port, "consecutive": consecutive, "expect": expect}
         return {**made, **({"tls": tls} if tls else {}), **({"http": http} if http else {})}
 
-    def _front(self, tls: dict[str, Any]) -> None:
+    def _listener(self, tls: dict[str, Any]) -> None:
         offered = self._probe({**tls, "alpn": ["h2", "http/1.1"]})
-        self.add("front.certificate", f"chain good for {self.host}", offered)
-        if self.listen["http2"]:
-            self.add("front.http2", "ALPN h2", offered, shared="front.certificate", alpn="h2")
-        foreign = {**tls, "ca_pem": self.options.foreign_ca}
-        self.add("front.foreign_ca", "chain is not good", self._probe(foreign, refused=True, codes=["WRONG_TRUST_ANCHOR"]))
+        self.add("listener.certificate", f"chain good for {self.host}", offered)
+        if self.listen.http2:
+            self.add("listener.http2", "ALPN h2", offered, shared="listener.certificate", alpn="h2")
+        foreign = {**tls, "ca_pem": self.given.foreign_ca}
+        self.add("listener.foreign_ca", "chain is not good", self._probe(foreign, refused=True, codes=["WRONG_TRUST_ANCHOR"]))
         elsewhere = {**tls, "verify_name": NOBODY}
-        self.add("front.wrong_name", f"not good for {NOBODY}", self._probe(elsewhere, refused=True, codes=["UPSTREAM_NAME_MISMATCH"]))
+        self.add("listener.wrong_name", f"not good for {NOBODY}", self._probe(elsewhere, refused=True, codes=["UPSTREAM_NAME_MISMATCH"]))
         old = {"sni": self.host, "rules": "none", "min_version": "1.1", "max_version": "1.1"}
-        self.add("front.old_tls", "refused", self._probe(old, refused=True, codes=["TLS_VERSION_GAP"]))
+        self.add("listener.old_tls", "refused", self._probe(old, refused=True, codes=["TLS_VERSION_GAP"]))
         refusals = ["PLAINTEXT_TO_TLS_PORT", "HTTP_NO_ANSWER"]
-        self.add("front.plaintext", "HTTP 400, or cut off", self._probe(None, self.request(), refused=True, codes=refusals))
+        self.add("listener.plaintext", "HTTP 400, or cut off", self._probe(None, self.request(), refused=True, codes=refusals))
 
     def _unknown_host(self) -> None:
         tls = {"sni": NOBODY, "rules": "none"} if self.tls else None
-        control = "front.certificate" if self.tls else "path.answer"
-        self.add("front.unknown_host", "refused, or an error page", self._probe(tls, self.request(host=NOBODY)), control=control)
+        control = "listener.certificate" if self.tls else "path.answer"
+        self.add("listener.unknown_host", "refused, or an error page", self._probe(tls, self.request(host=NOBODY)), control=control)
 
     def _plain_port(self) -> None:
         if not self.tls:
             return
-        port, tls_port = self.listen["http_port"], self.listen["port"]
-        if self.listen["redirect_http"]:
+        port, tls_port = self.listen.http_port, self.listen.port
+        if self.listen.redirect_http:
             url = f"https://{self.host}{'' if tls_port == 443 else f':{tls_port}'}/edgemesh-verify"
             request = self.request(method="GET", path="/edgemesh-verify")
-            self.add("front.redirect", f"HTTP 301 to {url}", self._probe(None, request, port, status=[301]), location=url)
-        if self.listen["acme_webroot"]:
-            request = self.request(method="GET", path=f"/.well-known/acme-challenge/edgemesh-verify-{self.options.run}")
-            self.add("front.acme", "HTTP 404 by nginx itself", self._probe(None, request, port, status=[404]))
+            self.add("listener.redirect", f"HTTP 301 to {url}", self._probe(None, request, port, status=[301]), location=url)
+        if self.listen.acme_webroot:
+            request = self.request(method="GET", path=f"/.well-known/acme-challenge/edgemesh-verify-{self.given.run}")
+            self.add("listener.acme", "HTTP 404 by nginx itself", self._probe(None, request, port, status=[404]))
 
     def _path(self) -> None:
-        name = user_agent(self.options, self.id("path.answer"))
+        name = user_agent(self.given.run, self.id("path.answer"))
         good: dict[str, Any] = {"status": [self.status]}
         answer = self._probe(self.tls, self.request(headers={"User-Agent": name}), **good)
         self.add("path.answer", f"HTTP {self.status}", answer, control=None if self.tls else "")
-        if self.listen["http3"]:
-            offer = f'h3=":{self.listen["port"]}"'
-            self.add("front.http3", f"Alt-Svc: {offer}", answer, shared="path.answer", offer=offer)
+        if self.listen.http3:
+            offer = f'h3=":{self.listen.port}"'
+            self.add("listener.http3", f"Alt-Svc: {offer}", answer, shared="path.answer", offer=offer)
         if self.http_at_gateway:
             self.add("path.mesh", f"{CALLED_UPSTREAM} present", answer, shared="path.answer", header=CALLED_UPSTREAM)
         if self.http_at_gateway and not self.passes:
-            sni = self.upstream["server_name"]
+            sni = self.upstream.server_name
             expected = f"HTTP/1.1, SNI {sni}, X-Forwarded-For = client"
-            self.add("path.access_log", expected, answer, shared="path.answer", user_agent=name, sni=sni)
-        if self.tls and self.listen["http2"]:
+            gateway = f"{self.route.gateway.namespace}/{self.route.gateway.service}"
+            self.add("path.access_log", expected, answer, shared="path.answer", user_agent=name, sni=sni, gateway=gateway)
+        if self.tls and self.listen.http2:
             request = self._probe({**self.tls, "alpn": ["h2"]}, self.request(version="2"), http_version="2", **good)
             self.add("path.http2", f"HTTP/2 {self.status}", request)
-        times = self.options.repeat
+        times = self.given.repeat
         self.add("path.repeat", f"{times} times HTTP {self.status}", self._probe(self.tls, self.request(), consecutive=times, **good))
-        if self.route["proxy"]["websocket"]:
+        if self.route.proxy.websocket:
             self._websocket()
 
     def _websocket(self) -> None:
-        path, expected = self.options.websocket_path, "HTTP 101 with the right accept key"
+        path, expected = self.given.websocket_path, "HTTP 101 with the right accept key"
         if not path:
             self.add("path.websocket", expected, None, reason="no path that takes WebSocket upgrades is named (verify_websocket_path)")
             return
@@ -100,7 +105,7 @@ class ClientPlan(Planner):
 
     def _received(self) -> None:
         """What the app received, where it tells."""
-        path, reason = self.options.echo_path, "no path where the app shows the headers that it received is named (verify_echo_path)"
+        path, reason = self.given.echo_path, "no path where the app shows the headers that it received is named (verify_echo_path)"
         plain = forged = None
         if path:
             reason = ""
@@ -110,10 +115,11 @@ class ClientPlan(Planner):
         self.add("path.client_address", "X-Forwarded-For = client", plain, reason=reason)
         if self.tls:
             self.add("path.scheme", "X-Forwarded-Proto: https", plain, shared="path.client_address", reason=reason)
-        client = client_certificate(self.route, self.machine.tls_dir)
+        client = client_certificate(self.route, self.given.material)
         if client:
             expected = f"Hash = SHA-256 of {client['cert_file']}"
-            self.add("path.client_identity", expected, plain, shared="path.client_address", reason=reason, cert_file=client["cert_file"])
+            deployed = {"cert_file": client["cert_file"], "sha256": self.machine.fingerprints.get(client["cert_file"], "")}
+            self.add("path.client_identity", expected, plain, shared="path.client_address", reason=reason, **deployed)
         self.add("mesh.mtls", "SPIFFE identities of gateway and app", plain, shared="path.client_address", reason=reason)
         self.add("path.forged_address", f"no {FORGED_ADDRESS}", forged, reason=reason, absent=FORGED_ADDRESS)
         self.add("path.forged_identity", "no forged.invalid", forged, shared="path.forged_address", reason=reason, absent="forged.invalid")

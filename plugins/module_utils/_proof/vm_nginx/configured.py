@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..._address import join
 from ..._errors import EdgeError
 from ..._nginx.read import effective, sharing
-from ..model import Turn, Upstream
+from ..._routes.schema import Route
 from . import turns
+from .machine import Turn, Upstream
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Configured:
     turns: dict[str, list[Turn]] = field(default_factory=dict)
 
 
-def read(routes: list[dict[str, Any]], dump: str, echo_path: str = "") -> Configured:
+def read(routes: list[Route], dump: str, echo_path: str = "") -> Configured:
     """What nginx's configuration says of the routes.
 
     :param dump: what ``nginx -v -T`` printed on both streams; "" when it could not be run.
@@ -31,31 +31,31 @@ def read(routes: list[dict[str, Any]], dump: str, echo_path: str = "") -> Config
     try:
         config = effective.read(dump) if dump else None
     except EdgeError as error:
-        return Configured(unknown={route["name"]: error.sentence for route in routes})
+        return Configured(unknown={route.name: error.sentence for route in routes})
     known = list(effective.passing(config)) if config else []
     shared = sharing.shared_identities(config, known) if config else []
     for route in routes:
         if config is None or not config.http:
-            found.unknown[route["name"]] = "nginx -T could not be run, or shows no http block"
+            found.unknown[route.name] = "nginx -T could not be run, or shows no http block"
             continue
-        way = effective.effective(config, route["host"], route["probe"]["path"], route["listen"]["port"])
+        way = effective.effective(config, route.host, route.probe.path, route.listen.port)
         if way.passed:
-            found.unknown[route["name"]] = f"nginx {way.answer} ({way.server})"
+            found.unknown[route.name] = f"nginx {way.answer} ({way.server})"
         elif not way.by_name:
-            found.unknown[route["name"]] = f"no server of nginx on port {route['listen']['port']} has the name {route['host']}"
+            found.unknown[route.name] = f"no server of nginx on port {route.listen.port} has the name {route.host}"
         elif way.proxy is None:
-            found.unknown[route["name"]] = (
+            found.unknown[route.name] = (
                 f"nginx itself answers {way.path} ({way.answer or 'no proxy_pass'}, {way.location_place or way.server})"
             )
         elif way.proxy.scheme != "https":
-            found.unknown[route["name"]] = f"nginx passes {way.path} on in plaintext ({way.proxy.places.get('proxy_pass', '')})"
+            found.unknown[route.name] = f"nginx passes {way.path} on in plaintext ({way.proxy.places.get('proxy_pass', '')})"
         else:
             way.shared = shared
             own = sharing.own(way)
-            found.upstreams[route["name"]] = _upstream(way.proxy, sharing.said(own) if own else "")
-            asked = effective.effective(config, route["host"], echo_path or way.path, route["listen"]["port"])
+            found.upstreams[route.name] = _upstream(way.proxy, sharing.said(own) if own else "")
+            asked = effective.effective(config, route.host, echo_path or way.path, route.listen.port)
             asked.shared, asked.neighbours = shared, sharing.neighbours(config, asked, known)
-            found.turns[route["name"]] = turns.of(asked)
+            found.turns[route.name] = turns.of(asked)
     return found
 
 
@@ -72,4 +72,5 @@ def _upstream(proxy: effective.Proxy, shared: str) -> Upstream:
         http_version=proxy.http_version,
         host=proxy.host,
         shared=shared,
+        prefix=getattr(proxy, "prefix", "proxy"),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..report import certificate
+from ..._routes.schema import Route
+from ..certificates import certificate
 from .material import public_files
 
 #: Prints each file's name and its certificates, and nothing else of it (GNU sed).
@@ -13,14 +14,14 @@ COMMAND = ["sed", "--separate", "--quiet", "-e", "1F", "-e", "/-----BEGIN CERTIF
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 _USES = {
-    "front": "nginx presents",
-    "front_ca": "vouches for nginx",
+    "listener": "nginx presents",
+    "listener_ca": "vouches for nginx",
     "gateway_ca": "nginx verifies the gateway with",
     "client": "nginx shows the gateway",
 }
 
 
-def paths(routes: list[dict[str, Any]], folder: str) -> list[str]:
+def paths(routes: list[Route], folder: str) -> list[str]:
     """The files to read, each once."""
     return sorted({path for route in routes for path in public_files(route, folder).values() if path})
 
@@ -39,7 +40,7 @@ def read(printed: str) -> dict[str, str]:
     return {path: "\n".join(blocks) + "\n" for path, text in found.items() if path and (blocks := _BLOCK.findall(text))}
 
 
-def trust(routes: list[dict[str, Any]], files: dict[str, str], folder: str, given: str = "") -> dict[str, str]:
+def trust(routes: list[Route], files: dict[str, str], folder: str, given: str = "") -> dict[str, str]:
     """What clients verify nginx with, by route: what is given, else the CA beside nginx's certificate, else the route's own CA.
 
     The latter two only where they signed it; a route that has none of them is left to the client's system's CAs. Where nginx passes
@@ -47,11 +48,11 @@ def trust(routes: list[dict[str, Any]], files: dict[str, str], folder: str, give
     """
     found = {}
     for route in routes:
-        paths_, passed = public_files(route, folder), route["listen"]["mode"] == "passthrough"
-        issuers = {each["issuer"] for each in _facts(files.get(paths_["front"], ""))}
-        candidates = [given, *(files.get(paths_[use], "") for use in ("front_ca", "gateway_ca"))]
+        paths_, passed = public_files(route, folder), route.listen.mode == "passthrough"
+        issuers = {each["issuer"] for each in _facts(files.get(paths_["listener"], ""))}
+        candidates = [given, *(files.get(paths_[use], "") for use in ("listener_ca", "gateway_ca"))]
         signed = (text for text in candidates if text == given or passed or issuers & {each["subject"] for each in _facts(text)})
-        found[route["name"]] = next(filter(None, signed), "")
+        found[route.name] = next(filter(None, signed), "")
     return {name: text for name, text in found.items() if text}
 
 
@@ -60,21 +61,14 @@ def fingerprints(files: dict[str, str]) -> dict[str, str]:
     return {path: found[0]["sha256"] for path, text in files.items() if (found := _facts(text))}
 
 
-def certificates(routes: list[dict[str, Any]], machines: dict[str, dict[str, str]], folder: str) -> list[dict[str, Any]]:
-    """The report's entries for certificates in files, each once for each route and use.
-
-    :param machines: PEM by path, by VM.
-    """
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for machine, files in machines.items():
-        for route in routes:
-            for use, path in public_files(route, folder).items():
-                # of a chain the leaf; of a bundle of CAs all
-                every = _facts(files.get(path, ""))
-                for each in every if use.endswith("_ca") else every[:1]:
-                    entry = found.setdefault((route["name"], use, each["sha256"]), certificate(each, _USES[use], route["name"], []))
-                    entry["at"].append(f"{machine}:{path}")
-    return list(found.values())
+def certificates(routes: list[Route], vm: str, files: dict[str, str], folder: str) -> list[dict[str, Any]]:
+    """The report's entries for the certificates in a VM's files: of a chain the leaf, of a bundle of CAs all."""
+    return [
+        certificate(each, _USES[use], route.name, [f"{vm}:{path}"])
+        for route in routes
+        for use, path in public_files(route, folder).items()
+        for each in _facts(files.get(path, ""))[: None if use.endswith("_ca") else 1]
+    ]
 
 
 def _facts(text: str) -> list[dict[str, Any]]:

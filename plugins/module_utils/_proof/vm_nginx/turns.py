@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..._diagnose import ladder as plan
 from ..._nginx.read import sharing
 from ..._nginx.read.effective import Effective
-from ..model import Machine, Options, Proof, Turn
-from ..planner import Planner
+from ..._routes.schema import Route
+from ..model import Proof
+from .machine import Given, Machine, Turn
+from .planner import RoutePlan
 
 
-class TurnsPlan(Planner):
+class TurnsPlan(RoutePlan):
     """On the VM: a request after one that goes to the same place as another client, over one connection to nginx, so over one worker."""
 
-    def __init__(self, route: dict[str, Any], machine: Machine, options: Options) -> None:
-        super().__init__(route, machine, options, machine.name, "")
+    def __init__(self, route: Route, machine: Machine, given: Given) -> None:
+        super().__init__(route, machine, given, given.here, "")
 
     def proofs(self) -> list[Proof]:
         """Two for each neighbour: who borrows from it, and who lends to it."""
-        for turn in self.machine.turns.get(self.route["name"], []):
+        for turn in self.machine.turns.get(self.name, []):
             self.target = turn.target
             host, path = turn.request
-            self.add(turn.check, "arrives as it does alone", turn.after, host=host, path=path)
+            self.add(turn.check, "arrives as it does alone", turn.after, context={"host": host, "path": path})
             self.found[-1].beside = {**turn.alone, "name": f"{self.found[-1].id} alone"}
         return self.found
 

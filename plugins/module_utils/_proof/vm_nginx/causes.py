@@ -1,9 +1,8 @@
-"""Causes that only a proof finds, beside those of the probe itself; docs/proof.md explains each."""
+"""Causes that only a proof of this path finds, besides those of the probe itself; docs/proof.md explains each."""
 
 from __future__ import annotations
 
-from .._probe.causes import CAUSES as PROBED
-from .._probe.causes import Cause
+from ..._probe.causes import Cause
 
 _TABLE = (
     Cause(
@@ -23,7 +22,7 @@ _TABLE = (
     Cause(
         "NOT_THROUGH_MESH",
         "The answer lacks the header that Envoy adds, so something else answered, or something hides the header.",
-        "nginx -T | grep -nE 'proxy_pass|proxy_hide_header'",
+        "nginx -T | grep -nE '{prefix}_pass|{prefix}_hide_header'",
     ),
     Cause(
         "WEBSOCKET_BROKEN",
@@ -33,9 +32,9 @@ _TABLE = (
     Cause(
         "CLIENT_ADDRESS_LOST",
         "X-Forwarded-For does not begin with the client's address: nginx does not set it, or something in between rewrites addresses.",
-        "proxy_set_header X-Forwarded-For $remote_addr;",
+        "{prefix}_set_header X-Forwarded-For $remote_addr;",
     ),
-    Cause("SCHEME_LOST", "The app is told another scheme than the client used.", "proxy_set_header X-Forwarded-Proto $scheme;"),
+    Cause("SCHEME_LOST", "The app is told another scheme than the client used.", "{prefix}_set_header X-Forwarded-Proto $scheme;"),
     Cause(
         "OTHER_CLIENT_IDENTITY",
         "The gateway saw another client certificate than the one that lies on the VM: an old one still in use, or another location's.",
@@ -44,14 +43,13 @@ _TABLE = (
     Cause(
         "FORGED_HEADER_PASSED",
         "What a client claims about itself reaches the app.",
-        'proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Client-Cert "";',
+        '{prefix}_set_header X-Forwarded-For $remote_addr; {prefix}_set_header X-Forwarded-Client-Cert "";',
     ),
     Cause(
         "ACCESS_LOG_DISAGREES",
         "The gateway saw something else than the route declares.",
-        "nginx -T | grep -nE 'proxy_ssl_name|proxy_http_version|X-Forwarded-For'",
+        "nginx -T | grep -nE '{prefix}_ssl_name|{prefix}_http_version|X-Forwarded-For'",
     ),
 )
 
-CAUSES: dict[str, Cause] = {**PROBED, **{cause.code: cause for cause in _TABLE}}
-OWN = tuple(cause.code for cause in _TABLE)
+CAUSES: dict[str, Cause] = {cause.code: cause for cause in _TABLE}
