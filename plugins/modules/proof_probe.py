@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Plan a VM's proofs and make those of its own; see DOCUMENTATION. The action plugin does it, by commands and by edge_probe on the host."""
 
