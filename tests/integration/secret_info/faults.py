@@ -123,9 +123,9 @@ OTHERS = {
 HEAD = """\
 # What a task does when the API fails
 
-All modules that use the API share one client and one deadline, the option `timeout`. The client repeats a request whose fault may pass
-by itself, after random pauses that grow, and not before `Retry-After` allows it. A fault that no waiting mends ends the task at once. The task
-ends within 2 s of its deadline, no Secret is ever half written, and the next run continues from the state that it finds.
+All modules that use the API share one client and one deadline, the option `timeout`. The client repeats a request whose fault may pass by
+itself, after random pauses that grow, and not before `Retry-After` allows it. A fault that no waiting mends ends the task at once. The
+task ends within 2 s of its deadline, no Secret is ever half written, and the next run continues from the state that it finds.
 
 A test writes this table (`tests/integration/secret_info`, with `EDGEMESH_WRITE_DOCS=1`) and checks every row: a proxy in front of a real
 kube-apiserver makes each fault, for each kind of request that the module sends. *Done, but* means that the API server has done the
