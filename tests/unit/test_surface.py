@@ -90,6 +90,10 @@ def test_every_action_plugin_has_a_module_to_document_it() -> None:
     assert actions <= documented("module").keys()
 
 
+def test_documentation_fragments_are_private() -> None:
+    assert [file.name for file in (CHECKOUT / "plugins" / "doc_fragments").glob("[!_]*.py")] == []
+
+
 def test_one_licence() -> None:
     licences = {file: yaml.safe_load(file.read_text())["galaxy_info"]["license"] for file in CHECKOUT.glob("roles/*/meta/main.yml")}
     galaxy = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())["license"]
