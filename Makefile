@@ -76,6 +76,7 @@ bench: $(VENV)/ready $(LINK) ## Side-by-side measurements on the lab
 	python -m lab up
 	python -m tests.bench.bench_k8s_objects
 	python -m tests.bench.bench_tls_secrets
+	python -m tests.bench.bench_vm_offload
 	pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	python -m tests.bench.bench_nginx
 
@@ -89,6 +90,11 @@ lab-down: $(VENV)/ready $(LINK) ## Remove all that the lab made
 
 .PHONY: build
 build: $(VENV)/ready $(LINK) ## The collection's artifact
+	ansible-galaxy collection build --force
+
+.PHONY: release
+release: $(VENV)/ready $(LINK) ## Release notes out of changelogs/fragments, for the version of galaxy.yml, and the artifact
+	antsibull-changelog release
 	ansible-galaxy collection build --force
 
 .PHONY: clean

@@ -71,17 +71,12 @@ options:
     type: str
     default: istio
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
+  - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    support: full
-    details:
-      - It asks in check mode too. Gateways may be missing then.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+    details: It asks in check mode too. Gateways may be missing then.
 notes:
   - Needs the RBAC of C(docs/rbac/gateway_access_control.yaml), of which it only reads.
 """

@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Probe paths from the host where they matter; see DOCUMENTATION."""
 
@@ -236,22 +235,15 @@ options:
   foreign_certificate:
     description: Set by the module itself for O(paths[].tls.client.foreign); leave it alone.
     type: str
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing, so it does in check mode what it always does.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  idempotent:
-    support: full
-    description: It changes nothing.
 notes:
   - Runs on the controller and on the host. The host needs Python 3.9 or later and nothing else (curl for HTTP/2). The controller needs
     the Python libraries C(cryptography) and C(pyOpenSSL).
   - It needs no access to Kubernetes, so no RBAC.
   - Client certificates and CA files are read as the user that the task runs as; nginx reads them as root, so use C(become).
   - Cookies that an answer sets are not returned. At most 64 KiB of an answer's body are.
+extends_documentation_fragment:
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
 author:
   - edgemesh maintainers (@edgemesh)
 """

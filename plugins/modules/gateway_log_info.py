@@ -15,7 +15,9 @@ description:
     which a probe called itself.
   - Not being allowed to read a log, or a gateway that isn't there, is no failure; it is said in RV(results[].problems).
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
+  - edgemesh.nginx_istio._kube_connection
 options:
   gateways:
     description: The gateways' Services, each as V(namespace/name). Their pods are those that the Service selects.
@@ -49,16 +51,6 @@ options:
     description: Seconds for the whole task.
     type: int
     default: 30
-attributes:
-  check_mode:
-    description: It changes nothing, so it does in check mode what it always does.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  idempotent:
-    description: It changes nothing.
-    support: full
 notes:
   - Needs the RBAC verb C(get) on C(services) and C(pods/log) and C(list) on C(pods) in the gateways' namespaces; as a ready Role in
     C(docs/rbac/gateway_log_info.yaml).

@@ -109,21 +109,18 @@ options:
     type: str
     default: edgemesh
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.changes
+  - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    support: full
     details:
-      - Predicted by the API server's dry run. Where a namespace or a kind would only now be made, or is not there yet at all,
-        the object is reported as V(would_create).
+      - Predicted by the API server's dry run. Where a namespace or a kind would only now be made, or is not there yet at all, the object
+        is reported as V(would_create).
   diff_mode:
-    support: full
     details:
-      - Shows the fields that the manifests own. Of a Secret it shows names of keys, and facts about values that are nothing
-        but certificates.
-  idempotent:
-    support: full
+      - Shows the fields that the manifests own. Of a Secret it shows names of keys, and facts about values that are nothing but
+        certificates.
 notes:
   - Needs the verbs C(get), C(list), C(watch), C(create) and C(patch) on the kinds it applies, and C(delete) on those it
     removes; ready to apply in C(docs/rbac/k8s_objects.yaml). Without C(list) or C(watch) it goes on with C(get).

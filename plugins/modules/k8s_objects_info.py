@@ -50,9 +50,9 @@ options:
     type: int
     default: 30
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.attributes.read_only
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
+  - edgemesh.nginx_istio._kube_connection
 notes:
   - Needs C(get) on what is asked for by name, and C(list) on all else.
 seealso:

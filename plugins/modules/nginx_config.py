@@ -125,20 +125,6 @@ options:
     description: Name of nginx's service.
     type: str
     default: nginx
-attributes:
-  check_mode:
-    description: Runs without changing the host.
-    support: full
-    details:
-      - The configuration is tested in check mode as well, in a mount namespace, without touching the folder.
-      - Where nginx or its stream module isn't installed yet, or files in O(depends_on) aren't there yet, the result has C(tested=false) and
-        the reason.
-  diff_mode:
-    description: Shows the files before and after. Of O(depends_on) only the paths of changed files are shown.
-    support: full
-  idempotent:
-    description: A second run writes no file and reloads nothing.
-    support: full
 requirements:
   - nginx >= 1.22, with its stream module where there are files for the C(stream) context
   - Python >= 3.9
@@ -157,6 +143,19 @@ notes:
     that nginx listens on anyway, so that no further socket is opened.
 seealso:
   - module: edgemesh.nginx_istio.tls_secret_export
+extends_documentation_fragment:
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.changes
+attributes:
+  check_mode:
+    details:
+      - The configuration is tested in check mode as well, in a mount namespace, without touching the folder.
+      - Where nginx or its stream module isn't installed yet, or files in O(depends_on) aren't there yet, the result has C(tested=false)
+        and the reason.
+  diff_mode:
+    details: Shows the files before and after. Of O(depends_on) only the paths of changed files are shown.
+  idempotent:
+    details: A second run writes no file and reloads nothing.
 author:
   - edgemesh maintainers (@edgemesh)
 """

@@ -20,8 +20,8 @@ options:
     type: str
     default: nginx
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.attributes.read_only
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
 author:
   - edgemesh maintainers (@edgemesh)
 seealso:

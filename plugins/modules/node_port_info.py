@@ -66,19 +66,14 @@ options:
     type: int
     default: 120
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
+  - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    support: full
     details:
-      - Changes nothing in any mode. In check mode it does not wait, and a Service that isn't there is no error, because an
-        earlier task may only have said that it would make it; its addresses are C((known after apply)).
-  diff_mode:
-    support: N/A
-    details: Changes nothing.
-  idempotent:
-    support: full
+      - Changes nothing in any mode. In check mode it does not wait, and a Service that isn't there is no error, because an earlier task
+        may only have said that it would make it; its addresses are C((known after apply)).
 notes:
   - Needs C(get), C(list) and C(watch) on Services and EndpointSlices of the namespaces and on Nodes; ready to apply in
     C(docs/rbac/node_port_info.yaml).

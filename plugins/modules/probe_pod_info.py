@@ -28,9 +28,9 @@ options:
     type: int
     default: 30
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.attributes.read_only
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
+  - edgemesh.nginx_istio._kube_connection
 requirements:
   - kubectl on the controller
 notes:

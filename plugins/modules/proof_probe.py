@@ -47,15 +47,9 @@ options:
     description: Seconds for which a path may be tried again until it is as expected. Nothing is waited for in check mode.
     type: int
     default: 0
-extends_documentation_fragment: edgemesh.nginx_istio.attributes
-attributes:
-  check_mode:
-    support: full
-    description: It probes in check mode too.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+extends_documentation_fragment:
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
 notes:
   - Needs root on a VM, for nginx's configuration and its client key; on one who is asked nothing but Python 3.9.
 author:

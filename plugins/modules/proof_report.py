@@ -63,7 +63,7 @@ options:
     description: The folder on the controller for the report; made if it is missing. When empty a temporary one is made.
     type: path
     default: ""
-extends_documentation_fragment: edgemesh.nginx_istio.attributes
+extends_documentation_fragment: edgemesh.nginx_istio._attributes
 attributes:
   check_mode:
     support: full

@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Read the list of routes once; see DOCUMENTATION. All of it happens in the action plugin."""
 
 from __future__ import annotations
@@ -14,16 +15,11 @@ description:
     survey, and sets the fact C(ansible_facts.edge__read), a text that the roles' tasks take. Every role begins with it. What was read of
     the same variables before, on this host or on the controller, is not read again.
   - A variable whose name is nearly one of the collection's, such as C(edge_sevice), is refused.
-author: edgemesh maintainers
+author:
+  - edgemesh maintainers (@edgemesh)
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
 """
 
 EXAMPLES = r"""

@@ -22,17 +22,16 @@ description:
     another field manager applies. An entry with neither I(issue) nor I(from)
     says that somebody else makes the Secret; it must be there and fit for its use.
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.changes
+  - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    description: Predicts what would change, also where the namespace, the CA or the source is only made in the same play.
-    support: full
+    details: Predicts what would change, also where the namespace, the CA or the source is only made in the same play.
   diff_mode:
-    description: Shows names, dates and fingerprints; never a key or its encoding.
-    support: full
+    details: Shows names, dates and fingerprints; never a key or its encoding.
   idempotent:
-    description: A second run changes nothing until a certificate is due.
-    support: full
+    details: A second run changes nothing until a certificate is due.
 options:
   secrets:
     description:

@@ -19,17 +19,16 @@ description:
     folders first puts back what was there; then it goes on as usual.
   - A file whose content is right is not written again.
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.changes
+  - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    description: Also where the Secret, the folders or the owner are only made in the same play; such values show as C((known after apply)).
-    support: full
+    details: Also where the Secret, the folders or the owner are only made in the same play; such values show as C((known after apply)).
   diff_mode:
-    description: Shows names, dates and fingerprints; never a key.
-    support: full
+    details: Shows names, dates and fingerprints; never a key.
   idempotent:
-    description: Inode and modification time of files that are right stay as they are.
-    support: full
+    details: Inode and modification time of files that are right stay as they are.
 options:
   exports:
     description: The Secrets, and where their parts go.

@@ -143,17 +143,12 @@ options:
     type: int
     default: 120
 extends_documentation_fragment:
-  - edgemesh.nginx_istio.attributes
-  - edgemesh.nginx_istio.kube_connection
+  - edgemesh.nginx_istio._attributes
+  - edgemesh.nginx_istio._attributes.read_only
+  - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    support: full
     details: Changes nothing in any mode. In check mode it does not wait, because an earlier task may only have said what it would do.
-  diff_mode:
-    support: N/A
-    details: Changes nothing.
-  idempotent:
-    support: full
 notes:
   - Needs C(get) on the Secrets (and ConfigMaps), C(list) for O(select), and C(list) and C(watch) to wait; ready to apply in
     C(docs/rbac/tls_secret_info.yaml). Rights to single names are enough for up to 8 names in a namespace. Without C(watch) it looks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-#: AnsibleModule's argument_spec of the options in the documentation fragment kube_connection.
+#: AnsibleModule's argument_spec of the options in the documentation fragment _kube_connection.
 CONNECTION_ARGUMENTS: dict[str, Any] = {
     # As a dictionary it holds credentials: hidden whole here; _hidden.py makes all but the credentials visible again.
     "kubeconfig": {"type": "raw", "no_log": True},

@@ -121,15 +121,15 @@ OTHERS = {
 }
 
 HEAD = """\
-# What becomes of a task when the API fails
+# What a task does when the API fails
 
-All modules that speak to the API share one client and one deadline, their option `timeout`. What may pass by itself is tried again
-until then, with pauses that grow and are drawn by lot, and not before `Retry-After` says; what no waiting mends ends the task at once. The
-deadline is kept to within 2 s, no Secret is ever half written, and the next run goes on from whatever is there.
+All modules that use the API share one client and one deadline, the option `timeout`. The client repeats a request whose fault may pass by
+itself, after random pauses that grow, and not before `Retry-After` allows it. A fault that no waiting mends ends the task at once. The
+task ends within 2 s of its deadline, no Secret is ever half written, and the next run continues from the state that it finds.
 
-This table is what `tests/integration/secret_info` does, and a test there holds it true (`EDGEMESH_WRITE_DOCS=1` writes it): a proxy in
-front of a real kube-apiserver makes every fault, for each kind of request that the module sends. *Done, but* means that the API server
-does what was asked, and only its answer is lost.
+A test writes this table (`tests/integration/secret_info`, with `EDGEMESH_WRITE_DOCS=1`) and checks every row: a proxy in front of a real
+kube-apiserver makes each fault, for each kind of request that the module sends. *Done, but* means that the API server has done the
+request, and only its answer is lost.
 
 | Fault | `tls_secret_info` that waits | `tls_secret` | If it stays until the deadline |
 |---|---|---|---|

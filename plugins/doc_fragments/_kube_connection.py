@@ -1,10 +1,11 @@
-"""Options of every module that talks to a Kubernetes API server."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module that talks to a Kubernetes API server. **PRIVATE** to the collection: it may change in any release."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``extends_documentation_fragment: edgemesh.nginx_istio.kube_connection``."""
+    """``extends_documentation_fragment: edgemesh.nginx_istio._kube_connection``."""
 
     DOCUMENTATION = r"""
 options:
