@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plan a host's proofs and make its own; see DOCUMENTATION. The action plugin does it, by commands and by edge_probe on the host."""
 

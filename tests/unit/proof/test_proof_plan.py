@@ -10,8 +10,11 @@ import pytest
 from plugins.module_utils._address import join, split
 from plugins.module_utils._probe import spec
 from plugins.module_utils._proof.checks import NEGATIVE, POSITIVE
+from plugins.module_utils._proof.judge import judge
 from plugins.module_utils._proof.model import Proof, probes
+from plugins.module_utils._proof.verdict import Evidence
 from plugins.module_utils._proof.vm_nginx.catalogue import CHECKS
+from plugins.module_utils._proof.vm_nginx.kind import KIND
 from plugins.module_utils._proof.vm_nginx.machine import Given, Machine, Upstream
 from plugins.module_utils._proof.vm_nginx.plan import plan
 from plugins.module_utils._routes.load import load
@@ -214,3 +217,14 @@ def test_two_routes_do_not_meet() -> None:
 def test_addresses_come_apart_and_together(text: str, pair: tuple[str, int]) -> None:
     assert split(text) == pair
     assert join(*pair) == text
+
+
+def test_directives_and_fixes_are_those_of_grpc_where_nginx_passes_grpc_on() -> None:
+    nginx = dataclasses.replace(NGINX, prefix="grpc", verify=False)
+    proofs = {proof.check: proof for proof in made(VARIANTS["mutual"], machine=Machine({"main": [GATEWAY]}, {"shop": nginx}))}
+    names = ("nginx.ca", "nginx.client_certificate", "nginx.http_version")
+    assert [proofs[name].wanted["setting"].partition("_")[0] for name in names] == ["grpc"] * 3
+    seen = {"checks": [], "ok": True, "source": "192.0.2.1", "http": {"status": 200, "version": "2", "body": '{"headers": {"Host": "x"}}'}}
+    verdict = judge(KIND, proofs["nginx.ca"].as_dict(), seen, Evidence())
+    assert (verdict.code, verdict.observed) == ("UPSTREAM_NOT_VERIFIED", "grpc_ssl_verify off, or no grpc_ssl_trusted_certificate")
+    assert judge(KIND, proofs["path.client_address"].as_dict(), seen, Evidence()).fix == "grpc_set_header X-Forwarded-For $remote_addr;"
