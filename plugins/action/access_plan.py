@@ -35,7 +35,7 @@ class ActionModule(AccessAction):
         "only_with_lists": {"type": "bool", "default": False},
         "topology": {"type": "bool", "default": True},
         "allow_interruption": {"type": "bool", "default": False},
-        "prune": {"type": "bool", "default": True},
+        "prune_policies": {"type": "bool", "default": True},
         "detect": {"type": "bool", "default": True},
         "entries": {"type": "dict", "default": {}},
         "clients": {"type": "list", "elements": "str", "default": []},
@@ -45,7 +45,7 @@ class ActionModule(AccessAction):
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Nothing is looked at where there is nothing to do or to restore."""
         declared = Declared.of(reading(params["read"]))
-        prune = declared.prune() if params["prune"] else {}
+        prune = declared.prune() if params["prune_policies"] else {}
         if params["state"] == "absent":
             looks = params["topology"] and declared.gateways
             restored = plan.restored(declared, self.live(declared, params, task_vars)) if looks else []
@@ -85,7 +85,7 @@ class ActionModule(AccessAction):
         asked = probes.through(declared, places, run)
         answers: list[dict[str, Any]] = []
         if asked:
-            answers, _python = self.probed({"paths": [each.probe for each in asked], "timeout": 5}, task_vars)
+            answers, _python = self.probed({"paths": [each.probe for each in asked], "attempt_timeout": 5}, task_vars)
         own = list(dict.fromkeys(each["source"] for each in answers if each.get("source"))) or self._own_addresses(task_vars)
         clients = probes.probing(declared, machines, _addresses(params["clients"], task_vars))
         clients.update({each: [each] for each in networks(params["own_clients"], "gateway_access_control_own_clients")})
@@ -108,7 +108,14 @@ class ActionModule(AccessAction):
             return {}
         names = {each.gateway for each in asked}
         services = list(dict.fromkeys(f"{each.namespace}/{each.service}" for each in declared.gateways if each.name in names))
-        wanted = {"gateways": services, "contains": probes.agents(run), "expected": expected, "wait": _LOG_WAIT, "since": 60}
+        wanted = {
+            "gateways": services,
+            "contains": probes.agents(run),
+            "expected": expected,
+            "wait": True,
+            "wait_timeout": _LOG_WAIT,
+            "since": 60,
+        }
         return {each["gateway"]: each["lines"] for each in self.asked_cluster(gateway_log_info, wanted, params, task_vars)["results"]}
 
     def _own_addresses(self, task_vars: dict[str, Any]) -> list[str]:

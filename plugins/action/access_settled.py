@@ -17,7 +17,7 @@ class ActionModule(AccessAction):
 
     ARGUMENTS = {
         **AccessAction.COMMON,
-        "until": {"type": "str", "choices": ["started", "answering"], "required": True},
+        "stage": {"type": "str", "choices": ["started", "answering"], "required": True},
         "consecutive": {"type": "int", "default": 5},
         "wait_timeout": {"type": "int", "default": 180},
     }
@@ -26,7 +26,7 @@ class ActionModule(AccessAction):
         """What pods have started with can't change any more; their answers can."""
         declared = Declared.of(reading(params["read"]))
         live = self.live(declared, params, task_vars)
-        if params["until"] == "started":
+        if params["stage"] == "started":
             unlike = plan.unlike(declared, live)
             if unlike:
                 fix = "Look at the mesh's defaultConfig and at ProxyConfig resources"
@@ -35,7 +35,7 @@ class ActionModule(AccessAction):
         pods = probes.pods(declared, live, params["consecutive"])
         return {"changed": False, "asked": len(pods.paths) if self._settled(pods, params["wait_timeout"], task_vars) else 0}
 
-    def _settled(self, pods: probes.Pods, wait: int, task_vars: dict[str, Any]) -> bool:
+    def _settled(self, pods: probes.Pods, seconds: int, task_vars: dict[str, Any]) -> bool:
         """Whether the pods could be asked; then all answer as they should.
 
         :raises EdgeError: names every answer that was wrong to the end.
@@ -43,10 +43,10 @@ class ActionModule(AccessAction):
         if not pods.paths:
             return False
         # A pod is ready a moment before its listener is, which waits for its certificate.
-        reached, _python = self.probed({"paths": pods.connect, "timeout": 3, "wait": 10}, task_vars)
+        reached, _python = self.probed({"paths": pods.connect, "attempt_timeout": 3, "wait": True, "wait_timeout": 10}, task_vars)
         if not all(each["ok"] for each in reached):
             return False
-        answers, _python = self.probed({"paths": pods.paths, "wait": wait, "deadline": wait + 60}, task_vars)
+        answers, _python = self.probed({"paths": pods.paths, "wait": True, "wait_timeout": seconds, "timeout": seconds + 60}, task_vars)
         wrong = [f"{each['name']}: {each['code']}: {each['sentence']}" for each in answers if not each["ok"]]
         if wrong:
             raise EdgeError(f"{len(wrong)} of {len(answers)} answers of the gateways' pods are not as they should be", why=" ".join(wrong))

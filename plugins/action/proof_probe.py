@@ -19,8 +19,9 @@ ARGUMENTS: dict[str, Any] = {
     "groups": {"type": "list", "elements": "str"},
     "given": {"type": "dict", "default": {}},
     "asked": {"type": "list", "elements": "str"},
-    "timeout": {"type": "int", "default": 10},
-    "wait": {"type": "int", "default": 0},
+    "attempt_timeout": {"type": "int", "default": 10},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 15},
 }
 RULES: dict[str, Any] = {
     "mutually_exclusive": [["routes", "asked"]],
@@ -56,7 +57,12 @@ class ActionModule(Prober):
     def _seen(
         self, name: str, planned: dict[str, list[dict[str, Any]]], params: dict[str, Any], task_vars: dict[str, Any], **more: Any
     ) -> dict[str, Any]:
-        options = {"paths": planned.get(name, []), "timeout": params["timeout"], "wait": 0 if self.check_mode else params["wait"]}
+        options = {
+            "paths": planned.get(name, []),
+            "attempt_timeout": params["attempt_timeout"],
+            "wait": params["wait"] and not self.check_mode,
+            "wait_timeout": params["wait_timeout"],
+        }
         results: list[dict[str, Any]] = []
         trouble = ""
         try:

@@ -38,7 +38,7 @@ options:
     description: Whether PROXY protocol may begin or end at a gateway that has pods. Requests fail meanwhile.
     type: bool
     default: false
-  prune:
+  prune_policies:
     description: Whether RV(prune) is returned.
     type: bool
     default: true

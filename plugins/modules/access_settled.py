@@ -18,7 +18,7 @@ options:
     description: The text of the fact C(edge__read) that M(edgemesh.nginx_istio.read_routes) has set.
     type: str
     required: true
-  until:
+  stage:
     description:
       - V(started) looks once what every pod trusts.
       - V(answering) asks every pod until it answers as it should. Where pods can't be reached from the task's host, nothing is asked.

@@ -210,20 +210,24 @@ options:
             type: list
             elements: str
             default: []
-  timeout:
+  attempt_timeout:
     description: Seconds for one attempt on one path.
     type: int
     default: 10
-  deadline:
+  timeout:
     description: Seconds for the whole task; what it cuts off is C(not_tested), which is never C(ok).
     type: int
     default: 120
   wait:
     description:
-      - Seconds for which a path may be tried again until it is O(paths[].consecutive) times in a row what the wire should show.
+      - Whether a path is tried again until it is O(paths[].consecutive) times in a row what the wire should show.
         Certificates are judged after that, on what was seen last.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds until which a path may be tried again with O(wait).
     type: int
-    default: 0
+    default: 30
   concurrency:
     description: How many paths are probed at a time.
     type: int
@@ -275,7 +279,8 @@ EXAMPLES = r"""
 
 - name: Wait until every connection gets the new certificate
   edgemesh.nginx_istio.edge_probe:
-    wait: 60
+    wait: true
+    wait_timeout: 60
     paths:
       - name: shop
         address: shop.example.com
@@ -391,9 +396,9 @@ def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
         raise EdgeError("a path can't be probed", why=str(error)) from None
     observations = run.probe(
         paths,
+        attempt_timeout=params["attempt_timeout"],
         timeout=params["timeout"],
-        deadline=params["deadline"],
-        wait=params["wait"],
+        wait_timeout=params["wait_timeout"] if params["wait"] else 0,
         concurrency=params["concurrency"],
         foreign=params["foreign_certificate"],
     )

@@ -33,16 +33,20 @@ options:
     type: str
     required: true
   expected:
-    description: Texts each of which has to be in a line of one of the gateways before O(wait) ends.
+    description: Texts each of which has to be in a line of one of the gateways.
     type: list
     elements: str
     default: []
   wait:
     description:
-      - How many seconds at most to wait for O(expected).
+      - Whether to read again until all of O(expected) is there.
       - Envoy doesn't write each line at once; under Istio it does so every second.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds until which to read again with O(wait). Lines that are still missing then are no error.
     type: int
-    default: 0
+    default: 3
   since:
     description: How many seconds to look back.
     type: int
@@ -104,7 +108,8 @@ ARGUMENTS: dict[str, Any] = {
     "container": {"type": "str", "default": "istio-proxy"},
     "contains": {"type": "str", "required": True},
     "expected": {"type": "list", "elements": "str", "default": []},
-    "wait": {"type": "int", "default": 0},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 3},
     "since": {"type": "int", "default": 600},
     "timeout": {"type": "int", "default": 30},
 }
@@ -113,7 +118,7 @@ ARGUMENTS: dict[str, Any] = {
 def work(_module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Read each gateway's log, again until all that is expected is there."""
     client = connect(params)
-    patience = Deadline(params["wait"])
+    patience = Deadline(params["wait_timeout"] if params["wait"] else 0)
     while True:
         results = []
         for gateway in params["gateways"]:

@@ -49,10 +49,10 @@ options:
     description: Label selector for the nodes to use; all if left out.
     type: str
   wait:
-    description: Whether to wait for what O(until) says.
+    description: Whether to wait for what O(wait_for) says.
     type: bool
     default: false
-  until:
+  wait_for:
     description:
       - What to wait for; each port that was asked for must have it.
       - V(node_port) a NodePort and a Ready node that serves it, V(endpoint) a ready endpoint, V(load_balancer) an address of
@@ -188,7 +188,7 @@ ARGUMENTS: dict[str, Any] = {
     },
     "node_selector": {"type": "str"},
     "wait": {"type": "bool", "default": False},
-    "until": {
+    "wait_for": {
         "type": "list",
         "elements": "str",
         "choices": ["node_port", "endpoint", "load_balancer"],

@@ -40,14 +40,18 @@ options:
     description: At a host that is asked, in place of O(routes), RV(asked) of each host that asks.
     type: list
     elements: str
-  timeout:
+  attempt_timeout:
     description: Seconds for one attempt.
     type: int
     default: 10
   wait:
-    description: Seconds for which a path may be tried again until it is as expected. Nothing is waited for in check mode.
+    description: Whether a path is tried again until it is as expected. Nothing is waited for in check mode.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds until which a path may be tried again with O(wait).
     type: int
-    default: 0
+    default: 15
 extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.read_only

@@ -37,7 +37,7 @@ class Fleet:
             **variables({**ROUTE, "on": "fleet", "proxy": {"client_max_body_size": size}}, vms=hosts),
             "verify_hosts": list(REACHED) if hosts == "fleet" else [hosts],
             "nginx_offload_remove_package": False,
-            "nginx_offload_probe_wait": 10,
+            "nginx_offload_probe_wait_timeout": 10,
             **more,
         }
         started = time.monotonic()

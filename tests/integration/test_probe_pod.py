@@ -195,7 +195,7 @@ def test_a_killed_runs_pod_ends_by_itself_and_the_next_run_removes_it_and_no_oth
         eventually(lambda: "Running" in {phase for name, phase in pods().items() if name not in before}, 30)
         return started
 
-    killed = began(probe_pod_deadline=8)
+    killed = began(probe_pod_lifetime=8)
     (name,) = pods()
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()

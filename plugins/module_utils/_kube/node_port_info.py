@@ -25,7 +25,7 @@ class Reach:
     def __init__(self, params: dict[str, Any], *, check: bool) -> None:
         self._check = check
         self._wait = params["wait"] and not check
-        self._until = params["until"]
+        self._until = params["wait_for"]
         self._types = params["address_types"]
         self._node_selector = params.get("node_selector") or None
         if not params["address_types"]:

@@ -32,7 +32,7 @@ def _service(gateway: Gateway) -> dict[str, Any]:
     return {
         "services": [{"namespace": gateway.namespace, "name": gateway.service, "ports": [gateway.port]}],
         "address_types": gateway.address_types,
-        "until": ["endpoint", *_ADDRESS[gateway.address]],
+        "wait_for": ["endpoint", *_ADDRESS[gateway.address]],
     }
 
 

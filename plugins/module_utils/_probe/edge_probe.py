@@ -19,41 +19,45 @@ _JUDGED_LATER = set(CHAIN_CODES.values())
 
 
 def probe(
-    paths: list[Path], *, timeout: float, deadline: float, wait: float = 0, concurrency: int = 8, foreign: str | None = None
+    paths: list[Path], *, attempt_timeout: float, timeout: float, wait_timeout: float = 0, concurrency: int = 8, foreign: str | None = None
 ) -> list[list[dict[str, Any]]]:
     """Probe every path; returns for each, in order, the different things seen (see :func:`_series`).
 
     Those ``in_turn`` come when all others are done, one at a time, and are not tried again.
 
-    :param timeout: seconds for one attempt.
-    :param deadline: seconds for everything; what it cut off is ``not_tested``.
-    :param wait: seconds for which a path may be tried again until it shows ``consecutive`` times what is expected.
+    :param attempt_timeout: seconds for one attempt.
+    :param timeout: seconds for everything; what it cut off is ``not_tested``.
+    :param wait_timeout: seconds for which a path may be tried again until it shows ``consecutive`` times what is expected.
     :param foreign: PEM of the throw-away certificate and key.
     """
-    until = time.monotonic() + deadline
+    until = time.monotonic() + timeout
     memory = tls.Memory(foreign)
     try:
         with ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(paths) or 1))) as pool:
-            jobs = {at: pool.submit(_series, path, timeout, wait, until, memory.path) for at, path in enumerate(paths) if not path.in_turn}
+            jobs = {
+                at: pool.submit(_series, path, attempt_timeout, wait_timeout, until, memory.path)
+                for at, path in enumerate(paths)
+                if not path.in_turn
+            }
             seen = {at: job.result() for at, job in jobs.items()}
-        seen.update({at: _series(path, timeout, 0, until, memory.path) for at, path in enumerate(paths) if path.in_turn})
+        seen.update({at: _series(path, attempt_timeout, 0, until, memory.path) for at, path in enumerate(paths) if path.in_turn})
         return [[each.as_dict() for each in seen[at]] for at in range(len(paths))]
     finally:
         memory.close()
 
 
-def _series(path: Path, timeout: float, wait: float, until: float, foreign: str | None) -> list[Observation]:
+def _series(path: Path, attempt_timeout: float, wait_timeout: float, until: float, foreign: str | None) -> list[Observation]:
     """``consecutive`` attempts: those that differ, each with how often it was seen; the first miss ends the series.
 
-    While ``wait`` lasts, a miss starts it again, so that what is returned is the last streak or the last miss.
+    While ``wait_timeout`` lasts, a miss starts it again, so that what is returned is the last streak or the last miss.
     """
-    patience = time.monotonic() + wait
+    patience = time.monotonic() + wait_timeout
     streak: list[Observation] = []
     while True:
         left = until - time.monotonic()
         if left <= 0:
             return streak or [Observation(not_tested={"dns": "the deadline for all probes had passed"}, attempts=0)]
-        seen = Attempt(path, min(timeout, left), foreign).run()
+        seen = Attempt(path, min(attempt_timeout, left), foreign).run()
         streak.append(seen)
         if _chain_was_sent(path, seen) or (meets(seen, path.expect) and (time.monotonic() >= patience or _refused_as_expected(path, seen))):
             if len(streak) >= path.consecutive:

@@ -82,9 +82,10 @@ PATH_OPTIONS: dict[str, Any] = {
 }
 OPTIONS: dict[str, Any] = {
     "paths": {"type": "list", "elements": "dict", "required": True, "options": PATH_OPTIONS},
-    "timeout": {"type": "int", "default": 10},
-    "deadline": {"type": "int", "default": 120},
-    "wait": {"type": "int", "default": 0},
+    "attempt_timeout": {"type": "int", "default": 10},
+    "timeout": {"type": "int", "default": 120},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 30},
     "concurrency": {"type": "int", "default": 8},
     "fail": {"type": "bool", "default": True},
     # made by the action plugin, for paths with client.foreign

@@ -62,7 +62,7 @@ def test_only_nodes_with_a_pod_count(nodes: Node, elsewhere: Callable[..., None]
 
     def found() -> list[str]:
         services = [{"namespace": SPACE, "name": NAME, "ports": ["https"]}]
-        asked = {"services": services, "address_types": ["InternalIP"], "wait": False, "until": []}
+        asked = {"services": services, "address_types": ["InternalIP"], "wait": False, "wait_for": []}
         return sorted(Reach(asked, check=False).look(client)[0]["node_ports"]["https"])
 
     port = node_ports()["https"]

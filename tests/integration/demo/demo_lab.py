@@ -48,7 +48,7 @@ class Demo:
     def prove(self) -> tuple[dict[str, Any], int]:
         """The report of a proof of what is there now, and the exit code of the run that made it."""
         (self.folder / "proof.json").unlink(missing_ok=True)
-        done = self.play("verify", "-e", f"verify_report_dir={self.folder}", "-e", f"verify_wait={PATIENCE}")
+        done = self.play("verify", "-e", f"verify_report_dir={self.folder}", "-e", f"verify_wait_timeout={PATIENCE}")
         report = self.folder / "proof.json"
         assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
         return json.loads(report.read_text(encoding="utf-8")), done.returncode

@@ -29,7 +29,7 @@ def test_every_option_may_come_as_text(environment: dict[str, str], namespace: s
     }
     asked = {
         "services": [{"namespace": namespace, "name": "web", "ports": "https"}],
-        "until": "node_port",
+        "wait_for": "node_port",
         "timeout": "20",
         "wait": "false",
     }

@@ -20,7 +20,7 @@ def reach(client: Client, namespace: str, *ports: str, name: str = "web", check:
         "services": [{"namespace": namespace, "name": name, "ports": list(ports)}],
         "address_types": ["InternalIP", "ExternalIP", "Hostname"],
         "wait": False,
-        "until": ["node_port", "endpoint"],
+        "wait_for": ["node_port", "endpoint"],
         **options,
     }
     return Reach(params, check=check).look(client)[0]
@@ -137,7 +137,7 @@ def test_what_can_not_be_is_refused_at_once(new_client: Any, client: Client, nam
     started = time.monotonic()
     for wait in (False, True):
         with pytest.raises(EdgeError, match=r"it has no port http: its ports are https \(443/TCP\), quic \(443/UDP\)"):
-            reach(new_client(30), namespace, "http", wait=wait, until=["node_port"])
+            reach(new_client(30), namespace, "http", wait=wait, wait_for=["node_port"])
     assert time.monotonic() - started < 5
 
 

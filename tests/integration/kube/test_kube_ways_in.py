@@ -313,7 +313,7 @@ def test_the_documented_roles_are_enough(admin: Admin, token: str, namespace: st
         asked = {
             "services": [{"namespace": namespace, "name": "s", "ports": ["80"]}],
             "wait": False,
-            "until": [],
+            "wait_for": [],
             "address_types": ["InternalIP"],
         }
         client = connect(options)

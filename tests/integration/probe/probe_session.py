@@ -22,7 +22,7 @@ def probe(options: list[dict[str, Any]], wait: float = 0, concurrency: int = 8) 
 
     def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
         paths = session.typed(entries)
-        seen = run.probe(paths, timeout=20, deadline=120 + wait, wait=wait, concurrency=concurrency, foreign=foreign)
+        seen = run.probe(paths, attempt_timeout=20, timeout=120 + wait, wait_timeout=wait, concurrency=concurrency, foreign=foreign)
         return [[Observation.from_dict(each) for each in of_path] for of_path in seen], run.read_ca_files(paths)
 
     return session.results(options, observe, "here")

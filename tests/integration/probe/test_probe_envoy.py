@@ -25,7 +25,7 @@ def probe(gateway: Gateway, **options: Any) -> dict[str, Any]:
 
     def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
         paths = session.typed(entries)
-        seen = run.probe(paths, timeout=20, deadline=120, foreign=foreign)
+        seen = run.probe(paths, attempt_timeout=20, timeout=120, foreign=foreign)
         return [[Observation.from_dict(each) for each in of_path] for of_path in seen], run.read_ca_files(paths)
 
     (found,) = session.results([{"name": "x", "address": "127.0.0.1", "port": gateway.tls, **options}], observe, "here")

@@ -115,7 +115,8 @@ def test_the_playbook_fails_where_identities_are_lent(mesh: IdentityGateway, col
         at = {"verify_address": "127.0.0.1", "verify_upstreams": {"main": [f"127.0.0.1:{mesh.tls}"]}, "verify_groups": ["edge_nginx"]}
         given = {
             "edge_routes": routes, "edge_gateways": gateways, "edge_vms": "all", "edge_become": "false", **at,
-            "verify_nginx_command": nginx.command, "verify_echo_path": "/echo/x", "verify_access_log": "false", "verify_wait": "0",
+            "verify_nginx_command": nginx.command, "verify_echo_path": "/echo/x", "verify_read_access_log": "false",
+        "verify_wait_timeout": "0",
             "verify_report_dir": str(tmp_path / "proof"),
         }  # fmt: skip
         done = play(collections, ROOT / "playbooks" / "verify.yml", given)

@@ -88,7 +88,8 @@ def test_module_on_every_python(gateway: Gateway, collections: Path, tmp_path: P
 def test_module_fails_with_every_cause_named(gateway: Gateway, collections: Path, tmp_path: Path) -> None:
     playbook = tmp_path / "probe.yml"
     playbook.write_text(
-        "- hosts: all\n  gather_facts: false\n  tasks:\n    - edgemesh.nginx_istio.edge_probe: {paths: '{{ probes }}', timeout: '5'}\n"
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - edgemesh.nginx_istio.edge_probe:\n"
+        "        {paths: '{{ probes }}', attempt_timeout: '5'}\n"
     )
     paths = [
         {"name": "one", "address": "127.0.0.1", "port": str(gateway.tls), "tls": {"sni": ""}},

@@ -234,7 +234,7 @@ def edge_probe(scene: Scene) -> States:
     def probe(port: int = scene.tls_port, cert: str = "crt", key: str = "key", ca: str = "", **more: Any) -> dict[str, Any]:
         client = {"cert_file": f"{scene.folder}/{cert}", "key_file": f"{scene.folder}/{key}"}
         tls = {"verify_name": "shop.example.com", "client": client, "ca_file": ca or f"{scene.folder}/ca"}
-        return {"paths": [{"name": "a", "address": "127.0.0.1", "port": port, "tls": tls, "http": {}}], "timeout": 2, **more}
+        return {"paths": [{"name": "a", "address": "127.0.0.1", "port": port, "tls": tls, "http": {}}], "attempt_timeout": 2, **more}
 
     states.add("check", "ok", probe(), check_mode=True)
     states.add("ok", "ok", probe())
@@ -242,7 +242,7 @@ def edge_probe(scene: Scene) -> States:
     states.more("key of another", "failed", probe(key="other.key"))
     states.add("key as certificate", "failed", probe(cert="key"))
     states.more("key as CA", "failed", probe(ca=f"{scene.folder}/key"))
-    states.add("silent server", "failed", probe(port=scene.silent_port, timeout=1))
+    states.add("silent server", "failed", probe(port=scene.silent_port, attempt_timeout=1))
     states.poisoned(probe())
     return states
 
@@ -274,7 +274,13 @@ def proof_probe(scene: Scene) -> States:
         service = {"namespace": scene.namespace, "name": "web", "port": 80}
         route = {"name": "a", "host": "a.example.com", "listen": {"certificate": files}, "paths": [{"path": "/", "service": service}]}
         given = {"address": "127.0.0.1", "run": "r1", "gateways": {"main": ["127.0.0.1:1"]}, "nginx": list(nginx)}
-        return {"kind": "vm_nginx", "routes": Reading.of_variables({"edge_routes": [route]}).text(), "given": given, "timeout": 1, **more}
+        return {
+            "kind": "vm_nginx",
+            "routes": Reading.of_variables({"edge_routes": [route]}).text(),
+            "given": given,
+            "attempt_timeout": 1,
+            **more,
+        }
 
     states.add("check", "ok", look("cat", f"{scene.folder}/key"), check_mode=True)
     states.add("ok", "ok", look("cat", f"{scene.folder}/key"))

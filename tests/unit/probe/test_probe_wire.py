@@ -376,7 +376,7 @@ def test_without_the_message_callback_what_it_shows_is_unknown(serve: Any, pki: 
 
 def series(paths: list[dict[str, Any]], **options: Any) -> list[list[Observation]]:
     made = [spec.path({"name": str(number), "address": "127.0.0.1", **each}) for number, each in enumerate(paths)]
-    found = run.probe(made, **{"timeout": 20, "deadline": 60, **options})
+    found = run.probe(made, **{"attempt_timeout": 20, "timeout": 60, **options})
     return [[Observation.from_dict(seen) for seen in each] for each in found]
 
 
@@ -390,7 +390,7 @@ def test_many_at_once_in_order(serve: Any) -> None:
             answering(None)(connection)
 
     port = serve(lambda connection: threading.Thread(target=answer, args=(connection.dup(),), daemon=True).start())
-    found = series([{"port": port, "http": {"host": "a"}} for _ in range(8)], concurrency=8, timeout=60, deadline=60)
+    found = series([{"port": port, "http": {"host": "a"}} for _ in range(8)], concurrency=8, attempt_timeout=60, timeout=60)
     assert [each[0].http is not None for each in found] == [True] * 8
 
 
@@ -412,7 +412,7 @@ def test_wait_starts_again_until_it_holds(serve: Any) -> None:
         connection.recv(4096)
         connection.sendall(OK if next(count) >= 3 else b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
 
-    (found,) = series([{"port": serve(later), "http": {"host": "a"}, "consecutive": 2}], wait=10)
+    (found,) = series([{"port": serve(later), "http": {"host": "a"}, "consecutive": 2}], wait_timeout=10)
     assert [(seen.http.status, seen.attempts) for seen in found if seen.http] == [(200, 2)]
 
 
@@ -424,7 +424,7 @@ def test_wait_is_not_content_with_another_refusal_than_the_expected_one(serve: A
         ready(connection) if next(count) >= 3 else reset(connection)
 
     expected = {"refused": True, "codes": ["CLIENT_CERT_MISSING"]}
-    (found,) = series([{"port": serve(later), "tls": {"sni": "a.example"}, "expect": expected}], wait=10)
+    (found,) = series([{"port": serve(later), "tls": {"sni": "a.example"}, "expect": expected}], wait_timeout=10)
     assert [failure(seen)[1:] for seen in found] == [("alert", 116)]
 
 
@@ -432,7 +432,9 @@ def test_a_chain_that_shall_be_no_good_is_not_waited_for(serve: Any, pki: Path) 
     """Whether it is any good is judged later, elsewhere."""
     port = serve(answering(server_context(pki)))
     began = time.monotonic()
-    (found,) = series([{"port": port, "tls": {"sni": "a.example"}, "expect": {"refused": True, "codes": ["WRONG_TRUST_ANCHOR"]}}], wait=10)
+    (found,) = series(
+        [{"port": port, "tls": {"sni": "a.example"}, "expect": {"refused": True, "codes": ["WRONG_TRUST_ANCHOR"]}}], wait_timeout=10
+    )
     assert time.monotonic() - began < 5
     assert [(seen.failure, seen.attempts) for seen in found] == [(None, 1)]
 
@@ -447,7 +449,7 @@ def test_those_in_turn_come_last_one_at_a_time_and_once(serve: Any) -> None:
     port = serve(answer)
     paths = ["/turn1", "/a", "/turn2", "/b"]
     began = time.monotonic()
-    found = series([{"port": port, "http": {"host": "a", "path": path}, "in_turn": "turn" in path} for path in paths], wait=10)
+    found = series([{"port": port, "http": {"host": "a", "path": path}, "in_turn": "turn" in path} for path in paths], wait_timeout=10)
     assert time.monotonic() - began < 5
     assert [[seen.http.status for seen in each if seen.http] for each in found] == [[503], [200], [503], [200]]
     assert sorted(asked[:2]) == ["/a", "/b"]
@@ -456,7 +458,7 @@ def test_those_in_turn_come_last_one_at_a_time_and_once(serve: Any) -> None:
 
 def test_what_the_deadline_cuts_off_is_not_tested(serve: Any) -> None:
     port = serve(lambda connection: time.sleep(1))
-    found = series([{"port": port, "http": {"host": "a"}} for _ in range(3)], timeout=0.6, deadline=0.7, concurrency=1)
+    found = series([{"port": port, "http": {"host": "a"}} for _ in range(3)], attempt_timeout=0.6, timeout=0.7, concurrency=1)
     assert found[0][0].failure
     assert "deadline" in found[2][0].not_tested["dns"]
 

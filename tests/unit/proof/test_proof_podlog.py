@@ -91,14 +91,14 @@ def test_lines_that_are_written_late_are_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gateway_log_info, "connect", lambda _params: None)
     monkeypatch.setattr(gateway_log_info, "_PAUSE", 0.01)
     monkeypatch.setattr(podlog, "read", late)
-    given = {"gateways": ["a/a", "b/b"], "container": "c", "contains": "run", "since": 1, "expected": [], "wait": 0}
+    given = {"gateways": ["a/a", "b/b"], "container": "c", "contains": "run", "since": 1, "expected": [], "wait": False, "wait_timeout": 10}
     assert [each["lines"] for each in gateway_log_info.work(None, given)["results"]] == [['run vm-1"']] * 2
     assert len(looks) == 2
     looks.clear()
-    found = gateway_log_info.work(None, {**given, "expected": ['vm-1"', 'vm-2"'], "wait": 10})
+    found = gateway_log_info.work(None, {**given, "expected": ['vm-1"', 'vm-2"'], "wait": True, "wait_timeout": 10})
     assert found["results"][1]["lines"] == ['run vm-1"', 'run vm-2"']
     assert len(looks) == 6
     looks.clear()
-    assert gateway_log_info.work(None, {**given, "expected": ['vm-3"'], "wait": 1})["results"][0]["lines"], (
+    assert gateway_log_info.work(None, {**given, "expected": ['vm-3"'], "wait": True, "wait_timeout": 1})["results"][0]["lines"], (
         "in vain, but not without an end"
     )

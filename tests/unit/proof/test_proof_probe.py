@@ -67,14 +67,14 @@ def test_its_options_are_the_documented_ones() -> None:
 
 def test_it_reads_probes_and_hands_on() -> None:
     action = Action()
-    given = arguments(routes=read(SHOP), given={**PLANNED, "nginx": ["ip", "netns", "exec", "a b", "nginx"]}, wait=7)
+    given = arguments(routes=read(SHOP), given={**PLANNED, "nginx": ["ip", "netns", "exec", "a b", "nginx"]}, wait=True, wait_timeout=7)
     result = action.work(given, {"inventory_hostname": "vm-2"})
     (command,) = action.commands
     _shell, _option, script = shlex.split(command)
     assert " ip netns exec 'a b' nginx -v -T 2>&1; }" in script
     assert "{ sed " in script
     assert not action._connection._play_context.no_log
-    assert action.asked["wait"] == 7
+    assert (action.asked["wait"], action.asked["wait_timeout"]) == (True, 7)
     seen = json.loads(result["evidence"])
     assert (seen["by"], seen["trouble"], result["trouble"]) == ("vm-2", "", "")
     assert [each["name"] for each in seen["results"]] == [each["name"] for each in action.asked["paths"]]
@@ -118,8 +118,8 @@ def test_a_vm_that_can_not_be_probed_from_is_evidence_too() -> None:
 
 def test_a_check_waits_for_nothing_and_without_routes_nothing_is_read() -> None:
     action = Action(check=True)
-    action.work(arguments(wait=7), {"inventory_hostname": "vm-1"})
-    assert action.asked["wait"] == 0
+    action.work(arguments(wait=True, wait_timeout=7), {"inventory_hostname": "vm-1"})
+    assert action.asked["wait"] is False
     action = Action()
     assert action.work(arguments(routes=read_none()), {"inventory_hostname": "vm-1"})["asked"] == "{}"
     assert not action.commands
