@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..._errors import EdgeError
+from ..._lock import locked
 from ..read import listeners
 from ..read.syntax import Directive, split_dump
 from . import selinux, staging, stream
@@ -15,7 +16,6 @@ from .confirm import Logs, answer, wait
 from .desired import Desired, Manifest, digests
 from .generations import Store, confirm_address
 from .installation import Installation, Verdict, processes
-from .lock import locked
 from .service import Service, service
 
 #: A machine under load is no reason to take a change for one that did not happen.
@@ -69,7 +69,7 @@ class Transaction:
 
         :raises EdgeError: when it doesn't; what served before serves again then, unless the error says otherwise.
         """
-        with locked(self.store.conf, self.timeout), self._disk():
+        with locked([self.store.conf], self.timeout), self._disk():
             self.store.refuse_foreign()
             return self._apply(wanted)
 
@@ -79,14 +79,14 @@ class Transaction:
         :param which: see :meth:`Store.earlier`.
         :raises EdgeError: as for ``present``, and when there is no such generation.
         """
-        with locked(self.store.conf, self.timeout), self._disk():
+        with locked([self.store.conf], self.timeout), self._disk():
             self.store.refuse_foreign()
             origin, wanted = self.store.earlier(which)
             return self._apply(wanted, origin)
 
     def absent(self) -> Outcome:
         """Take everything of ours away and put back what we put aside."""
-        with locked(self.store.conf, self.timeout), self._disk():
+        with locked([self.store.conf], self.timeout), self._disk():
             if not self.store.exists():
                 return Outcome()
             self.store.refuse_foreign()
