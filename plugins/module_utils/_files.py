@@ -5,16 +5,15 @@ Runs on targets with the standard library of Python >=3.9.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import stat
 from typing import Any, Optional
 
+from . import _pem
 from ._disk import add, sync_folder
 from ._errors import EdgeError
 from ._lock import locked
@@ -22,7 +21,6 @@ from ._lock import locked
 #: in folders that we made, so that we remove no others
 MARKER = ".edgemesh-made"
 _MARKER_TEXT = b"This folder was made by edgemesh.nginx_istio and goes with the last file that it exported here.\n"
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
 
 def checked_path(path: str) -> str:
@@ -106,8 +104,10 @@ def digest(data: Optional[bytes]) -> str:
 
 
 def fingerprints(data: bytes) -> list[str]:
-    """SHA-256 of each certificate in PEM text."""
-    return [hashlib.sha256(base64.b64decode(b"".join(body.split()))).hexdigest() for body in _CERTIFICATE.findall(data)]
+    """SHA-256 of each certificate in PEM text; [] where one of them is no base64."""
+    with contextlib.suppress(ValueError):
+        return [hashlib.sha256(der).hexdigest() for der in _pem.der(data.decode("latin-1"))]
+    return []
 
 
 def shown(path: str, data: Optional[bytes]) -> dict[str, Any]:
