@@ -6,24 +6,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import pass_context
-from jinja2.runtime import Context
-
 from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ..plugin_utils._filters import answer
-from ..plugin_utils._routes import complete_routes
 
 
-@pass_context
 def nginx_offload(
-    context: Context,
-    routes: Any,
-    gateways: Any = None,
-    on: Any = None,
+    read: Any,
+    groups: Any,
     upstreams: Any = None,
     nginx_build: Any = "",
-    material: Any = "/etc/edgemesh/tls",
+    material: Any = "",
     acme_webroot: Any = "",
     ipv6: Any = True,
     resolvers: Any = (),
@@ -36,23 +29,24 @@ def nginx_offload(
     from ..module_utils import _values as values
     from ..module_utils._nginx.write.blocks import Settings
     from ..module_utils._nginx.write.offload import as_dict, offload
-
-    wanted = complete_routes(context, routes, gateways, on=on)
+    from ..module_utils._routes.places import TLS_DIR
+    from ..plugin_utils._reading import reading
 
     def make() -> str:
         absent = values.choice(plain(state), "state", ("present", "absent")) == "absent"
+        own = [groups] if isinstance(groups, str) else [str(group) for group in plain(groups) or []]
+        wanted = [route for route in reading(read).routes if route.on in own]
         if not wanted and not absent:
-            groups = plain(on) or []
             raise EdgeError(
                 "none of the routes is for this host",
                 where="edge_routes",
-                why=f"its groups are {groups if isinstance(groups, str) else ', '.join(groups)}" if groups else "",
+                why=f"its groups are {', '.join(own)}" if own else "",
                 fix="Set `on` of a route to one of its groups, or nginx_offload_state to absent",
                 code="BAD_ROUTE",
             )
         settings = Settings(
             build=str(plain(nginx_build) or ""),
-            material=plain(material),
+            material=plain(material) or TLS_DIR,
             acme_webroot=plain(acme_webroot) or "",
             ipv6=values.boolean(plain(ipv6), "ipv6"),
             resolvers=_given(resolvers) or [],

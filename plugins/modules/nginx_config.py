@@ -96,7 +96,9 @@ options:
     type: int
     default: 3
   timeout:
-    description: Seconds that each of these may take; waiting for another run's lock, a test, the new workers' answer.
+    description:
+      - Seconds for the whole task; waiting for another run's lock, the test, the reload and the new workers' answer.
+      - A roll-back has the same time anew, so that a change that ran out of time doesn't leave nginx in between.
     type: int
     default: 30
   binary:

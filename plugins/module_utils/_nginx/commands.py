@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,15 @@ def run(
         list(command), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, text=True, errors="replace", timeout=timeout, check=False,
         preexec_fn=before, env={**os.environ, "PATH": PATH},
     )  # fmt: skip
+
+
+def shell(words: Sequence[str], *flags: str) -> str:
+    """nginx as a host's shell runs it, both streams in one; found where a task's PATH lacks its folder.
+
+    :param words: the program as a name or a path, or a whole command that runs it elsewhere (``kubectl exec … nginx``).
+    :param flags: such as ``-v`` and ``-T``.
+    """
+    return f"PATH=$PATH:{FOLDERS} {shlex.join([*words, *flags])} 2>&1"
 
 
 def version(said: str) -> tuple[int, ...]:

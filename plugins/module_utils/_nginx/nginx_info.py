@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -51,7 +50,7 @@ def questions(binary: str) -> Script:
 
     :param binary: the nginx program, as a name or a path.
     """
-    return Script({"nginx": f"PATH=$PATH:{commands.FOLDERS} {shlex.quote(binary)} -V 2>&1", **_ASKED})
+    return Script({"nginx": commands.shell([binary], "-V"), **_ASKED})
 
 
 def read(answers: Mapping[str, Answer]) -> Host:

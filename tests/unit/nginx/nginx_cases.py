@@ -14,7 +14,7 @@ from nginx_rendering import MUTUAL, flat, read_back, render, render_stream, rout
 
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import load
 
 ADDRESS = "192.0.2.77:30443"
 #: Values of the role rather than of a route.
@@ -26,7 +26,7 @@ _SERVICE = {"namespace": "shop", "name": "web", "port": 8000}
 # Every value distinct, so that it is seen where it goes.
 _ENDED = route(
     **MUTUAL,
-    hosts=["shop.example.com", "www.base.example"],
+    hosts=["www.base.example"],
     listen={
         "certificate": {"cert_file": "/base/front.crt", "key_file": "/base/front.key"}, "port": 8443, "http_port": 8080,
         "acme_webroot": "/base/acme", "hsts": {"max_age": 4711},
@@ -61,28 +61,24 @@ _PASSED = {
 
 @dataclass(frozen=True)
 class Base:
-    """A route as written and as completed, and what of it stands in a configuration."""
+    """A route as written, and what of it stands in a configuration."""
 
     written: dict[str, Any]
 
     @cached_property
-    def complete(self) -> dict[str, Any]:
-        return load([self.written])[0]
-
-    @cached_property
     def places(self) -> list[tuple[Any, ...]]:
         """Values of this host's configuration: the rest is for the cluster, and a choice or a boolean turns directives on and off."""
-        parts = ("name", "hosts", "listen", "upstream_tls", "proxy", "identity", "rate_limit", "paths")
+        parts = ("name", "host", "hosts", "listen", "upstream_tls", "proxy", "rate_limit", "paths")
         return [
             place
-            for place in sorted(leaves(self.complete), key=str)
+            for place in sorted(leaves(self.written), key=str)
             if place[0] in parts
-            and not {"mode", "protocol", "match", "service"} & set(place)
-            and lookup(self.complete, place) not in (None, True, False, "")
+            and not {"mode", "protocol", "match", "service", "client_names"} & set(place)
+            and lookup(self.written, place) not in (None, True, False, "")
         ]
 
     def directives(self, outside: dict[str, Any]) -> list[tuple[tuple[str, ...], list[str]]]:
-        return directives(configuration(self.complete, outside))
+        return directives(configuration(self.written, outside))
 
 
 BASES = {"ended": Base(_ENDED), "passed": Base(_PASSED)}
@@ -121,14 +117,14 @@ PIECES = st.sampled_from(
 TEXT = st.one_of(st.lists(PIECES, max_size=6).map("".join), st.text(max_size=30))
 
 
-def configuration(complete: dict[str, Any], outside: dict[str, Any]) -> tuple[str, str]:
-    """What stands in the http and in the stream context."""
+def configuration(written: dict[str, Any], outside: dict[str, Any]) -> tuple[str, str]:
+    """What stands in the http and in the stream context for a route that passes the reading."""
     # the version decides whether nginx resolves a gateway's name or is given its addresses
     chosen = Settings(
         build=f"nginx version: nginx/{outside['version']}", material=outside["material"], ipv6=False,
         inner_port=outside["inner_port"], resolvers=[outside["resolver"]], resolved={"named.base.example": [outside["found"]]},
     )  # fmt: skip
-    made = as_dict(offload([complete], {"main": [outside["address"], "named.base.example:444"]}, chosen))
+    made = as_dict(offload(load([written]), {"main": [outside["address"], "named.base.example:444"]}, chosen))
     variables = {"nginx_offload_ciphers": outside["ciphers"], "nginx_offload_access_log": outside["access_log"]}
     return render(made, **variables), render_stream(made, **variables)
 
@@ -136,6 +132,8 @@ def configuration(complete: dict[str, Any], outside: dict[str, Any]) -> tuple[st
 def directives(texts: tuple[str, str]) -> list[tuple[tuple[str, ...], list[str]]]:
     # loopback addresses are made from the port
     http, stream = (re.sub(r"127\.102\.[0-9.]+:", "127.102.p.p:", text) for text in texts)
+    # an upstream is named by all that makes its connections
+    http = re.sub(r"edge_[0-9a-f]{12}", "edge_identity", http)
     found = flat(read_back(http)) + (flat(read_back(stream, "stream"), ("stream",)) if stream else [])
     # what stands first in a map is a value
     found = [((*name[:-1], "entry"), [name[-1], *args]) if "map" in name[:-1] else (name, args) for name, args in found]
@@ -149,9 +147,17 @@ def without_the_slashless(texts: tuple[str, str], path: str) -> tuple[str, str]:
     return (head + rest.partition("    }\n")[2] if found else text), stream
 
 
+def written_as(old: str, new: str, case: str) -> tuple[str, str]:
+    """The texts that stand in the configuration for a value: a Secret's namespace is part of its path."""
+    if case.endswith("client_certificate") and "/" in new:
+        return f"edgemesh/{old}", new
+    return old, new
+
+
 def check(texts: tuple[str, str], base: list[tuple[tuple[str, ...], list[str]]], old: str, new: str, case: str) -> None:
     """The configuration differs from the base only by the new value in the base value's places."""
     found = directives(texts)
+    old, new = written_as(old, new, case)
     zero = re.fullmatch(r"0+(r/[sm])?", new) is not None
     gone = {"proxy.keepalive": "keepalive", "rate_limit.connections": "limit_conn"}.get(case) if zero else None
     if gone:

@@ -16,7 +16,7 @@ import yaml
 from plugins.module_utils import _values as values
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import load
 
 ROLE = Path(__file__).parents[3] / "roles" / "nginx_offload"
 ADDRESSES = {"main": ["192.0.2.10:30443", "[2001:db8::10]:30443"]}

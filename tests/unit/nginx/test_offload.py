@@ -15,7 +15,7 @@ from nginx_rendering import ADDRESSES, MUTUAL, SERVICE, plan, read_back, render,
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import offload
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import load
 
 
 def served(*routes: dict[str, Any], **settings: Any) -> dict[str, Any]:
@@ -248,11 +248,10 @@ def test_a_shared_pool_is_as_large_as_the_largest() -> None:
     assert [upstream.keepalive for upstream in offload(routes, ADDRESSES, Settings()).upstreams] == ["64"]
 
 
-def test_identities_that_collide_are_refused() -> None:
-    routes = load([route(), route(name="b", host="b.example.com")])
-    routes[1]["identity"] = routes[0]["identity"]
-    with pytest.raises(EdgeError, match="shares its identity"):
-        offload(routes, ADDRESSES, Settings())
+def test_what_else_a_gateway_says_changes_no_upstreams_name() -> None:
+    plain = plan(route())["upstreams"][0]["name"]
+    gateways = {"main": {"selector": {"istio": "other"}, "port": "443", "front": {"hops": 2}, "access": {"deny": ["203.0.113.0/24"]}}}
+    assert plan(route(), gateways=gateways)["upstreams"][0]["name"] == plain
 
 
 def test_addresses() -> None:
@@ -275,13 +274,13 @@ def test_addresses() -> None:
 def test_what_nginx_would_serve_wrongly_is_refused() -> None:
     with pytest.raises(EdgeError, match="can't be both TLS and plain"):
         plan(route(), route(name="b", host="b.example.com", listen={"tls": False, "port": 443}))
-    routes = load([route(), route(name="b", host="b.example.com")])
-    routes[1]["hosts"] = ["SHOP.example.com"]
+    # read one by one, as for groups that have a host in common
+    shop, twin = load([route()]) + load([route(name="b", host="SHOP.example.com")])
     with pytest.raises(EdgeError, match="served by route shop already"):
-        offload(routes, ADDRESSES, Settings())
+        offload([shop, twin], ADDRESSES, Settings())
     # the same host on two ports is two sites
-    routes[1]["listen"] = {**routes[1]["listen"], "port": 8443, "http_port": 8080}
-    assert len(offload(routes, ADDRESSES, Settings()).servers) == 2
+    (other,) = load([route(name="b", listen={"certificate": "c", "port": 8443, "http_port": 8080})])
+    assert len(offload([shop, other], ADDRESSES, Settings()).servers) == 2
 
 
 def test_long_names_get_a_table_that_holds_them() -> None:

@@ -34,40 +34,38 @@ from nginx_rendering import render
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import load
 
 NEW = {**OUTSIDE, "version": "1.27.3"}
 DIRECTIVES = {(name, new): base.directives(NEW if new else OUTSIDE) for name, base in BASES.items() for new in (False, True)}
 PLACES = [(name, place) for name, base in BASES.items() for place in base.places]
 WRITTEN = [(name, place) for name, base in BASES.items() for place in sorted(leaves(base.written), key=str)]
+ORDERED = {name: [path.path for path in load([base.written])[0].paths] for name, base in BASES.items()}
 COUNT = int(os.environ.get("EDGEMESH_EXAMPLES") or (40000 if os.environ.get("EDGEMESH_SOAK") else 200))
 
 
 def test_every_option_of_a_route_is_among_the_places() -> None:
     """An option that is added to the schema has to be added here."""
     asked = {part for _base, place in PLACES for part in place[-2:]}
-    whole = BASES["ended"].complete
+    (whole,) = (route.as_dict() for route in load([BASES["ended"].written]))
     options = {*whole["proxy"], *whole["rate_limit"], *whole["listen"], *whole["upstream_tls"]}
     choices = {
         "mode", "protocol", "tls", "http2", "http3", "redirect_http", "verify", "buffering", "request_buffering", "websocket",
         "proxy_protocol",
     }  # fmt: skip
     # what only the gateway hears of
-    elsewhere = {"client_ca"}
+    elsewhere = {"client_ca", "client_names", "credential"}
     assert options - choices - elsewhere <= asked | {"certificate", "client_certificate", "server_ca"}
 
 
 @settings(max_examples=COUNT, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), st.one_of(TEXT, st.integers(-5, 70000), st.none(), st.booleans()))
-def test_any_value_in_a_complete_route(where: tuple[str, tuple[Any, ...]], value: Any) -> None:
+def test_any_value_of_a_route(where: tuple[str, tuple[Any, ...]], value: Any) -> None:
     base, place = where
-    complete = BASES[base].complete
+    written = BASES[base].written
     # nothing at all is a choice, not a value
-    assume(value or place[-1] not in ("acme_webroot", "client_max_body_size", "rate"))
-    changed = replaced(complete, place, value)
-    # the schema refuses a path that is there twice
-    pairs = [(path["path"], path["match"]) for path in changed["paths"]]
-    assume(len(set(pairs)) == len(pairs))
+    assume(value is not None and str(value).strip())
+    changed = replaced(written, place, value)
     try:
         texts = configuration(changed, OUTSIDE)
     except EdgeError as error:
@@ -76,9 +74,15 @@ def test_any_value_in_a_complete_route(where: tuple[str, tuple[Any, ...]], value
             pytest.fail(f"a refusal that names no place: {error}")
         return
     event("accepted")
-    if place[-1] == "path" and (str(value)[:-1], "exact") not in pairs:
-        texts = without_the_slashless(texts, str(value))
-    check(texts, DIRECTIVES[base, False], str(lookup(complete, place)), str(value), ".".join(map(str, place)))
+    new = str(value).strip()
+    if place[-1] == "path":
+        # the longer path stands first
+        (route,) = load([changed])
+        ordered = [path.path for path in route.paths]
+        assume(ordered == [new if path == lookup(written, place) else path for path in ORDERED[base]])
+        if (new[:-1], "exact") not in [(path.path, path.match) for path in route.paths]:
+            texts = without_the_slashless(texts, new)
+    check(texts, DIRECTIVES[base, False], str(lookup(written, place)), new, ".".join(map(str, place)))
 
 
 @settings(max_examples=COUNT, deadline=None)
@@ -93,7 +97,7 @@ def test_any_value_of_the_role(base: str, new: bool, name: str, value: Any) -> N
     # without a name server nginx doesn't resolve
     assume(value or name != "resolver")
     try:
-        texts = configuration(BASES[base].complete, {**outside, name: value})
+        texts = configuration(BASES[base].written, {**outside, name: value})
     except EdgeError:
         return
     if name == "address":
@@ -113,8 +117,9 @@ def test_any_text_that_a_user_writes(where: tuple[str, tuple[Any, ...]], value: 
     """Through the schema as well, from where the values come: what gets through is still a configuration of ours."""
     base, place = where
     try:
-        complete = load([replaced(BASES[base].written, place, value)])[0]
-        texts = configuration(complete, OUTSIDE)
+        changed = replaced(BASES[base].written, place, value)
+        (complete,) = load([changed])
+        texts = configuration(changed, OUTSIDE)
     except EdgeError:
         return
     found = directives(texts)
@@ -124,7 +129,7 @@ def test_any_text_that_a_user_writes(where: tuple[str, tuple[Any, ...]], value: 
     for name, args in found:
         if name[-1] == "log_format":
             said = json.loads(re.sub(r":\$\w+", ":0", "".join(args[2:])))
-            assert base == "passed" or said["upstream"]["sni"] == complete["upstream_tls"]["server_name"]
+            assert base == "passed" or said["upstream"]["sni"] == complete.upstream_tls.server_name
         else:
             words = {word for arg in args for word in arg.split()} - {"max-age=4711;", "includeSubDomains;"}
             assert not [word for word in words if set(word) & set(";{}\"'\\\n\x00")], (name, args)
@@ -133,7 +138,7 @@ def test_any_text_that_a_user_writes(where: tuple[str, tuple[Any, ...]], value: 
 @pytest.mark.parametrize("value", ["443; return 200", "443 default_server", "unix:/x", "$port", "80\n"])
 def test_the_property_would_notice(value: str) -> None:
     """The check itself, on a text that was not checked."""
-    made = as_dict(offload([BASES["ended"].complete], {"main": [ADDRESS]}, Settings(ipv6=False)))
+    made = as_dict(offload(load([BASES["ended"].written]), {"main": [ADDRESS]}, Settings(ipv6=False)))
     made["servers"][0]["listen"] = (value,)
     with pytest.raises(AssertionError):
         check((render(made), ""), DIRECTIVES["ended", False], "8443", value.strip(), "listen.port")

@@ -270,3 +270,52 @@ def test_quic_is_another_port_of_that_number() -> None:
     found = way("server { listen 443 ssl; listen 443 quic reuseport; server_name a.example; location / { proxy_pass https://192.0.2.1; } }")
     assert found.listen
     assert (found.listen.port, found.listen.tls, found.by_name) == (443, True, True)
+
+
+GRPC = (
+    "grpc_pass grpcs://mesh; grpc_ssl_server_name on; grpc_ssl_name m.example; grpc_ssl_verify on; grpc_ssl_verify_depth 3;"
+    "grpc_ssl_trusted_certificate /ca.crt; grpc_ssl_certificate /c.crt; grpc_ssl_certificate_key /c.key; grpc_set_header Host $host;"
+)
+MESH = "upstream mesh { server 192.0.2.1:443; keepalive 8; }"
+
+
+def test_grpc_is_read_as_the_proxy_module() -> None:
+    plain = GRPC.replace("grpc_pass grpcs", "proxy_pass https").replace("grpc_", "proxy_")
+    found, same = location(GRPC, http=MESH), location(f"proxy_http_version 1.1; {plain}", http=MESH)
+    for name in ("scheme", "addresses", "upstream", "host", "sni", "ssl_name", "verify", "verify_depth", "ca", "certificate", "keepalive"):
+        assert getattr(found, name) == getattr(same, name), name
+    assert (found.prefix, found.http_version, found.headers) == ("grpc", "2", {})
+    assert found.places["proxy_ssl_name"] == same.places["proxy_ssl_name"] != ""
+
+
+@pytest.mark.parametrize(
+    ("target", "scheme", "address"),
+    [
+        ("grpcs://192.0.2.1:443", "https", ("192.0.2.1", 443)),
+        ("grpcs://192.0.2.1", "https", ("192.0.2.1", 443)),
+        ("grpc://192.0.2.1:9000", "http", ("192.0.2.1", 9000)),
+        ("192.0.2.1:9000", "http", ("192.0.2.1", 9000)),
+        ("grpcs://[2001:db8::1]:443", "https", ("2001:db8::1", 443)),
+    ],
+)
+def test_where_grpc_pass_leads(target: str, scheme: str, address: tuple[str, int]) -> None:
+    found = location(f"grpc_pass {target};")
+    assert (found.scheme, found.addresses, found.verify, found.sni) == (scheme, [address], False, "")
+
+
+def test_grpc_inherits_and_loses_headers_by_its_own_directives() -> None:
+    found = way(
+        "grpc_set_header Host $host; proxy_set_header X-Other 1; server { listen 80; server_name a.example; grpc_ssl_verify on;\n"
+        "location / { grpc_set_header X-Own 1; grpc_pass grpcs://192.0.2.1:443; } }"
+    )
+    assert found.proxy
+    assert (found.proxy.host, found.proxy.headers, found.proxy.verify) == ("192.0.2.1", {"X-Own": "1"}, True)
+    assert found.lost_host.endswith("nginx.conf:3")
+
+
+def test_a_text_in_the_words_of_the_locations_module() -> None:
+    found = location("grpc_pass grpcs://192.0.2.1:443;")
+    fix = "proxy_ssl_server_name on; proxy_ssl_name a.example; proxy_set_header Host $host; proxy_pass https://mesh;"
+    assert found.own(fix) == "grpc_ssl_server_name on; grpc_ssl_name a.example; grpc_set_header Host $host; grpc_pass grpcs://mesh;"
+    assert location("proxy_pass https://192.0.2.1;").own(fix) == fix
+    assert found.own("proxy_protocol on;") == "proxy_protocol on;", "that is another module's"

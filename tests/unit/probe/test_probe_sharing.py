@@ -113,3 +113,11 @@ def test_survives_its_journey_as_json() -> None:
     assert found.shared
     assert found.neighbours
     assert Effective.from_dict(asdict(found)) == found
+
+
+@pytest.mark.parametrize(("kept", "by"), [("", (SESSION,)), (POOLED, (SESSION, POOL))])
+def test_a_grpc_location_and_another_share_an_upstream(kept: str, by: tuple[str, ...]) -> None:
+    blocks = "location /a { grpc_pass grpcs://mesh; grpc_ssl_certificate c.crt; }\nlocation /b { proxy_pass https://mesh; }"
+    found = way(f"upstream mesh {{ server 192.0.2.1:443; {kept} }} server {{ listen 80; server_name a.example; {blocks} }}")
+    assert [(each.differ, each.by) for each in found.shared] == [(("client certificate",), by)]
+    assert [each.path for each in found.neighbours] == ["/b"]

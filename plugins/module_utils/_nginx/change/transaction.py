@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +51,7 @@ class Transaction:
     :param nginx: None where no nginx is installed; only check mode and removal work then.
     :param start: start nginx when it isn't running.
     :param take_over: let our files answer unknown host names where a site of the user's does so far.
-    :param timeout: seconds for each of lock, test and confirmation.
+    :param timeout: seconds for the whole change, from the wait for the lock to the confirmation. A roll-back has the same time anew.
     :param keep: how many generations stay on the disk.
     """
 
@@ -63,13 +65,14 @@ class Transaction:
     keep: int = 3
     method: str = "auto"
     unit: str = "nginx"
+    _until: float = field(default=0.0, init=False)
 
     def present(self, wanted: Desired) -> Outcome:
         """Make nginx serve exactly these files.
 
         :raises EdgeError: when it doesn't; what served before serves again then, unless the error says otherwise.
         """
-        with locked([self.store.conf], self.timeout), self._disk():
+        with self._alone():
             self.store.refuse_foreign()
             return self._apply(wanted)
 
@@ -79,14 +82,14 @@ class Transaction:
         :param which: see :meth:`Store.earlier`.
         :raises EdgeError: as for ``present``, and when there is no such generation.
         """
-        with locked([self.store.conf], self.timeout), self._disk():
+        with self._alone():
             self.store.refuse_foreign()
             origin, wanted = self.store.earlier(which)
             return self._apply(wanted, origin)
 
     def absent(self) -> Outcome:
         """Take everything of ours away and put back what we put aside."""
-        with locked([self.store.conf], self.timeout), self._disk():
+        with self._alone():
             if not self.store.exists():
                 return Outcome()
             self.store.refuse_foreign()
@@ -98,7 +101,7 @@ class Transaction:
                     self.store.activate(None)
                     self.store.remove()
                 return outcome
-            verdict = staging.test(self.nginx, self.store.plan(None), self.timeout)
+            verdict = staging.test(self.nginx, self.store.plan(None), self._left())
             if not verdict.good:
                 raise EdgeError(
                     "nginx refuses what remains without our files", where=self.nginx.main, why=verdict.why,
@@ -191,11 +194,11 @@ class Transaction:
         if stream.used([*wanted.files]):
             entry = self.store.stream_entry(self._as_it_is().dump, wanted)
         listen = listen or f"{own}:80"
-        verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self.timeout)
+        verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self._left())
         tree = verdict.tree
         if verdict.good and listeners.confirm_at(tree, own, listen) != listen:
             listen = listeners.confirm_at(tree, own, listen)
-            verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self.timeout)
+            verdict = staging.test(nginx, self.store.plan(generation, wanted, listen, entry), self._left())
         if not verdict.good:
             self._as_it_is()
             fix, code = stream.advice(verdict.complaints)
@@ -213,7 +216,7 @@ class Transaction:
 
         :raises EdgeError: when it is broken already.
         """
-        alone = staging.test(self._nginx(), {}, self.timeout)
+        alone = staging.test(self._nginx(), {}, self._left())
         if not alone.good:
             raise EdgeError(
                 "nginx's configuration is already broken, without this change", where=self._nginx().main, why=alone.why,
@@ -281,6 +284,7 @@ class Transaction:
 
     def _roll_back(self, failed: str | None, good: str | None, verdict: Verdict, error: EdgeError, was_running: bool) -> None:
         """Return to ``good``, and say in ``error`` how that went. The journal stays when even that fails."""
+        self._until = time.monotonic() + self.timeout
         pid_file = self._pid_file(verdict)
         try:
             with self._disk():
@@ -306,7 +310,7 @@ class Transaction:
         """After a killed run, when the new one gets no further: let nginx serve the last good generation."""
         manifest = self.store.manifest(good)
         try:
-            verdict = staging.test(self._nginx(), {}, self.timeout)
+            verdict = staging.test(self._nginx(), {}, self._left())
             if processes(self._pid_file(verdict)).master and not (manifest and answer(manifest.listen) == good):
                 self._bring_up(good, verdict, "the last good configuration")
             self.store.write_state(pending=...)
@@ -330,10 +334,10 @@ class Transaction:
         except EdgeError as error:
             why = error.sentence
         self.store.step("reloaded")
-        why = why or wait(generation, manifest.listen if manifest else "", pid_file, running, logs, self.timeout)
+        why = why or wait(generation, manifest.listen if manifest else "", pid_file, running, logs, self._left())
         if why:
             # a manager that tests before it reloads keeps to itself what nginx said
-            lines = logs.serious() or staging.test(self._nginx(), {}, self.timeout).complaints
+            lines = logs.serious() or staging.test(self._nginx(), {}, self._left()).complaints
             fix = selinux.advice(lines) if selinux.enforcing() else ""
             raise EdgeError(
                 f"nginx did not take {what}", where=generation or self.store.folder, why="; ".join([why.rstrip("."), *lines[:3]]),
@@ -341,6 +345,17 @@ class Transaction:
             )  # fmt: skip
 
     # --- helpers ---
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The time of this change begins, and no other run is at it."""
+        self._until = time.monotonic() + self.timeout
+        with locked([self.store.conf], self.timeout), self._disk():
+            yield
+
+    def _left(self) -> float:
+        """Seconds until this change must be done; at least one, so that what fails says why rather than that there was no time."""
+        return max(1.0, math.ceil(self._until - time.monotonic()))
 
     @contextmanager
     def _disk(self) -> Iterator[None]:

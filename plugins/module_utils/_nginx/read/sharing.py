@@ -113,7 +113,8 @@ def _keeps(each: Passing) -> bool:
 
 def _leaves_connections(proxy: Proxy) -> bool:
     """Whether connections go back to the pool. Whoever comes next takes them from there, however it speaks itself."""
-    return proxy.keepalive and proxy.http_version == "1.1" and proxy.headers.get("Connection", "").lower() != "close"
+    stays = proxy.http_version == "2" or (proxy.http_version == "1.1" and proxy.headers.get("Connection", "").lower() != "close")
+    return proxy.keepalive and stays
 
 
 def _upstream(proxy: Proxy) -> str:

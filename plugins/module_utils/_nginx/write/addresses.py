@@ -8,6 +8,7 @@ from typing import Any
 
 from ... import _values as values
 from ..._errors import EdgeError
+from ..._routes.parts import Gateway
 from .blocks import Settings
 
 #: Stands for addresses that only the run can find out, in check mode. nginx must be able to test the rest.
@@ -29,24 +30,24 @@ class Addresses:
         return f"{64 + 8 * len(self.servers) + (64 if self.resolver else 0)}k"
 
 
-def addresses(gateway: Mapping[str, Any], upstreams: Mapping[str, Sequence[Any]], settings: Settings, where: str) -> Addresses:
+def addresses(gateway: Gateway, upstreams: Mapping[str, Sequence[Any]], settings: Settings, where: str) -> Addresses:
     """The addresses of a gateway.
 
     :param upstreams: gateway name to ``address:port``; the gateway's own ``addresses`` stand in where it has none.
     :raises EdgeError: where there is none, or one is not an address.
     """
-    given = [*(upstreams.get(gateway["name"]) or gateway["addresses"])]
+    given = [*(upstreams.get(gateway.name) or gateway.addresses)]
     known = bool(given) and not any(str(one).startswith("(known after") for one in given)
     if not known and not settings.check:
         raise EdgeError(
-            f"no address is known for gateway {gateway['name']}", where=f"{where}.gateway",
+            f"no address is known for gateway {gateway.name}", where=f"{where}.gateway",
             fix="Give its addresses in edge_gateways, or in nginx_offload_upstreams", code="BAD_ROUTE",
         )  # fmt: skip
     servers: list[str] = []
     lookup: list[str] = []
     named = False
     for number, one in enumerate(given if known else [UNKNOWN]):
-        place = f"nginx_offload_upstreams.{gateway['name']}[{number}]"
+        place = f"nginx_offload_upstreams.{gateway.name}[{number}]"
         checked = values.endpoint(one, place)
         host, _colon, port = checked.rpartition(":")
         if host.startswith("[") or host.replace(".", "").isdigit():

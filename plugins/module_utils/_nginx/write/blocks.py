@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ..._routes.places import TLS_DIR
 from .. import commands
 
 
@@ -15,7 +16,7 @@ class Upstream:
 
     nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened
     them: a location without a client certificate would be let in with another's. So nothing is shared but what is equal.
-    The protocol is part of it: a pooled HTTP/1.1 connection is of no use to gRPC.
+    The protocol is part of it: a pooled HTTP/1.1 connection is of no use to gRPC. Upstreams of the stream context have none.
     """
 
     name: str
@@ -24,7 +25,7 @@ class Upstream:
     zone: str
     keepalive: str
     known: bool
-    identity: tuple[Any, ...] = field(repr=False)
+    identity: tuple[Any, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Server:
     locations: tuple[Location, ...]
     limit: Optional[Limit]
     access_log: str
+    #: all that makes a TLS connection to the gateway what it is
+    identity: tuple[Any, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ class Settings:
     """
 
     build: str = ""
-    material: str = "/etc/edgemesh/tls"
+    material: str = TLS_DIR
     acme_webroot: str = ""
     ipv6: bool = True
     resolvers: Sequence[Any] = ()

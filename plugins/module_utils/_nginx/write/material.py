@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
-from ... import _values as values
-from ..._errors import EdgeError
+from ..._routes.parts import Authority, KeyPair, SecretName
+from ..._routes.places import file_of
 
 
 class Material:
@@ -14,41 +13,30 @@ class Material:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.exports: dict[tuple[str, str], dict[str, Any]] = {}
+        self.exports: dict[SecretName, dict[str, Any]] = {}
         self.files: set[str] = set()
 
-    def pair(self, source: Optional[Mapping[str, Any]], where: str) -> tuple[str, str]:
+    def pair(self, source: KeyPair) -> tuple[str, str]:
         """Paths of a certificate and its key."""
-        if not source:
-            raise EdgeError("is missing", where=where, fix="Name a Secret, or cert_file and key_file", code="BAD_ROUTE")
-        if source["secret"]:
-            return self._from_secret(source["secret"], where, "cert", "tls.crt"), self._from_secret(
-                source["secret"], where, "key", "tls.key"
-            )
-        return self._file(source["cert_file"], f"{where}.cert_file"), self._file(source["key_file"], f"{where}.key_file")
+        if source.secret:
+            return self._used(self._export(source.secret, "cert", "tls.crt")), self._used(self._export(source.secret, "key", "tls.key"))
+        return self._used(source.cert_file or ""), self._used(source.key_file or "")
 
-    def authority(self, source: Mapping[str, Any], where: str) -> str:
+    def authority(self, source: Authority) -> str:
         """Path of a CA's certificates."""
-        if source["secret"]:
-            return self._from_secret(source["secret"], where, "ca", "ca.crt")
-        return self._file(source["file"], f"{where}.file")
+        return self._used(self._export(source.secret, "ca", "ca.crt") if source.secret else source.file or "")
 
-    def beside(self, source: Mapping[str, Any], where: str) -> None:
-        """A CA that nginx has no use for, and whoever tests from this host has."""
-        if source["secret"]:
-            self._export(source["secret"], where, "ca", "ca.crt")
+    def beside(self, source: Authority) -> None:
+        """A CA that nginx has no use for, and that tests from this host need."""
+        if source.secret:
+            self._export(source.secret, "ca", "ca.crt")
 
-    def _from_secret(self, secret: Mapping[str, Any], where: str, part: str, name: str) -> str:
-        return self._file(self._export(secret, where, part, name), where)
-
-    def _export(self, secret: Mapping[str, Any], where: str, part: str, name: str) -> str:
-        namespace, title = (values.name(secret[key], f"{where}.secret.{key}") for key in ("namespace", "name"))
-        path = values.file_path(f"{self.folder}/{namespace}/{title}/{name}", where)
-        export = self.exports.setdefault((namespace, title), {"secret": {"namespace": namespace, "name": title}})
+    def _export(self, secret: SecretName, part: str, name: str) -> str:
+        path = file_of(self.folder, secret, name)
+        export = self.exports.setdefault(secret, {"secret": {"namespace": secret.namespace, "name": secret.name}})
         export[part] = path
         return path
 
-    def _file(self, path: Any, where: str) -> str:
-        checked = values.file_path(path, where)
-        self.files.add(checked)
-        return checked
+    def _used(self, path: str) -> str:
+        self.files.add(path)
+        return path

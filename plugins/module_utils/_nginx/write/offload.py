@@ -1,34 +1,34 @@
-"""From routes to what templates need to write a VM's nginx configuration: checked text only, nothing left to escape."""
+"""From routes to what templates need to write a VM's nginx configuration. The reading has checked every value; here it is formatted."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ... import _values as values
 from ..._errors import EdgeError
+from ..._routes.schema import Hsts, Listen, Requests, Route
 from .addresses import Addresses, addresses
 from .blocks import Limit, Location, Offload, Redirect, Refusal, Server, Settings, Upstream
 from .material import Material
 from .passages import Inner, inners, passages, passes
 
-_NEXT_UPSTREAM = ("error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_429", "off")
 #: What a port can carry; one port carries one of them.
 _PLAIN, _TLS = "plain HTTP", "TLS"
-_Route = Mapping[str, Any]
 
 
-def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], settings: Settings) -> Offload:
-    """The configuration for these complete routes (see the filter ``routes``).
+def offload(routes: Sequence[Route], upstreams: Mapping[str, Sequence[Any]], settings: Settings) -> Offload:
+    """The configuration for these routes.
 
     :param upstreams: gateway name to ``address:port``; a gateway's own ``addresses`` stand in where it has none.
-    :raises EdgeError: naming the route and the field.
+    :raises EdgeError: naming the route and the field, for what this host's nginx can't do and for routes that get in each other's way.
     """
     material = Material(values.file_path(settings.material, "material"))
     reached = {
-        route["gateway"]["name"]: addresses(route["gateway"], upstreams, settings, f"edge_routes ({_name(route)})")
-        for route in reversed(routes)
+        route.gateway.name: addresses(route.gateway, upstreams, settings, f"edge_routes ({route.name})") for route in reversed(routes)
     }
     _refuse_clashes(routes)
     behind = inners(routes, settings)
@@ -36,19 +36,13 @@ def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], se
     servers = []
     for route in (one for one in routes if not passes(one)):
         server = _server(route, settings, material, behind)
-        for block in _upstreams(route, reached[route["gateway"]["name"]], server):
-            known = blocks.get(block.name, block)
-            if known.identity != block.identity or known.servers != block.servers:
-                raise EdgeError(
-                    "shares its identity with another route although their TLS to the gateway differs",
-                    where=f"edge_routes ({server.route}).identity", fix="This is a defect of edgemesh.nginx_istio, please report it",
-                )  # fmt: skip
+        for block in _upstreams(route, reached[route.gateway.name], server):
             # connections are shared, so the larger pool serves both
-            blocks[block.name] = max(known, block, key=lambda one: int(one.keepalive))
+            blocks[block.name] = max(blocks.get(block.name, block), block, key=lambda one: int(one.keepalive))
         servers.append(server)
     for route in filter(passes, routes):
         # nginx trusts nobody there; role verify does, from this host
-        material.beside(route["upstream_tls"]["server_ca"], f"edge_routes ({_name(route)}).upstream_tls.server_ca")
+        material.beside(route.upstream_tls.server_ca)
     stream_upstreams, listeners, passed = passages(routes, reached, behind, settings)
     return Offload(
         upstreams=tuple(blocks.values()),
@@ -58,7 +52,7 @@ def offload(routes: Sequence[_Route], upstreams: Mapping[str, Sequence[Any]], se
         stream_upstreams=stream_upstreams,
         passages=listeners,
         passed=passed,
-        ports=tuple(dict.fromkeys(values.port(port) for route in routes for port, _kind in _ports(route))),
+        ports=tuple(dict.fromkeys(port for route in routes for port, _kind in _ports(route))),
         names_bucket=_names_bucket(routes),
         lookup=tuple(dict.fromkeys(name for found in reached.values() for name in found.lookup)),
         exports=tuple(material.exports.values()),
@@ -71,135 +65,113 @@ def as_dict(made: Offload) -> dict[str, Any]:
     return dataclasses.asdict(made)
 
 
-def _name(route: _Route) -> str:
-    return values.name(route["name"], "edge_routes.name")
-
-
 # --- one route ---
 
 
-def _server(route: _Route, settings: Settings, material: Material, behind: Mapping[str, Inner]) -> Server:
-    name = _name(route)
-    where = f"edge_routes ({name})"
-    listen, tls = route["listen"], route["upstream_tls"]
-    if tls["mode"] == "passthrough":
+def _server(route: Route, settings: Settings, material: Material, behind: Mapping[str, Inner]) -> Server:
+    where = f"edge_routes ({route.name})"
+    listen, tls = route.listen, route.upstream_tls
+    if tls.mode == "passthrough":
         raise EdgeError(
             "nginx ends the clients' TLS itself", where=f"{where}.upstream_tls.mode",
             fix="Use simple or mutual, or let nginx pass the clients' TLS on (listen.mode passthrough)", code="BAD_ROUTE",
         )  # fmt: skip
-    front = values.boolean(listen["tls"], f"{where}.listen.tls")
-    verify = values.boolean(tls["verify"], f"{where}.upstream_tls.verify")
-    certificate, key = material.pair(listen["certificate"], f"{where}.listen.certificate") if front else ("", "")
-    client = material.pair(tls["client_certificate"], f"{where}.upstream_tls.client_certificate") if tls["mode"] == "mutual" else ("", "")
-    port = values.port(listen["port"], f"{where}.listen.port")
-    quic = front and _http3(listen, settings, where)
+    certificate, key = material.pair(listen.certificate) if listen.tls and listen.certificate else ("", "")
+    client = material.pair(tls.client_certificate) if tls.mode == "mutual" and tls.client_certificate else ("", "")
+    ca = material.authority(tls.server_ca) if tls.verify else ""
+    port = str(listen.port)
+    quic = listen.http3 and _http3(settings, where)
+    identity = (route.gateway.name, tls.server_name, tls.verify, tls.verify_depth, ca, *client)
     return Server(
-        route=name,
-        gateway=values.name(route["gateway"]["name"], f"{where}.gateway.name"),
-        names=_names(route),
+        route=route.name,
+        gateway=route.gateway.name,
+        names=" ".join(route.hosts),
         port=port,
-        listen=_listen(port, settings, front, _old_http2(listen, settings), behind),
+        listen=_listen(port, settings, listen.tls, listen.http2 and not settings.http2_directive, behind),
         quic=_listen(port, settings) if quic else (),
-        behind=front and port in behind,
-        tls=front,
-        http2=front and values.boolean(listen["http2"], f"{where}.listen.http2") and settings.http2_directive,
+        behind=listen.tls and port in behind,
+        tls=listen.tls,
+        http2=listen.http2 and settings.http2_directive,
         certificate=certificate,
         key=key,
-        hsts=_hsts(listen["hsts"], f"{where}.listen.hsts") if front else "",
+        hsts=_hsts(listen.hsts) if listen.tls else "",
         alt_svc=f'h3=":{port}"; ma=86400' if quic else "",
-        acme_webroot=_webroot(listen, settings, where) if not front and listen["acme_webroot"] else "",
-        sni=values.hostname(tls["server_name"], f"{where}.upstream_tls.server_name"),
-        verify=verify,
-        verify_depth=values.integer(tls["verify_depth"], f"{where}.upstream_tls.verify_depth", 1, 10),
-        ca=material.authority(tls["server_ca"], f"{where}.upstream_tls.server_ca") if verify else "",
+        acme_webroot=_webroot(listen, settings) if not listen.tls and listen.acme_webroot else "",
+        sni=tls.server_name,
+        verify=tls.verify,
+        verify_depth=str(tls.verify_depth),
+        ca=ca,
         client_certificate=client[0],
         client_key=client[1],
-        locations=tuple(_locations(route, where)),
-        limit=_limit(route, name, where),
-        access_log=values.choice(route["access_log"], f"{where}.access_log", ("default", "json", "off")),
+        locations=tuple(_locations(route, identity)),
+        limit=_limit(route),
+        access_log=route.access_log,
+        identity=identity,
     )
 
 
-def _locations(route: _Route, where: str) -> Iterator[Location]:
+def _locations(route: Route, identity: tuple[Any, ...]) -> Iterator[Location]:
     """The whole site, and the paths with ways of their own. The mesh decides which path is answered at all."""
-    own = [(index, path) for index, path in enumerate(route["paths"]) if path["proxy"]]
-    whole = next((path["proxy"] for _index, path in own if (path["path"], path["match"]) == ("/", "prefix")), route["proxy"])
-    yield _location(route, "/", whole, f"{where}.proxy")
-    exact = {path["path"] for _index, path in own if path["match"] == "exact"}
-    for index, path in own:
-        if (path["path"], path["match"]) == ("/", "prefix"):
+    own = [(path, path.proxy) for path in route.paths if path.proxy]
+    whole: Requests = next((proxy for path, proxy in own if (path.path, path.match) == ("/", "prefix")), route.proxy)
+    yield _location("/", whole, identity)
+    exact = {path.path for path, _proxy in own if path.match == "exact"}
+    for path, proxy in own:
+        if (path.path, path.match) == ("/", "prefix"):
             continue
-        place = f"{where}.paths[{index}]"
-        text = values.url_path(path["path"], f"{place}.path")
-        yield _location(route, f"= {text}" if path["match"] == "exact" else text, path["proxy"], f"{place}.proxy")
-        if path["match"] == "prefix" and text.endswith("/") and text[:-1] not in exact:
+        yield _location(f"= {path.path}" if path.match == "exact" else path.path, proxy, identity)
+        if path.match == "prefix" and path.path.endswith("/") and path.path[:-1] not in exact:
             # nginx would answer the path without its last slash by a redirect of its own
-            yield _location(route, f"= {text[:-1]}", whole, f"{where}.proxy")
+            yield _location(f"= {path.path[:-1]}", whole, identity)
 
 
-def _location(route: _Route, match: str, proxy: Mapping[str, Any], where: str) -> Location:
-    grpc = values.choice(proxy["protocol"], f"{where}.protocol", ("http", "grpc")) == "grpc"
-    most = proxy["client_max_body_size"]
+def _location(match: str, proxy: Requests, identity: tuple[Any, ...]) -> Location:
+    grpc = proxy.protocol == "grpc"
     return Location(
         match=match,
         module="grpc" if grpc else "proxy",
-        upstream=_upstream_name(route, grpc),
-        connect_timeout=values.duration(proxy["connect_timeout"], f"{where}.connect_timeout"),
-        read_timeout=values.duration(proxy["read_timeout"], f"{where}.read_timeout"),
-        send_timeout=values.duration(proxy["send_timeout"], f"{where}.send_timeout"),
-        next_upstream=" ".join(values.choice(word, f"{where}.next_upstream", _NEXT_UPSTREAM) for word in proxy["next_upstream"]),
-        client_max_body_size=values.size(most, f"{where}.client_max_body_size") if most != "" else "0" if grpc else "",
-        buffering=values.boolean(proxy["buffering"], f"{where}.buffering"),
-        request_buffering=values.boolean(proxy["request_buffering"], f"{where}.request_buffering"),
-        websocket=values.boolean(proxy["websocket"], f"{where}.websocket"),
+        upstream=_upstream_name(identity, grpc),
+        connect_timeout=proxy.connect_timeout,
+        read_timeout=proxy.read_timeout,
+        send_timeout=proxy.send_timeout,
+        next_upstream=" ".join(proxy.next_upstream),
+        client_max_body_size=proxy.client_max_body_size or ("0" if grpc else ""),
+        buffering=proxy.buffering,
+        request_buffering=proxy.request_buffering,
+        websocket=proxy.websocket,
     )
 
 
-def _upstream_name(route: _Route, grpc: bool) -> str:
-    identity = values.identifier("_" + str(route["identity"]), f"edge_routes ({route['name']}).identity")
-    return f"edge{identity}{'_grpc' if grpc else ''}"
+def _upstream_name(identity: tuple[Any, ...], grpc: bool) -> str:
+    """Equal for equal identities, so that what else a gateway says changes no name."""
+    return f"edge_{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}{'_grpc' if grpc else ''}"
 
 
-def _upstreams(route: _Route, reached: Addresses, made: Server) -> Iterator[Upstream]:
+def _upstreams(route: Route, reached: Addresses, made: Server) -> Iterator[Upstream]:
     """One for each protocol that the route speaks to its gateway."""
-    keepalive = values.integer(route["proxy"]["keepalive"], f"edge_routes ({made.route}).proxy.keepalive", 0, 10000)
-    tls = (made.gateway, made.sni, made.verify, made.verify_depth, made.ca, made.client_certificate, made.client_key)
     for module, name in dict.fromkeys((location.module, location.upstream) for location in made.locations):
-        yield Upstream(name, reached.servers, reached.resolver, reached.zone, keepalive, reached.known, identity=(*tls, module))
+        keepalive = str(route.proxy.keepalive)
+        yield Upstream(name, reached.servers, reached.resolver, reached.zone, keepalive, reached.known, (*made.identity, module))
 
 
-def _limit(route: _Route, name: str, where: str) -> Optional[Limit]:
-    asked, where = route["rate_limit"], f"{where}.rate_limit"
-    if not asked:
-        return None
-    return Limit(
-        zone=f"edge_{name}",
-        rate=values.rate(asked["rate"], f"{where}.rate") if asked["rate"] else "",
-        burst=values.integer(asked["burst"], f"{where}.burst", 0, 100000),
-        connections=values.integer(asked["connections"], f"{where}.connections", 0, 65535),
-    )
+def _limit(route: Route) -> Optional[Limit]:
+    asked = route.rate_limit
+    return Limit(f"edge_{route.name}", asked.rate, str(asked.burst), str(asked.connections)) if asked else None
 
 
-def _redirect(route: _Route, settings: Settings) -> list[Redirect]:
-    listen, where = route["listen"], f"edge_routes ({route['name']})"
-    redirects = values.boolean(listen["redirect_http"], f"{where}.listen.redirect_http")
-    if not values.boolean(listen["tls"], f"{where}.listen.tls") or not (redirects or listen["acme_webroot"]):
+def _redirect(route: Route, settings: Settings) -> list[Redirect]:
+    listen = route.listen
+    if not listen.tls or not (listen.redirect_http or listen.acme_webroot):
         return []
-    port = values.port(listen["port"], f"{where}.listen.port")
     return [
         Redirect(
-            route=_name(route),
-            names=_names(route),
-            listen=_listen(values.port(listen["http_port"], f"{where}.listen.http_port"), settings),
-            acme_webroot=_webroot(listen, settings, where),
-            target=("https://$host" + ("" if port == "443" else f":{port}") + "$request_uri") if redirects else "",
+            route=route.name,
+            names=" ".join(route.hosts),
+            listen=_listen(str(listen.http_port), settings),
+            acme_webroot=_webroot(listen, settings),
+            target=("https://$host" + ("" if listen.port == 443 else f":{listen.port}") + "$request_uri") if listen.redirect_http else "",
         )
     ]
-
-
-def _names(route: _Route) -> str:
-    where = f"edge_routes ({route['name']}).hosts"
-    return " ".join(values.hostname(host, f"{where}[{number}]", wildcard=True) for number, host in enumerate(route["hosts"]))
 
 
 def _listen(
@@ -212,13 +184,7 @@ def _listen(
     return tuple(f"{address}{port}{words}" for address in (["", "[::]:"] if settings.ipv6 else [""]))
 
 
-def _old_http2(listen: Mapping[str, Any], settings: Settings) -> bool:
-    return values.boolean(listen["tls"]) and values.boolean(listen["http2"]) and not settings.http2_directive
-
-
-def _http3(listen: Mapping[str, Any], settings: Settings, where: str) -> bool:
-    if not values.boolean(listen["http3"], f"{where}.listen.http3"):
-        return False
+def _http3(settings: Settings, where: str) -> bool:
     # in a check the same run may bring nginx
     if not settings.http3 and (settings.build or not settings.check):
         version = ".".join(map(str, settings.version))
@@ -233,40 +199,38 @@ def _http3(listen: Mapping[str, Any], settings: Settings, where: str) -> bool:
     return settings.http3
 
 
-def _hsts(hsts: Mapping[str, Any] | None, where: str) -> str:
+def _hsts(hsts: Optional[Hsts]) -> str:
     if not hsts:
         return ""
-    text = "max-age=" + values.integer(hsts["max_age"], f"{where}.max_age", 0, 10**9)
-    for word, option in (("includeSubDomains", "include_subdomains"), ("preload", "preload")):
-        text += f"; {word}" if values.boolean(hsts[option], f"{where}.{option}") else ""
-    return text
+    words = [word for word, said in (("includeSubDomains", hsts.include_subdomains), ("preload", hsts.preload)) if said]
+    return "; ".join([f"max-age={hsts.max_age}", *words])
 
 
-def _webroot(listen: Mapping[str, Any], settings: Settings, where: str) -> str:
-    chosen = listen["acme_webroot"] or settings.acme_webroot
-    return values.file_path(chosen, f"{where}.listen.acme_webroot") if chosen else ""
+def _webroot(listen: Listen, settings: Settings) -> str:
+    return listen.acme_webroot or (values.file_path(settings.acme_webroot, "nginx_offload_acme_webroot") if settings.acme_webroot else "")
 
 
 # --- all routes ---
 
 
-def _ports(route: _Route) -> list[tuple[str, str]]:
+def _ports(route: Route) -> list[tuple[str, str]]:
     """The ports that a route is served on, and what each carries."""
-    listen = route["listen"]
-    if not values.boolean(listen["tls"]):
-        return [(str(listen["port"]), _PLAIN)]
-    found = [(str(listen["port"]), _TLS)]
-    if values.boolean(listen["redirect_http"]) or listen["acme_webroot"]:
-        found.append((str(listen["http_port"]), _PLAIN))
-    return found
+    listen = route.listen
+    if not listen.tls:
+        return [(str(listen.port), _PLAIN)]
+    beside = [(str(listen.http_port), _PLAIN)] if listen.redirect_http or listen.acme_webroot else []
+    return [(str(listen.port), _TLS), *beside]
 
 
-def _refuse_clashes(routes: Sequence[_Route]) -> None:
-    """A host twice on a port would be served by the first route only; a port can't be plain and TLS at once."""
+def _refuse_clashes(routes: Sequence[Route]) -> None:
+    """A host twice on a port would be served by the first route only; a port can't be plain and TLS at once.
+
+    The reading has looked at each group's routes; a host may be in several groups.
+    """
     hosts: dict[tuple[str, str], str] = {}
     kinds: dict[str, tuple[str, str]] = {}
     for route in routes:
-        name = str(route["name"])
+        name = route.name
         for port, kind in _ports(route):
             was, other = kinds.setdefault(port, (kind, name))
             if was != kind:
@@ -274,8 +238,8 @@ def _refuse_clashes(routes: Sequence[_Route]) -> None:
                     f"port {port} can't be both {was} and {kind}; route {other} has the other", where=f"edge_routes ({name}).listen",
                     fix="Choose another port", code="BAD_ROUTE",
                 )  # fmt: skip
-            for host in route["hosts"]:
-                other = hosts.setdefault((str(host).lower(), port), name)
+            for host in route.hosts:
+                other = hosts.setdefault((host, port), name)
                 if other != name:
                     raise EdgeError(
                         f"{host} is served by route {other} already on port {port}", where=f"edge_routes ({name}).hosts",
@@ -283,20 +247,19 @@ def _refuse_clashes(routes: Sequence[_Route]) -> None:
                     )  # fmt: skip
 
 
-def _names_bucket(routes: Sequence[_Route]) -> str:
+def _names_bucket(routes: Sequence[Route]) -> str:
     """nginx's default is a cache line, into which a name of 46 characters fits on most machines."""
-    longest = max((len(str(name)) for route in routes for name in route["hosts"]), default=0)
+    longest = max((len(name) for route in routes for name in route.hosts), default=0)
     return "" if longest <= 40 else "128" if longest <= 100 else "512"
 
 
-def _refusals(routes: Sequence[_Route], settings: Settings, behind: Mapping[str, Inner]) -> tuple[Refusal, ...]:
+def _refusals(routes: Sequence[Route], settings: Settings, behind: Mapping[str, Inner]) -> tuple[Refusal, ...]:
     ports: dict[str, dict[str, bool]] = {}
     for route in routes:
-        listen = route["listen"]
         for port, kind in _ports(route):
-            found = ports.setdefault(values.port(port, "listen.port"), {"tls": kind == _TLS, "http2": False, "http3": False})
-            found["http2"] |= kind == _TLS and values.boolean(listen["http2"])
-            found["http3"] |= kind == _TLS and values.boolean(listen["http3"]) and settings.http3
+            found = ports.setdefault(port, {"tls": kind == _TLS, "http2": False, "http3": False})
+            found["http2"] |= kind == _TLS and route.listen.http2
+            found["http3"] |= kind == _TLS and route.listen.http3 and settings.http3
     return tuple(
         Refusal(
             listen=_listen(port, settings, found["tls"], found["http2"] and not settings.http2_directive, behind),

@@ -12,13 +12,12 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ... import _values as values
+from ..._routes.schema import Route
 from .addresses import Addresses
 from .blocks import Exit, Passage, Passed, Settings, Upstream
 
-_Route = Mapping[str, Any]
 #: An http server keeps a silent client this long (keepalive_timeout 75s), so the listener before it must.
 _KEPT = 80
 _PREREAD_ZONE = "64k"
@@ -42,66 +41,61 @@ class Inner:
         return f"127.{102 if self.told else 104}.{high}.{low}:{self.at}"
 
 
-def passes(route: _Route) -> bool:
+def passes(route: Route) -> bool:
     """Whether the route's TLS is passed on."""
-    return bool(route["listen"]["mode"] == "passthrough")
+    return route.listen.mode == "passthrough"
 
 
-def inners(routes: Sequence[_Route], settings: Settings) -> dict[str, Inner]:
+def inners(routes: Sequence[Route], settings: Settings) -> dict[str, Inner]:
     """By the ports on which the stream context listens: what is behind them."""
     found: dict[str, Inner] = {}
     at = values.port(settings.inner_port, "nginx_offload_inner_port")
     for route in filter(passes, routes):
-        port = values.port(route["listen"]["port"], f"edge_routes ({route['name']}).listen.port")
-        told = any(not passes(one) or values.boolean(one["proxy"]["proxy_protocol"]) for one in _of_port(routes, port))
+        port = str(route.listen.port)
+        told = any(not passes(one) or one.proxy.proxy_protocol for one in _of_port(routes, port))
         found[port] = Inner(port, at, told)
     return found
 
 
 def passages(
-    routes: Sequence[_Route], reached: Mapping[str, Addresses], behind: Mapping[str, Inner], settings: Settings
+    routes: Sequence[Route], reached: Mapping[str, Addresses], behind: Mapping[str, Inner], settings: Settings
 ) -> tuple[tuple[Upstream, ...], tuple[Passage, ...], tuple[Passed, ...]]:
     """Upstreams and listeners of the stream context, and the routes that they pass on."""
     upstreams: dict[str, Upstream] = {}
     made = [_passage(inner, _of_port(routes, port), reached, settings, upstreams) for port, inner in behind.items()]
     passed = [
-        Passed(
-            route=values.name(route["name"], "edge_routes.name"),
-            host=values.map_name(route["hosts"][0], f"edge_routes ({route['name']}).hosts[0]"),
-            port=values.port(route["listen"]["port"]),
-            asks=route["upstream_tls"]["mode"] == "mutual",
-        )
+        Passed(route.name, route.hosts[0], str(route.listen.port), asks=route.upstream_tls.mode == "mutual")
         for route in filter(passes, routes)
     ]
     return tuple(upstreams.values()), tuple(made), tuple(passed)
 
 
-def _of_port(routes: Sequence[_Route], port: str) -> list[_Route]:
-    return [route for route in routes if values.boolean(route["listen"]["tls"]) and str(route["listen"]["port"]) == port]
+def _of_port(routes: Sequence[Route], port: str) -> list[Route]:
+    return [route for route in routes if route.listen.tls and str(route.listen.port) == port]
 
 
 def _passage(
-    inner: Inner, routes: Sequence[_Route], reached: Mapping[str, Addresses], settings: Settings, upstreams: dict[str, Upstream]
+    inner: Inner, routes: Sequence[Route], reached: Mapping[str, Addresses], settings: Settings, upstreams: dict[str, Upstream]
 ) -> Passage:
     """The listener of one port; adds to ``upstreams``."""
     here = f"edge_here_{inner.port}"
-    upstreams[here] = Upstream(here, (inner.address,), "", _PREREAD_ZONE, "0", True, identity=())
+    upstreams[here] = Upstream(here, (inner.address,), "", _PREREAD_ZONE, "0", True)
     names: list[tuple[str, str]] = []
     exits: dict[str, Exit] = {}
     connect, idle, logs = [], [], []
     for route in routes:
-        where = f"edge_routes ({values.name(route['name'], 'edge_routes.name')})"
         target = here
         if passes(route):
-            target = _gateway(route, reached, upstreams, where)
-            if inner.told and not values.boolean(route["proxy"]["proxy_protocol"], f"{where}.proxy.proxy_protocol"):
+            target = _gateway(route, reached, upstreams)
+            if inner.told and not route.proxy.proxy_protocol:
                 target = _exit(target, inner, upstreams, exits)
-            connect.append(values.duration(route["proxy"]["connect_timeout"], f"{where}.proxy.connect_timeout"))
-            idle.append(values.duration(route["proxy"]["read_timeout"], f"{where}.proxy.read_timeout"))
-            logs.append(values.choice(route["access_log"], f"{where}.access_log", ("default", "json", "off")))
+            connect.append(route.proxy.connect_timeout)
+            idle.append(route.proxy.read_timeout)
+            logs.append(route.access_log)
         else:
-            idle.append(_patience(route, where))
-        names += [(values.map_name(host, f"{where}.hosts[{number}]"), target) for number, host in enumerate(route["hosts"])]
+            idle.append(_patience(route))
+        # of a route that ends TLS the reading doesn't know that its names stand in a map
+        names += [(values.map_name(host, f"edge_routes ({route.name}).hosts[{number}]"), target) for number, host in enumerate(route.hosts)]
     return Passage(
         port=inner.port,
         listen=tuple(f"{address}{inner.port}" for address in (["", "[::]:"] if settings.ipv6 else [""])),
@@ -116,11 +110,10 @@ def _passage(
     )
 
 
-def _gateway(route: _Route, reached: Mapping[str, Addresses], upstreams: dict[str, Upstream], where: str) -> str:
-    gateway = values.name(route["gateway"]["name"], f"{where}.gateway.name")
-    found = reached[gateway]
+def _gateway(route: Route, reached: Mapping[str, Addresses], upstreams: dict[str, Upstream]) -> str:
+    found = reached[route.gateway.name]
     # nothing of a client's TLS session is nginx's, so connections to a gateway differ in nothing
-    made = Upstream(f"edge_to_{gateway}", found.servers, found.resolver, found.zone, "0", found.known, identity=(gateway,))
+    made = Upstream(f"edge_to_{route.gateway.name}", found.servers, found.resolver, found.zone, "0", found.known)
     upstreams[made.name] = made
     return made.name
 
@@ -130,16 +123,11 @@ def _exit(target: str, inner: Inner, upstreams: dict[str, Upstream], exits: dict
     # by its name rather than a number in order: while nginx reloads, nobody else's exit may stand there
     first, second = hashlib.sha256(name.encode()).digest()[:2]
     exits[name] = Exit(f"127.103.{first}.{second}:{inner.at}", target)
-    upstreams[name] = Upstream(name, (exits[name].listen,), "", _PREREAD_ZONE, "0", True, identity=())
+    upstreams[name] = Upstream(name, (exits[name].listen,), "", _PREREAD_ZONE, "0", True)
     return name
 
 
-def _patience(route: _Route, where: str) -> str:
+def _patience(route: Route) -> str:
     """How long a client of a route that ends TLS may wait in silence."""
-    own = [(path["proxy"], f"{where}.paths[{number}].proxy") for number, path in enumerate(route["paths"]) if path["proxy"]]
-    each = [(route["proxy"], f"{where}.proxy"), *own]
-    waits = [
-        sum(values.seconds(values.duration(proxy[name], f"{place}.{name}")) for name in ("connect_timeout", "read_timeout"))
-        for proxy, place in each
-    ]
-    return f"{math.ceil(max(_KEPT, *waits))}s"
+    each = [route.proxy, *(path.proxy for path in route.paths if path.proxy)]
+    return f"{math.ceil(max(_KEPT, *(values.seconds(one.connect_timeout) + values.seconds(one.read_timeout) for one in each)))}s"
