@@ -1,1 +1,1 @@
-"""From what stands before a gateway, and who may come in, to what the cluster is told."""
+"""Access control: from fronts and lists to objects for the cluster, and to probes that show how requests arrive and who is let in."""

@@ -1,63 +1,54 @@
-"""Whom a list would lock out that the operator surely wants in: health checks, and the clients of this very run."""
+"""Refuses lists that would lock out health checks, machines that probe, or the host of this very run."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from .._routes import clouds
+from .._routes.access import Access, Rule
+from .._routes.parts import Gateway
+from .._routes.schema import Route
 from .._schema.fields import refuse
 
-Dict = dict[str, Any]
 
-
-def admits(access: Dict, address: str) -> bool:
+def admits(access: Access, address: str) -> bool:
     """Whether a client at this address, or any of this network, may come in with some request."""
-    if access["allow"] and not any(from_there(rule, address) for rule in access["allow"]):
+    if access.allow and not any(from_there(rule, address) for rule in access.allow):
         return False
-    return not any(from_there(rule, address) for rule in access["deny"] if not _narrow(rule))
+    return not any(from_there(rule, address) for rule in access.deny if not rule.sees_requests)
 
 
-def from_there(rule: Dict, address: str) -> bool:
+def from_there(rule: Rule, address: str) -> bool:
     """Whether an entry is about clients at this address, or in all of this network."""
     client = ipaddress.ip_network(address)
 
     def within(networks: Iterable[str]) -> bool:
         return any(client.version == each.version and client.subnet_of(each) for each in map(ipaddress.ip_network, networks))  # type: ignore[arg-type]
 
-    return (not rule["addresses"] or within(rule["addresses"])) and not within(rule["not_addresses"])
+    return (not rule.addresses or within(rule.addresses)) and not within(rule.not_addresses)
 
 
-def _narrow(rule: Dict) -> bool:
-    """Whether an entry is about some requests only."""
-    return any(rule[part] for part in ("paths", "methods", "claims", "identities"))
-
-
-def check(gateway: Dict, routes: list[Dict], clients: Dict) -> None:
+def check(gateway: Gateway, routes: list[Route], clients: Mapping[str, list[str]]) -> None:
     """Refuses access that shuts somebody of ``clients`` out, unless it says that this is meant.
 
+    :param routes: the gateway's.
     :param clients: who it is -> its addresses, of which one has to be let in.
     """
-    front = gateway["front"]
-    checks = {
-        f"the health checks from {each}": [each]
-        for each in (*front["health_checks"], *clouds.health_checks(front["provider"], front["kind"]))
-    }
+    networks = (*gateway.front.health_checks, *clouds.health_checks(gateway.front.provider, gateway.front.kind))
+    checks = {f"the health checks from {each}": [each] for each in networks}
     for where, access in _lists(gateway, routes):
-        if access["allow_lockout"]:
+        if access.allow_lockout:
             continue
         for who, addresses in {**checks, **clients}.items():
             if addresses and not any(admits(access, each) for each in addresses):
-                raise refuse(
-                    where, f"would lock out {who} ({', '.join(addresses)})" if who not in checks else f"would lock out {who}",
-                    "Let them in, or say allow_lockout: true",
-                )  # fmt: skip
+                shown = "" if who in checks else f" ({', '.join(addresses)})"
+                raise refuse(where, f"would lock out {who}{shown}", "Let them in, or say allow_lockout: true")
 
 
-def _lists(gateway: Dict, routes: list[Dict]) -> Iterator[tuple[str, Dict]]:
-    if gateway["access"]:
-        yield f"edge_gateways.{gateway['name']}.access", gateway["access"]
+def _lists(gateway: Gateway, routes: list[Route]) -> Iterator[tuple[str, Access]]:
+    if gateway.access:
+        yield f"edge_gateways.{gateway.name}.access", gateway.access
     for route in routes:
-        if route["access"]:
-            yield f"edge_routes ({route['name']}).access", route["access"]
+        if route.access:
+            yield f"edge_routes ({route.name}).access", route.access

@@ -13,33 +13,45 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Iterator
-from typing import Any, Optional
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Optional
 
 from .._errors import EdgeError
 from .._kube.labels import MANAGED_BY
-from .._routes.access import PROXIES
+from .._routes.access import IP_BLOCKS, Access, Rule
+from .._routes.parts import Gateway
+from .._routes.schema import Route
+from .live import Manifest
 
 API_VERSION, KIND = "security.istio.io/v1", "AuthorizationPolicy"
+#: What every policy of ours carries, besides the collection's label.
 COMPONENT = {"app.kubernetes.io/component": "access-control"}
 # The most rules that one list may become; each is looked at for each request.
 _MOST = 64
 
-Dict = dict[str, Any]
 # Conditions that must all hold: (field, whether it must not fit) -> values. Fields: addresses, paths, methods, identities, claim names.
 Terms = dict[tuple[str, bool], list[str]]
 _FIELDS = {"paths": "Paths", "methods": "Methods", "identities": "Principals"}
 
 
-def denied(entry: Dict) -> Terms:
+@dataclass(frozen=True)
+class Scope:
+    """The requests that a rule is about: those to these Host headers, or with these server names; without either all of them."""
+
+    hosts: tuple[str, ...] = ()
+    sni: tuple[str, ...] = ()
+
+
+def denied(entry: Rule) -> Terms:
     """One entry of ``deny``, or of ``allow``, as conditions."""
-    terms: Terms = {("addresses", False): entry["addresses"], ("addresses", True): entry["not_addresses"]}
-    terms.update({(field, False): entry[field] for field in _FIELDS})
-    terms.update({(f"claims.{name}", False): wanted for name, wanted in entry["claims"].items()})
+    terms: Terms = {("addresses", False): entry.addresses, ("addresses", True): entry.not_addresses}
+    terms.update({(field, False): getattr(entry, field) for field in _FIELDS})
+    terms.update({(f"claims.{name}", False): wanted for name, wanted in entry.claims.items()})
     return {term: wanted for term, wanted in terms.items() if wanted}
 
 
-def all_denied(entries: list[Dict]) -> list[Terms]:
+def all_denied(entries: list[Rule]) -> list[Terms]:
     """A rule for each entry of ``deny``; those about addresses only are one."""
     terms = [denied(entry) for entry in entries]
     plain = [each[("addresses", False)] for each in terms if set(each) == {("addresses", False)}]
@@ -47,7 +59,7 @@ def all_denied(entries: list[Dict]) -> list[Terms]:
     return [{("addresses", False): list(itertools.chain(*plain))}, *rest] if plain else rest
 
 
-def not_allowed(entries: list[Dict], where: str) -> list[Terms]:
+def not_allowed(entries: list[Rule], where: str) -> list[Terms]:
     """What fits none of ``allow``'s entries, as rules of which one must hold."""
     choices = [[((field, not negated), wanted) for (field, negated), wanted in terms.items()] for terms in all_denied(entries)]
     rules: list[Terms] = []
@@ -64,7 +76,7 @@ def not_allowed(entries: list[Dict], where: str) -> list[Terms]:
     return rules
 
 
-def _conjunction(terms: Any) -> Optional[Terms]:
+def _conjunction(terms: Iterable[tuple[tuple[str, bool], list[str]]]) -> Optional[Terms]:
     """Conditions at once: none of these and none of those is none of all; one of these and one of those is one of both, or impossible."""
     made: Terms = {}
     for term, wanted in terms:
@@ -87,12 +99,12 @@ def _common(left: list[str], right: list[str]) -> Iterator[str]:
             yield str(one if one.prefixlen >= other.prefixlen else other)
 
 
-def rule(terms: Terms, match: str, scope: Dict) -> Dict:
-    """One rule of a policy. ``scope``: the ``hosts`` or the ``sni`` that it is for; none for all."""
-    source: Dict = {}
-    operation: Dict = {"hosts": scope["hosts"]} if scope.get("hosts") else {}
-    when = [{"key": "connection.sni", "values": scope["sni"]}] if scope.get("sni") else []
-    blocks = "IpBlocks" if match == "ip_blocks" else "RemoteIpBlocks"
+def rule(terms: Terms, match: str, scope: Scope) -> Manifest:
+    """One rule of a policy."""
+    source: Manifest = {}
+    operation: Manifest = {"hosts": list(scope.hosts)} if scope.hosts else {}
+    when: list[Manifest] = [{"key": "connection.sni", "values": list(scope.sni)}] if scope.sni else []
+    blocks = "IpBlocks" if match == IP_BLOCKS else "RemoteIpBlocks"
     for (field, negated), wanted in terms.items():
         if field == "addresses":
             source[_name(blocks, negated)] = wanted
@@ -103,7 +115,7 @@ def rule(terms: Terms, match: str, scope: Dict) -> Dict:
         else:
             key = "".join(f"[{part}]" for part in field.split(".")[1:])
             when.append({"key": f"request.auth.claims{key}", "notValues" if negated else "values": wanted})
-    made: Dict = {}
+    made: Manifest = {}
     if source:
         made["from"] = [{"source": source}]
     if operation:
@@ -115,44 +127,49 @@ def _name(field: str, negated: bool) -> str:
     return f"not{field}" if negated else field[0].lower() + field[1:]
 
 
-def scopes(route: Dict) -> list[Dict]:
+def scopes(route: Route) -> list[Scope]:
     """How a policy knows the route's requests.
 
     By host, with any port that a client may write after it: Envoy ignores it when it chooses the route, a policy doesn't. A wildcard
     can't be written with one; there the server name of a Gateway of ours, which no other route has, closes the gap. It is also all
     that there is where the gateway passes TLS through.
     """
-    names = list(dict.fromkeys([*route["hosts"], route["upstream_tls"]["server_name"]]))
-    if route["upstream_tls"]["mode"] == "passthrough":
-        return [{"sni": names}]
-    exact = [host for host in route["hosts"] if not host.startswith("*")]
-    wildcards = [host for host in route["hosts"] if host.startswith("*")]
-    by_host = {"hosts": [*(name for host in exact for name in (host, f"{host}:*")), *wildcards]}
-    return [by_host, {"sni": names}] if wildcards else [by_host]
+    names = Scope(sni=tuple(dict.fromkeys([*route.hosts, route.upstream_tls.server_name])))
+    if route.upstream_tls.mode == "passthrough":
+        return [names]
+    exact = [host for host in route.hosts if not host.startswith("*")]
+    wildcards = [host for host in route.hosts if host.startswith("*")]
+    by_host = Scope(hosts=(*(name for host in exact for name in (host, f"{host}:*")), *wildcards))
+    return [by_host, names] if wildcards else [by_host]
 
 
-def of_route(route: Dict, attach: Dict) -> list[Dict]:
-    """The policies of one route; its gateway's selector or target is ``attach``."""
-    return _policies(f"edge-{route['name']}", route["access"], scopes(route), route["gateway"], attach, route["labels"])
+def of_route(route: Route, attach: Manifest) -> list[Manifest]:
+    """The policies of one route.
+
+    :param attach: how a policy finds the gateway: its ``selector`` or ``targetRefs``.
+    """
+    return _policies(f"edge-{route.name}", route.access, scopes(route), route.gateway, attach, route.labels)
 
 
-def of_gateway(gateway: Dict, attach: Dict) -> list[Dict]:
+def of_gateway(gateway: Gateway, attach: Manifest) -> list[Manifest]:
     """The policies of a whole gateway. A route's name has no dot, so neither clashes with the other."""
-    name = f"edge-gateway.{gateway['name']}"
-    made = _policies(name, gateway["access"], [{}], gateway, attach, dict(MANAGED_BY))
-    proxies = gateway["front"]["proxies"]
+    name = f"edge-gateway.{gateway.name}"
+    made = _policies(name, gateway.access, [Scope()], gateway, attach, MANAGED_BY)
+    proxies = gateway.front.proxies
     if proxies:
         # What such a proxy says of its clients is believed; so nobody else may connect.
-        strangers = [rule({("addresses", True): proxies}, "ip_blocks", {})]
-        made.append(_policy(f"{name}-proxies", strangers, gateway, attach, dict(MANAGED_BY)))
+        strangers = [rule({("addresses", True): proxies}, IP_BLOCKS, Scope())]
+        made.append(_policy(f"{name}-proxies", strangers, gateway, attach, MANAGED_BY))
     return made
 
 
-def _policies(name: str, access: Optional[Dict], known: list[Dict], gateway: Dict, attach: Dict, labels: Dict) -> list[Dict]:
+def _policies(
+    name: str, access: Optional[Access], known: list[Scope], gateway: Gateway, attach: Manifest, labels: dict[str, str]
+) -> list[Manifest]:
     if not access:
         return []
-    match = access["match"] or ("remote_ip_blocks" if gateway["front"]["kind"] in PROXIES else "ip_blocks")
-    lists = {"deny": all_denied(access["deny"]), "allow": not_allowed(access["allow"], f"access.allow of {name}")}
+    match = access.match or gateway.front.match
+    lists = {"deny": all_denied(access.deny), "allow": not_allowed(access.allow, f"access.allow of {name}")}
     return [
         _policy(f"{name}-{what}", [rule(each, match, scope) for scope in known for each in terms], gateway, attach, labels)
         for what, terms in lists.items()
@@ -160,10 +177,10 @@ def _policies(name: str, access: Optional[Dict], known: list[Dict], gateway: Dic
     ]
 
 
-def _policy(name: str, rules: list[Dict], gateway: Dict, attach: Dict, labels: Dict) -> Dict:
+def _policy(name: str, rules: list[Manifest], gateway: Gateway, attach: Manifest, labels: dict[str, str]) -> Manifest:
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {"name": name, "namespace": gateway["namespace"], "labels": {**labels, **COMPONENT}},
+        "metadata": {"name": name, "namespace": gateway.namespace, "labels": {**labels, **COMPONENT}},
         "spec": {**attach, "action": "DENY", "rules": rules},
     }

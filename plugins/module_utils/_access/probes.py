@@ -3,159 +3,243 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Optional
 
-from .._address import split
-from .._loose import mapping, mappings
+from .. import _values as values
+from .._address import join, split
+from .._loose import mapping
+from .._routes.access import HTTP_PROXY, PROXIES, TCP_PROXY, Access, Rule
+from .._routes.parts import Gateway, Probe
+from .._routes.schema import Listen, Route
 from . import lockout, seen
-from .plan import Live, effective
+from .declared import Declared
+from .live import Live
 
-Dict = dict[str, Any]
+#: An entry of edge_probe's ``paths``.
+Entry = dict[str, Any]
+#: By inventory group: addresses by name of the machines that serve routes.
+Machines = Mapping[str, Mapping[str, str]]
 # Stands for the addresses of the hops between the client and the last proxy.
 _HOP = "192.0.2.78"
 # Nobody's networks (RFC 5737, RFC 3849): somebody whom no list names.
 _NOBODY = ("192.0.2.79", "198.51.100.79", "203.0.113.79", "2001:db8::79")
-_DENIED: Dict = {"status": [403], "body_contains": "RBAC: access denied"}
-_ANSWERED: Dict = {"status": ["100-599"]}
-
-# Policies of a whole gateway are asked before anything is routed.
-_NO_ROUTE: Dict = {
-    "name": "any host",
-    "host": "edgemesh-probe.invalid",
-    "access": None,
-    "upstream_tls": {"mode": "simple", "server_name": ""},
-    "probe": {"method": "GET", "path": "/"},
-}
+_DENIED: Entry = {"status": [403], "body_contains": "RBAC: access denied"}
+_ANSWERED: Entry = {"status": ["100-599"]}
+# Policies of a whole gateway are asked before anything is routed. Without a server name it is asked in plain text.
+_NO_ROUTE = Route(name="any host", host="edgemesh-probe.invalid", listen=Listen(tls=False), paths=[])
 
 
-def agent(run: str, number: int) -> str:
-    """The user agent by which a request is known in the log."""
-    return f"edgemesh-access/{run}/{number}"
+@dataclass(frozen=True)
+class Asked:
+    """One marked request.
+
+    :ivar gateway: the gateway's name.
+    :ivar entry: where it goes in, ``host:port``.
+    :ivar agent: the user agent by which it is known in the gateway's log.
+    """
+
+    gateway: str
+    entry: str
+    agent: str
+    probe: Entry
 
 
-def through(gateways: list[Dict], routes: list[Dict], entries: dict[str, list[str]], run: str) -> list[Dict]:
-    """One request through each entry, as edge_probe takes it, with ``gateway`` beside it."""
-    made: list[Dict] = []
-    for gateway in gateways:
-        for entry in entries.get(gateway["name"], []):
-            route = _askable([each for each in routes if each["gateway"]["name"] == gateway["name"]], gateway["front"])
-            if route is None:
-                continue
-            name = agent(run, len(made))
+@dataclass(frozen=True)
+class Arrival:
+    """How a marked request arrived, for people and for proofs.
+
+    :ivar entry: where it went in.
+    :ivar way: the addresses that it came by, that of the outermost client first; the last is the connection's at the gateway.
+    :ivar hops: HTTP proxies on the way.
+    :ivar seen_as: the address that the gateway took for the client's.
+    :ivar forwarded_for_replaced: a proxy threw away what the client itself wrote into X-Forwarded-For.
+    :ivar front: the kind of front that was declared.
+    """
+
+    gateway: str
+    entry: str
+    way: list[str]
+    hops: int
+    seen_as: str
+    forwarded_for_replaced: bool
+    front: str
+
+
+@dataclass(frozen=True)
+class Pods:
+    """Probes of pods.
+
+    :ivar connect: one for each pod, whether it can be reached from here.
+    :ivar paths: what each pod has to answer.
+    """
+
+    connect: list[Entry]
+    paths: list[Entry]
+
+
+def agents(run: str) -> str:
+    """What the user agents of a run's marked requests begin with."""
+    return f"edgemesh-access/{run}/"
+
+
+def unknown(declared: Declared, given: Mapping[str, list[str]]) -> list[Gateway]:
+    """The gateways of which only the cluster knows where clients come in: no proxy stands there, and no entry is given."""
+    return [each for each in declared.gateways if each.front.kind not in PROXIES and each.name not in given and declared.through(each)]
+
+
+def entries(
+    declared: Declared, given: Mapping[str, list[str]], offered: Mapping[str, list[str]], machines: Machines
+) -> dict[str, list[str]]:
+    """Where clients come in, each a ``host:port``, by gateway name.
+
+    :param given: what the user says of it.
+    :param offered: the gateways' own addresses.
+    """
+
+    def found(gateway: Gateway) -> list[str]:
+        if gateway.name in given:
+            return [values.endpoint(each, f"gateway_access_control_entries.{gateway.name}") for each in given[gateway.name]]
+        if gateway.front.kind not in PROXIES:
+            return list(offered.get(gateway.name, []))
+        routes = declared.through(gateway)
+        return [join(address, route.listen.port) for route in routes for address in machines.get(route.on, {}).values()]
+
+    return {gateway.name: list(dict.fromkeys(found(gateway))) for gateway in declared.gateways}
+
+
+def through(declared: Declared, places: Mapping[str, list[str]], run: str) -> list[Asked]:
+    """One request through each of :func:`entries`, where a route of the gateway can be asked for."""
+    made: list[Asked] = []
+    for gateway in declared.gateways:
+        route = _askable(declared.through(gateway), gateway)
+        if route is None:
+            continue
+        for entry in places.get(gateway.name, []):
+            name = f"{agents(run)}{len(made)}"
             headers = {"User-Agent": name, "X-Forwarded-For": seen.MARKER}
-            probe = {**_request(route, gateway, entry, headers), "name": name, "expect": _ANSWERED}
-            made.append({"gateway": gateway["name"], "entry": entry, "agent": name, "probe": probe})
+            to_proxy = gateway.front.kind == HTTP_PROXY
+            probe = {**_request(route, entry, headers, to_proxy=to_proxy), "name": name, "expect": _ANSWERED}
+            made.append(Asked(gateway.name, entry, name, probe))
     return made
 
 
-def _askable(routes: list[Dict], front: Dict) -> Optional[Dict]:
+def _askable(routes: list[Route], gateway: Gateway) -> Optional[Route]:
     """A route whose requests the gateway can see, and that asks us for no certificate."""
-    ends_tls = [route for route in routes if route["upstream_tls"]["mode"] != "passthrough"]
-    if front["kind"] == "http_proxy":
-        return next(iter(ends_tls), None)
-    return next((route for route in ends_tls if route["upstream_tls"]["mode"] == "simple"), None)
+    modes = ("simple", "mutual") if gateway.front.kind == HTTP_PROXY else ("simple",)
+    return next((route for route in routes if route.upstream_tls.mode in modes), None)
 
 
-def _request(route: Dict, gateway: Dict, endpoint: str, headers: Dict, straight: bool = False) -> Dict:
-    """The route's own probe, to its HTTP proxy, or ``straight`` to the gateway behind it."""
+def _request(route: Route, endpoint: str, headers: dict[str, str], to_proxy: bool = False) -> Entry:
+    """The route's own probe, to its HTTP proxy or to the gateway behind it."""
     address, port = split(endpoint)
-    tls: Optional[Dict] = None if route is _NO_ROUTE else {"sni": route["upstream_tls"]["server_name"], "rules": "none"}
-    if gateway["front"]["kind"] == "http_proxy" and not straight:
-        tls = {"sni": route["host"], "rules": "none"} if route["listen"]["tls"] else None
-    probe = route["probe"]
-    http = {"method": probe["method"], "path": probe["path"], "host": route["host"], "headers": headers}
-    return {"address": address, "port": port, "http": http, **({"tls": tls} if tls else {})}
+    name = route.upstream_tls.server_name
+    if to_proxy:
+        name = route.host if route.listen.tls else ""
+    http = {"method": route.probe.method, "path": route.probe.path, "host": route.host, "headers": headers}
+    return {"address": address, "port": port, "http": http, **({"tls": {"sni": name, "rules": "none"}} if name else {})}
+
+
+def probing(declared: Declared, machines: Machines, clients: Mapping[str, str]) -> dict[str, list[str]]:
+    """Who probes routes that a list is about, and has to be let in -> addresses: those who serve them, and the clients.
+
+    :param clients: addresses by name. A name in place of an address tells nothing.
+    """
+    found = {f"VM {name}": address for route in declared.guarded for name, address in machines.get(route.on, {}).items()}
+    if declared.guarded:
+        found.update({f"client {name}": address for name, address in clients.items() if f"VM {name}" not in found})
+    return {who: [plain] for who, address in found.items() if (plain := seen.plain(address))}
 
 
 def judge(
-    gateways: list[Dict], routes: list[Dict], asked: list[Dict], lines: dict[str, list[str]], live: Live, clients: Dict, own: list[str]
-) -> list[Dict]:
-    """What arrived, by entry.
+    declared: Declared, asked: list[Asked], lines: Mapping[str, list[str]], live: Live, clients: Mapping[str, list[str]], own: list[str]
+) -> list[Arrival]:
+    """What arrived of :func:`through`'s requests.
 
-    :param asked: what :func:`through` made. :param lines: the log of each gateway, by name.
-    :param clients: who has to be let in -> addresses. :param own: the addresses of the host that asked.
+    :param lines: of the gateways' logs, by ``namespace/name`` of their Services.
+    :param clients: who has to be let in -> addresses, of which one counts.
+    :param own: the addresses of the host that asked; they count where the log doesn't tell by which it is known.
     :raises EdgeError: where a front is not what is seen, or access would lock somebody out.
     """
-    reports = []
-    for gateway in gateways:
-        arrived = []
-        for each in asked:
-            found = seen.seen(each["entry"], lines.get(gateway["name"], []), each["agent"]) if each["gateway"] == gateway["name"] else None
-            if found:
-                seen.fits(found, gateway)
-                arrived.append(found)
-        known = {seen.client(each, gateway["front"], true_source(gateway, live)) for each in arrived} - {""}
-        of_gateway = [route for route in routes if route["gateway"]["name"] == gateway["name"]]
-        lockout.check(gateway, of_gateway, {**clients, "this run's own client": sorted(known) or own})
-        reports += [{"gateway": gateway["name"], **seen.report(each, gateway["front"])} for each in arrived]
-    return reports
+    arrivals = []
+    for gateway in declared.gateways:
+        log = lines.get(f"{gateway.namespace}/{gateway.service}", [])
+        found = [seen.seen(each.entry, log, each.agent) for each in asked if each.gateway == gateway.name]
+        arrived = [each for each in found if each is not None]
+        for each in arrived:
+            seen.fits(each, gateway)
+        known = {seen.client(each, gateway.front, _true_source(gateway, live)) for each in arrived} - {""}
+        lockout.check(gateway, declared.through(gateway), {**clients, "this run's own client": sorted(known) or own})
+        arrivals += [
+            Arrival(gateway.name, each.entry, each.chain, each.hops, each.client, each.replaced, gateway.front.kind) for each in arrived
+        ]
+    return arrivals
 
 
-def true_source(gateway: Dict, live: Live) -> bool:
+def _true_source(gateway: Gateway, live: Live) -> bool:
     """Whether the gateway sees already now where a connection comes from."""
-    if gateway["front"]["kind"] == "tcp_proxy":
-        return any("proxyProtocol" in (effective(pod) or {}) for pod in live.pods(gateway))
-    return mapping((live.service(gateway) or {}).get("spec")).get("externalTrafficPolicy") == "Local"
+    if gateway.front.kind == TCP_PROXY:
+        return any(trusted.proxy_protocol for trusted in live.topologies(gateway).values())
+    return live.local(gateway)
 
 
-def pods(gateways: list[Dict], routes: list[Dict], live: Live, ports: dict[str, int], consecutive: int) -> Dict:
-    """Probes of every pod of every gateway: ``connect``, whether it can be reached from here, and ``paths``, whether it has taken it in."""
-    made: Dict = {"connect": [], "paths": []}
-    for gateway in gateways:
-        port = ports.get(gateway["name"])
-        for pod in live.pods(gateway) if port else ():
+def pods(declared: Declared, live: Live, consecutive: int) -> Pods:
+    """Probes of every pod of the gateways.
+
+    :param consecutive: how often in a row a pod has to answer as it should.
+    """
+    made = Pods([], [])
+    for gateway in declared.gateways:
+        # A port that has only a name is not known from here.
+        port = str(live.port(gateway).get("targetPort", live.port(gateway).get("port")))
+        for pod in live.pods(gateway) if port.isdigit() else ():
             address = mapping(pod.get("status")).get("podIP")
             if not address:
                 continue
-            endpoint = f"{address}:{port}"
-            name = f"{gateway['name']} {pod['metadata']['name']}"
-            made["connect"].append({"name": name, "address": address, "port": port})
-            plain = _plain_text(gateway, live.service(gateway))
-            for number, probe in enumerate(_answers(gateway, routes, endpoint, plain)):
-                made["paths"].append({**probe, "name": f"{name} {number}: {probe['name']}", "consecutive": consecutive})
+            name = f"{gateway.name} {pod['metadata']['name']}"
+            made.connect.append({"name": name, "address": address, "port": int(port)})
+            for number, probe in enumerate(
+                _answers(gateway, declared.through(gateway), join(address, int(port)), _plain_text(gateway, live))
+            ):
+                made.paths.append({**probe, "name": f"{name} {number}: {probe['name']}", "consecutive": consecutive})
     return made
 
 
-def _answers(gateway: Dict, routes: list[Dict], endpoint: str, plain: bool) -> Iterator[Dict]:
-    """What a pod has to answer, for each route that asks no certificate of us; for none of its hosts where there is no route."""
-    front = gateway["front"]
-    of_gateway = [route for route in routes if route["gateway"]["name"] == gateway["name"]]
-    for route in of_gateway or ([_NO_ROUTE] if plain else []):
-        if route["upstream_tls"]["mode"] != "simple":
+def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) -> Iterator[Entry]:
+    """The answers that a pod owes for each route that asks no certificate of us; without a route, and in plain text, for no host."""
+    front = gateway.front
+    for route in routes or ([_NO_ROUTE] if plain else []):
+        if route.upstream_tls.mode != "simple":
             continue
-        if front["kind"] != "http_proxy" or front["proxies"]:
+        if front.kind != HTTP_PROXY or front.proxies:
             # We are no proxy that it believes, so it knows us by our own address; that it speaks to us is all that can be said.
-            probe = {**_request(route, gateway, endpoint, {}, straight=True), "expect": _ANSWERED}
-            yield {**probe, "name": route["name"], **({"proxy_protocol": "v2"} if front["kind"] == "tcp_proxy" else {})}
+            probe = {**_request(route, endpoint, {}), "name": route.name, "expect": _ANSWERED}
+            yield {**probe, **({"proxy_protocol": "v2"} if front.kind == TCP_PROXY else {})}
             continue
-        for client, admitted in samples([each for each in (gateway["access"], route["access"]) if each], route["probe"]):
-            forwarded = {"X-Forwarded-For": ", ".join([client, *[_HOP] * (front["hops"] - 1)])}
-            expect = {"status": _right(route)} if admitted else _DENIED
-            request = _request(route, gateway, endpoint, forwarded, straight=True)
-            yield {**request, "name": f"{route['name']} {'lets in' if admitted else 'denies'} {client}", "expect": expect}
+        for client, admitted in samples([each for each in (gateway.access, route.access) if each], route.probe):
+            forwarded = {"X-Forwarded-For": ", ".join([client, *[_HOP] * (front.hops - 1)])}
+            name = f"{route.name} {'lets in' if admitted else 'denies'} {client}"
+            yield {**_request(route, endpoint, forwarded), "name": name, "expect": {"status": _right(route)} if admitted else _DENIED}
 
 
-def _right(route: Dict) -> list[str]:
+def _right(route: Route) -> list[str]:
     """Answers to a request that no list stops; a host that nobody serves is answered 404."""
-    return ["100-402", "404-599"] if route is _NO_ROUTE else [str(route["probe"]["status"])]
+    return ["100-402", "404-599"] if route is _NO_ROUTE else [str(route.probe.status)]
 
 
-def _plain_text(gateway: Dict, service: Optional[Dict]) -> bool:
+def _plain_text(gateway: Gateway, live: Live) -> bool:
     """Whether the gateway's port speaks HTTP without TLS, by its name in the Service as Istio reads it."""
-    for port in mappings(mapping((service or {}).get("spec")).get("ports")):
-        if gateway["port"] in (str(port.get("port")), port.get("name")):
-            return str(port.get("name")).partition("-")[0] in ("http", "http2")
-    return False
+    return str(live.port(gateway).get("name")).partition("-")[0] in ("http", "http2")
 
 
-def samples(lists: list[Dict], request: Dict) -> list[tuple[str, bool]]:
+def samples(lists: list[Access], request: Probe) -> list[tuple[str, bool]]:
     """A client whose ``request`` all lists let in, and for each of them one whose request it denies, where there are such."""
     named = [
         str(ipaddress.ip_network(network).network_address)
         for each in lists
-        for rule in (*each["allow"], *each["deny"])
-        for network in (*rule["addresses"], *rule["not_addresses"])
+        for rule in each.rules
+        for network in (*rule.addresses, *rule.not_addresses)
     ]
     candidates = list(dict.fromkeys([*named, *_NOBODY]))
     inside = [each for each in candidates if all(comes_in(one, each, request) for one in lists)]
@@ -163,30 +247,21 @@ def samples(lists: list[Dict], request: Dict) -> list[tuple[str, bool]]:
     return [*((each, True) for each in inside[:1]), *((each, False) for each in dict.fromkeys(outside) if each)]
 
 
-def comes_in(access: Dict, client: str, request: Dict) -> bool:
+def comes_in(access: Access, client: str, request: Probe) -> bool:
     """Whether this very request, which carries neither a token nor a certificate, comes in from this client."""
 
-    def fits(rule: Dict) -> bool:
+    def fits(rule: Rule) -> bool:
         return (
-            not (rule["claims"] or rule["identities"])
-            and (not rule["methods"] or request["method"] in rule["methods"])
-            and (not rule["paths"] or any(_like(request["path"], pattern) for pattern in rule["paths"]))
+            not (rule.claims or rule.identities)
+            and (not rule.methods or request.method in rule.methods)
+            and (not rule.paths or any(_like(request.path, pattern) for pattern in rule.paths))
             and lockout.from_there(rule, client)
         )
 
-    return (not access["allow"] or any(map(fits, access["allow"]))) and not any(map(fits, access["deny"]))
+    return (not access.allow or any(map(fits, access.allow))) and not any(map(fits, access.deny))
 
 
 def _like(path: str, pattern: str) -> bool:
     if pattern.startswith("*"):
         return path.endswith(pattern[1:])
     return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
-
-
-def target_port(gateway: Dict, service: Optional[Dict]) -> Optional[int]:
-    """The port of the gateway's pods; None where it has only a name."""
-    for port in mappings(mapping((service or {}).get("spec")).get("ports")):
-        if gateway["port"] in (str(port.get("port")), port.get("name")):
-            target = str(port.get("targetPort", port.get("port")))
-            return int(target) if target.isdigit() else None
-    return None

@@ -8,17 +8,17 @@ for each HTTP hop and one for the gateway.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from .. import _values as values
 from .._errors import EdgeError
 from .._mesh import accesslog
+from .._routes.access import Front
+from .._routes.parts import Gateway
 from .._schema.fields import refuse
 
 #: Nobody's address (TEST-NET-1): where it is missing from the list, a proxy has thrown away what the client wrote.
 MARKER = "192.0.2.77"
-
-Dict = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,25 @@ def seen(entry: str, lines: list[str], agent: str) -> Optional[Seen]:
     return Seen(entry, chain, plain(accesslog.remote(found)), replaced)
 
 
-def client(arrived: Seen, front: Dict, source: bool) -> str:
+def client(arrived: Seen, front: Front, source: bool) -> str:
     """The address that policies will know the client by, once the front is as declared; "" where that can't be told yet.
 
     :param source: whether the connection's source is already what it will be (no address translation, PROXY protocol on).
     """
-    if front["hops"]:
-        return arrived.chain[-1 - front["hops"]] if len(arrived.chain) > front["hops"] else ""
+    if front.hops:
+        return arrived.chain[-1 - front.hops] if len(arrived.chain) > front.hops else ""
     return arrived.chain[-1] if source else ""
 
 
-def fits(arrived: Seen, gateway: Dict) -> None:
+def fits(arrived: Seen, gateway: Gateway) -> None:
     """Refuses a front that is not what the request came through."""
-    front, name = gateway["front"], gateway["name"]
-    hops = front["hops"]
+    hops = gateway.front.hops
     if arrived.hops == hops:
         return
     came = f"a request through {arrived.entry} came by {arrived.hops or 'no'} HTTP prox{'y' if arrived.hops == 1 else 'ies'}"
     way = " -> ".join([*arrived.chain, "gateway"])
     raise refuse(
-        f"edge_gateways.{name}.front", f"says {hops} hop{'' if hops == 1 else 's'}, but {came}",
+        f"edge_gateways.{gateway.name}.front", f"says {hops} hop{'' if hops == 1 else 's'}, but {came}",
         f"Set it to {_kind(arrived)}, or name in gateway_access_control_entries where clients really come in",
         why=f"addresses on the way: {way}; " + (
             "what a client writes into X-Forwarded-For would be taken for its address" if hops > arrived.hops
@@ -85,18 +84,6 @@ def fits(arrived: Seen, gateway: Dict) -> None:
 
 def _kind(arrived: Seen) -> str:
     return f"kind: http_proxy with hops: {arrived.hops}" if arrived.hops else "node_port, network_lb, tcp_proxy or none"
-
-
-def report(arrived: Seen, front: Dict) -> Dict:
-    """For people and for proofs: the way, and what the gateway made of it."""
-    return {
-        "entry": arrived.entry,
-        "way": arrived.chain,
-        "hops": arrived.hops,
-        "seen_as": arrived.client,
-        "forwarded_for_replaced": arrived.replaced,
-        "front": front["kind"],
-    }
 
 
 def plain(address: str) -> str:

@@ -6,9 +6,11 @@ Only the keys that follow from the front are ours; whatever else stands in the s
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._routes.access import TCP_PROXY, Front
 
 #: On a pod: the proxy's configuration, merged over the mesh's defaultConfig when the pod is made.
 ANNOTATION = "proxy.istio.io/config"
@@ -17,18 +19,31 @@ ANNOTATION = "proxy.istio.io/config"
 _STATUS_PORT = "ENVOY_STATUS_PORT_ENABLE_PROXY_PROTOCOL"
 _HOPS, _PROXY = "numTrustedProxies", "proxyProtocol"
 
+#: A proxy configuration as its YAML has it.
 Config = dict[str, Any]
-Front = dict[str, Any]
 
 
-def wanted(front: Front) -> Config:
-    """The ``gatewayTopology`` of this front; empty where the packet's own source is the client."""
-    topology: Config = {}
-    if front["hops"]:
-        topology[_HOPS] = front["hops"]
-    if front["kind"] == "tcp_proxy":
-        topology[_PROXY] = {}
-    return topology
+@dataclass(frozen=True)
+class Topology:
+    """What a gateway trusts of what stands before it.
+
+    :ivar hops: HTTP proxies that append to X-Forwarded-For.
+    :ivar proxy_protocol: every connection begins with a PROXY header.
+    """
+
+    hops: int = 0
+    proxy_protocol: bool = False
+
+    def __str__(self) -> str:
+        """For a sentence."""
+        words = [f"{self.hops} trusted HTTP hop{'s' * (self.hops > 1)}"] if self.hops else []
+        words += ["PROXY protocol"] if self.proxy_protocol else []
+        return " and ".join(words) or "nothing trusted"
+
+
+def wanted(front: Front) -> Topology:
+    """The topology that follows from this front."""
+    return Topology(front.hops, front.kind == TCP_PROXY)
 
 
 def parsed(text: Optional[str], where: str) -> Config:
@@ -44,32 +59,26 @@ def parsed(text: Optional[str], where: str) -> Config:
     return found or {}
 
 
-def topology_of(config: Config) -> Config:
-    """What of ``gatewayTopology`` is ours to judge. Written out in full by the API, a zero means nothing."""
+def topology_of(config: Config) -> Topology:
+    """The topology in a configuration. The API may write it out in full, with a zero for nothing."""
     given = config.get("gatewayTopology") or {}
-    return {**({_HOPS: int(given[_HOPS])} if given.get(_HOPS) else {}), **({_PROXY: {}} if given.get(_PROXY) is not None else {})}
+    return Topology(int(given.get(_HOPS) or 0), given.get(_PROXY) is not None)
 
 
-def put(config: Config, topology: Config) -> Config:
-    """``config`` with this topology and nothing of another."""
+def put(config: Config, topology: Topology) -> Config:
+    """``config`` with this topology in place of its own."""
     rest = {key: value for key, value in config.items() if key not in ("gatewayTopology", "proxyMetadata")}
-    kept = {key: value for key, value in (config.get("gatewayTopology") or {}).items() if key not in (_HOPS, _PROXY)}
+    given = {key: value for key, value in (config.get("gatewayTopology") or {}).items() if key not in (_HOPS, _PROXY)}
     metadata = {key: value for key, value in (config.get("proxyMetadata") or {}).items() if key != _STATUS_PORT}
-    if _PROXY in topology:
-        metadata[_STATUS_PORT] = "true"
-    parts = {"gatewayTopology": {**kept, **topology}, "proxyMetadata": metadata}
-    return {**rest, **{key: value for key, value in parts.items() if value}}
+    if topology.hops:
+        given[_HOPS] = topology.hops
+    if topology.proxy_protocol:
+        given[_PROXY], metadata[_STATUS_PORT] = {}, "true"
+    return {**rest, **({"gatewayTopology": given} if given else {}), **({"proxyMetadata": metadata} if metadata else {})}
 
 
 def text_of(config: Config, before: Optional[str], where: str) -> Optional[str]:
-    """``config`` as text; ``before`` itself where that says the same, None where there is nothing to say."""
+    """``config`` as text: ``before`` itself where it says the same, None for an empty configuration."""
     if before is not None and parsed(before, where) == config:
         return before
     return json.dumps(config, sort_keys=True, separators=(",", ":")) if config else None
-
-
-def shown(topology: Config) -> str:
-    """For a sentence."""
-    words = [f"{topology[_HOPS]} trusted HTTP hop{'s' * (topology[_HOPS] > 1)}"] if _HOPS in topology else []
-    words += ["PROXY protocol"] if _PROXY in topology else []
-    return " and ".join(words) or "nothing trusted"

@@ -31,7 +31,7 @@ def network(value: Any, where: str) -> str:
     result: str = kinds.typed(values.cidr, "an address or a network")(value, where)
     found = ipaddress.ip_network(result)
     if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None and found.prefixlen >= 96:
-        raise refuse(where, f"{quoted(value)} is an IPv4 address in IPv6's clothes", "Write it as IPv4", why="Envoy compares it as IPv4")
+        raise refuse(where, f"{quoted(value)} is an IPv4 address in IPv6 form", "Write it as IPv4", why="Envoy compares it as IPv4")
     return result
 
 
@@ -118,6 +118,11 @@ class Access:
     deny: list[Rule] = of(list_of(nested(Rule)), [])
     match: Optional[str] = of(choice(*MATCHES), None)  # follows from the front
     allow_lockout: bool = of(boolean, False)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The entries of both lists."""
+        return [*self.allow, *self.deny]
 
     def finished(self, where: str) -> Access:
         """No list without an entry, and none that is for nobody."""

@@ -121,7 +121,9 @@ def fronts(node_ports: dict[str, dict[str, int]], folder: Path) -> Iterator[Rig]
             own.mkdir()
             nginx = Nginx(own)
             http, stream = configuration(rig, f"ssl_certificate {nginx.pair[0]}; ssl_certificate_key {nginx.pair[1]};")
-            nginx.write(http, stream, main="worker_processes 1;\ndaemon off;\n")
+            # The package's own folders are not there where nginx was only unpacked.
+            temporary = "".join(f"{kind}_temp_path {own}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+            nginx.write(temporary + http, stream, main="worker_processes 1;\ndaemon off;\n")
             stack.enter_context(running(host, nginx.command, own / "logs" / "early.log", port))
         configuration_file = folder / "haproxy.cfg"
         configuration_file.write_text(haproxy(rig))

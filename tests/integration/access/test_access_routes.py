@@ -10,11 +10,12 @@ import pytest
 from tests.integration.access.conftest import World
 from tests.integration.access.fronts import DECLARED, NODE_PORT, TLS
 from tests.integration.access.gateways import HOST, until
-from tests.integration.access.test_access_role import versions
+from tests.integration.access.test_access_role import changes, versions
 from tests.integration.playbooks import play
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 NOBODY = "203.0.113.0/24"
+DENY = {"deny": [NOBODY]}
 # The lab's VMs, and its clients.
 PROBERS = ["198.18.0.8/29", "198.18.0.100/30"]
 
@@ -53,9 +54,9 @@ def test_what_is_wrong_in_itself_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("gateway", "front", "access", "said"),
     [
-        pytest.param("hop1", {"kind": "http_proxy", "hops": 2}, {}, "says 2 hops, but .* came by 1 HTTP proxy", id="too many hops"),
-        pytest.param("hop2", {"kind": "http_proxy", "hops": 1}, {}, "says 1 hop, but .* came by 2 HTTP proxies", id="too few hops"),
-        pytest.param("hop1", {"kind": "node_port"}, {}, "says 0 hops, but .* came by 1 HTTP proxy", id="a proxy that nobody told of"),
+        pytest.param("hop1", {"kind": "http_proxy", "hops": 2}, DENY, "says 2 hops, but .* came by 1 HTTP proxy", id="too many hops"),
+        pytest.param("hop2", {"kind": "http_proxy", "hops": 1}, DENY, "says 1 hop, but .* came by 2 HTTP proxies", id="too few hops"),
+        pytest.param("hop1", {"kind": "node_port"}, DENY, "says 0 hops, but .* came by 1 HTTP proxy", id="a proxy that nobody told of"),
         pytest.param("hop1", {}, {"allow": [NOBODY]}, "would lock out VM vm-deb12", id="who probes"),
         pytest.param("hop1", {}, {"allow": PROBERS}, "would lock out this run's own client", id="the run itself"),
         pytest.param("hop1", {"health_checks": [NOBODY]}, {"allow": ["198.18.0.0/24"]}, f"would lock out the health checks from {NOBODY}",
@@ -97,3 +98,18 @@ def test_a_route_is_known_by_every_name_that_it_answers_to(world: World) -> None
               for name in ("other.example.com", HOST) for url in (f"http://{HOST}/", f"http://{HOST}:99/")}  # fmt: skip
     assert "in" not in found.values(), found
     world.apply({}, (gateway,))
+
+
+def test_a_list_that_is_taken_out_again_is_gone_in_the_same_run(world: World) -> None:
+    """Nobody is kept out any more, so the run looks for nothing but what is left over, and leaves the rest of the gateway as it is."""
+    gateway = NODE_PORT.gateway
+    at, stranger = world.rig.at(NODE_PORT), world.client("stranger")
+    world.play(with_route(world, gateway, DECLARED[gateway], {"allow": world.both("allowed"), "allow_lockout": True}))
+    assert until(lambda: stranger.ask(at).verdict == "denied")
+    settings = {name: version for name, version in versions(world).items() if "AuthorizationPolicy" not in name}
+    without = with_route(world, gateway, DECLARED[gateway], {})
+    said = world.play(without)
+    assert changes(said) == {"1"}
+    assert until(lambda: stranger.ask(at).verdict == "in")
+    assert versions(world) == settings
+    assert changes(world.play(without)) == {"0"}

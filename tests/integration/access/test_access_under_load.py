@@ -73,9 +73,10 @@ def test_the_load_notices_a_lost_request(world: World, loads: Callable[[], list[
 @pytest.mark.soak
 def test_to_and_from_a_tcp_proxy_is_refused(world: World) -> None:
     """In place it can't be without loss: the header is a must for new pods, and garbage for old ones."""
+    world.ensure(world.both_lists)
     before = templates(world)
     fronts = {GATEWAY: {"kind": "tcp_proxy"}, "proxied": {"kind": "node_port"}}
-    values = {**world.values({}, tuple(fronts), **fronts), "gateway_access_control_allow_interruption": False}
+    values = {**world.values({"deny": ["203.0.113.0/24"]}, tuple(fronts), **fronts), "gateway_access_control_allow_interruption": False}
     done = play("access_control.yml", values)
     assert done.returncode != 0
     assert "allow_interruption" in done.stdout, done.stdout[-3000:]

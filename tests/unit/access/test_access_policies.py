@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._access import policies
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import gateway_dicts as gateways
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.load import gateways, load
+from plugins.module_utils._routes.schema import Route
 
 ATTACH = {"selector": {"matchLabels": {"istio": "ingressgateway"}}}
 POOL = ["192.0.2.0/25", "192.0.2.128/26", "198.51.100.7/32", "2001:db8::/32", "2001:db8:ffff::/48"]
@@ -115,7 +115,7 @@ def denied(made: list[dict[str, Any]], request: dict[str, Any], sni: str = "shop
     return any(matches(rule, request, sni) for policy in made for rule in policy["spec"]["rules"])
 
 
-def route(access: dict[str, Any], front: Any = "node_port", **changes: Any) -> dict[str, Any]:
+def route(access: dict[str, Any], front: Any = "node_port", **changes: Any) -> Route:
     entry = {"name": "shop", "host": "shop.example.com", "listen": {"certificate": "c"}, "access": access,
              "paths": [{"service": {"namespace": "a", "name": "b", "port": 1}}], **changes}  # fmt: skip
     return load([entry], {"main": {"front": front}})[0]

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - one refusal, one line
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._routes import clouds
-from plugins.module_utils._routes.load import gateway_dicts as gateways
-from plugins.module_utils._routes.load import load_dicts as load
+from plugins.module_utils._routes.access import Rule
+from plugins.module_utils._routes.load import gateways, load
+from plugins.module_utils._routes.parts import Gateway
+from plugins.module_utils._routes.schema import identity
 
 SHOP: dict[str, Any] = {
     "name": "shop",
@@ -23,8 +26,12 @@ SHOP: dict[str, Any] = {
 }
 
 
-def gateway(**entry: Any) -> dict[str, Any]:
+def gateway(**entry: Any) -> Gateway:
     return gateways({"main": entry})[0]
+
+
+def allowed(entry: Gateway) -> list[Rule]:
+    return entry.access.allow if entry.access else []
 
 
 def test_texts_and_mappings_mean_the_same() -> None:
@@ -34,13 +41,13 @@ def test_texts_and_mappings_mean_the_same() -> None:
         front={"kind": "node_port"},
     )
     assert said == meant
-    assert [rule["addresses"] for rule in said["access"]["allow"]] == [["192.0.2.7/32"], ["2001:db8::/32"]]
-    assert said["front"]["hops"] == 0
+    assert [rule.addresses for rule in allowed(said)] == [["192.0.2.7/32"], ["2001:db8::/32"]]
+    assert said.front.hops == 0
 
 
 def test_nothing_said_is_no_access() -> None:
-    assert gateway(access={})["access"] is None
-    assert gateway(access={"allow": [], "allow_lockout": True})["access"] is None
+    assert gateway(access={}).access is None
+    assert gateway(access={"allow": [], "allow_lockout": True}).access is None
     assert gateways(None) == []
 
 
@@ -55,21 +62,26 @@ def test_output_is_input() -> None:
     made = gateway(
         access={"deny": [rule], "allow": ["192.0.2.7"]}, front={"kind": "tcp_proxy", "provider": "eks", "proxies": "192.0.2.0/24"}
     )
-    assert gateways([made]) == [made]
-    assert made["access"]["deny"][0]["claims"] == {"realm.roles": ["admin"]}
+    assert gateways([dataclasses.asdict(made)]) == [made]
+    assert made.access
+    assert made.access.deny[0].claims == {"realm.roles": ["admin"]}
 
 
 def test_who_may_come_in_is_no_part_of_a_connection() -> None:
-    one, other = (load([SHOP], {"main": each})[0]["identity"] for each in ({}, {"access": {"deny": ["192.0.2.7"]}, "front": {"hops": 2}}))
-    assert one == other
+    def connection(entry: dict[str, Any]) -> str:
+        (route,) = load([SHOP], {"main": entry})
+        return identity(dataclasses.asdict(route.gateway), dataclasses.asdict(route.upstream_tls))
+
+    assert connection({}) == connection({"access": {"deny": ["192.0.2.7"]}, "front": {"hops": 2}})
 
 
 def test_flat_variables() -> None:
     flat = {"edge_host": "a.example.com", "edge_service": "web", "edge_service_namespace": "shop", "edge_service_port": "80",
             "edge_allow": "192.0.2.0/24,2001:db8::1", "edge_deny": "192.0.2.7", "edge_front": "node_port"}  # fmt: skip
     (route,) = load(None, None, flat)
-    assert route["gateway"]["front"]["kind"] == "node_port"
-    assert len(route["access"]["allow"]) == 2
+    assert route.gateway.front.kind == "node_port"
+    assert route.access
+    assert len(route.access.allow) == 2
     with pytest.raises(EdgeError, match=r"edge_allow: '192.0.2.7/24' is not a network"):
         load(None, None, {**flat, "edge_allow": "192.0.2.7/24"})
 
@@ -80,7 +92,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a name", {"access": {"allow": ["office.example.com"]}}, "is not a network"),
     ("a scope", {"access": {"allow": ["fe80::1%eth0"]}}, "is not a network"),
     ("a netmask", {"access": {"allow": ["10.0.0.0/255.0.0.0"]}}, "is not a network"),
-    ("IPv4 within IPv6", {"access": {"allow": ["::ffff:192.0.2.7"]}}, "is an IPv4 address in IPv6's clothes: Envoy compares it as IPv4. Write it as IPv4"),
+    ("IPv4 within IPv6", {"access": {"allow": ["::ffff:192.0.2.7"]}}, "is an IPv4 address in IPv6 form: Envoy compares it as IPv4. Write it as IPv4"),
     ("twice", {"access": {"allow": ["192.0.2.7", "192.0.2.7/32"]}}, "access.allow: 192.0.2.7/32 is there twice. Remove the one"),
     ("overlap", {"access": {"deny": ["192.0.2.0/24", "192.0.2.7"]}}, "access.deny: 192.0.2.7/32 and 192.0.2.0/24 overlap"),
     ("overlap in an entry", {"access": {"deny": [{"paths": "/a", "addresses": "10.0.0.0/8,10.1.0.0/16"}]}}, "deny[0].addresses: 10.1.0.0/16 and 10.0.0.0/8 overlap"),
@@ -129,7 +141,7 @@ def test_every_cloud_has_fronts() -> None:
     for provider in clouds.PROVIDERS:
         assert clouds.kinds(provider)
         for kind in clouds.kinds(provider):
-            assert gateway(front={"kind": kind, "provider": provider})["front"]["provider"] == provider
+            assert gateway(front={"kind": kind, "provider": provider}).front.provider == provider
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6).filter(lambda each: each.ipv4_mapped is None))  # type: ignore[union-attr]
@@ -143,7 +155,7 @@ def test_a_network_is_itself_or_refused_for_its_host_bits(address: Any, length: 
     whole = ipaddress.ip_network(text, strict=False)
     entry = {"access": {"allow": [text]}}
     if whole.network_address == address:
-        assert gateway(**entry)["access"]["allow"][0]["addresses"] == [str(whole)]
+        assert [rule.addresses for rule in allowed(gateway(**entry))] == [[str(whole)]]
     else:
         with pytest.raises(EdgeError, match="is not a network"):
             gateway(**entry)
@@ -156,8 +168,8 @@ def test_any_text_is_refused_or_an_address(text: str) -> None:
         made = gateway(access={"deny": [text], "allow_lockout": True})
     except EdgeError:
         return
-    for rule in (made["access"] or {"deny": []})["deny"]:
-        for each in rule["addresses"]:
+    for rule in made.access.deny if made.access else []:
+        for each in rule.addresses:
             assert str(ipaddress.ip_network(each)) == each
 
 

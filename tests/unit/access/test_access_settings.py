@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._access import settings, topology
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.load import gateway_dicts as gateways
+from plugins.module_utils._routes.access import Front
+from plugins.module_utils._routes.load import gateways
 
 CONFIG = "proxy.istio.io/config"
 STANDARD = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
 
 
-def front(value: Any) -> dict[str, Any]:
-    return dict(gateways({"main": {"front": value}})[0]["front"])
+def front(value: Any) -> Front:
+    return gateways({"main": {"front": value}})[0].front
 
 
 def deployment(config: str | None = None, strategy: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def test_a_deployment_goes_back_to_what_it_was(config: str | None, fronts: list[
         text = server.live["spec"]["template"]["metadata"]["annotations"].get(CONFIG)
         found = topology.parsed(text, "")
         assert topology.topology_of(found) == topology.wanted(each)
-        assert ("ENVOY_STATUS_PORT_ENABLE_PROXY_PROTOCOL" in found.get("proxyMetadata", {})) == (each["kind"] == "tcp_proxy" or (
+        assert ("ENVOY_STATUS_PORT_ENABLE_PROXY_PROTOCOL" in found.get("proxyMetadata", {})) == (each.kind == "tcp_proxy" or (
             text == config and "PROXY" in str(config)))  # fmt: skip
         given_before = topology.parsed(config, "")
         for key in set(given_before) - {"gatewayTopology", "proxyMetadata"}:
