@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +25,9 @@ from .shell import run
 HUB = "localhost/edgemesh"
 RECIPE = "2"  # change it with anything below that changes what an image holds
 ISTIO_USER = 1337
+DEBIAN_PYTHON = Path("/usr/bin/python3")
+# what Ansible's connections and modules run in a container, beside Python
+COMMANDS = ("cat", "chmod", "dd", "id", "ls", "mkdir", "rm", "sh", "sleep")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class Image:
 
     :param key: changes with its content; becomes the tag.
     :param config: as in OCI's image configuration: Entrypoint, User, Env, ...
+    :param machine: gives further entries: programs of this machine with their libraries.
     """
 
     name: str
     key: str
     entries: tuple[Entry, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    machine: Callable[[], Iterable[Entry]] = tuple
 
     @property
     def reference(self) -> str:
@@ -94,7 +100,9 @@ def images() -> dict[str, Image]:
                 Entry("var/lib/istio/envoy/envoy_bootstrap_tmpl.json", Path("tools/packaging/common/envoy_bootstrap.json"), mode=0o644),
             ),
             {"Entrypoint": ["/usr/local/bin/pilot-agent"], "WorkingDir": "/", "Env": ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+            lambda: iptables(build.envoy()),
         ),
+        Image("python", tag(*versions(debian_python())), base, {"Entrypoint": ["/usr/bin/python3"], "Env": ["PATH=/usr/bin"]}, python),
     )
     return {image.name: image for image in both}
 
@@ -112,10 +120,7 @@ def make(progress: Progress) -> None:
         return
     with progress.step("write images", len(wanted)) as step:
         for image in wanted:
-            entries = [resolve(entry) for entry in image.entries]
-            if image.name == "proxyv2":
-                entries += iptables(build.envoy())
-            archive(image, entries)
+            archive(image, [*map(resolve, image.entries), *image.machine()])
             step.advance(note=image.name)
 
 
@@ -195,8 +200,6 @@ def iptables(*others: Path) -> list[Entry]:
     """This machine's iptables with its extensions, all that istio-init runs, and the libraries of these and of ``others``."""
     programs = [Path(shutil.which(name) or f"/usr/sbin/{name}").resolve() for name in ("xtables-nft-multi", "xtables-legacy-multi")]
     folder = next(Path("/usr/lib").glob("*/xtables"))
-    extensions = sorted(folder.glob("*.so"))
-    libraries = {Path(name) for file in (*programs, *extensions, *others) for name in linked(file)}
     variants = {"nft": programs[0], "legacy": programs[1]}
     links = [
         Entry(f"usr/sbin/{family}{suffix}{tool}", link=variants["legacy" if suffix == "-legacy" else "nft"].name)
@@ -204,16 +207,35 @@ def iptables(*others: Path) -> list[Entry]:
         for suffix in ("", "-nft", "-legacy")
         for tool in ("", "-save", "-restore")
     ]
+    return [*with_libraries([*programs, *sorted(folder.glob("*.so"))], others), *links]
+
+
+def debian_python() -> tuple[str, ...]:
+    """The Debian packages of this machine's Python: interpreter and standard library."""
+    name = DEBIAN_PYTHON.resolve().name
+    return (f"{name}-minimal", f"lib{name}-minimal", f"lib{name}-stdlib")
+
+
+def versions(packages: Iterable[str]) -> list[str]:
+    """What distinguishes these installed packages, and with them the libraries of the same release, from others."""
+    return run(["dpkg-query", "--show", *packages, "coreutils", "dash", "libc6"]).splitlines()
+
+
+def python() -> list[Entry]:
+    """This machine's Python as Debian ships it, a shell, and what Ansible runs with it, without Python's own tests."""
+    listed = map(Path, run(["dpkg", "--listfiles", *debian_python()]).splitlines())
+    files = [path for path in listed if path.is_file() and path.parts[2] in ("bin", "lib") and "test" not in path.parts]
+    commands = [Path("/usr/bin", name) for name in COMMANDS]
+    return [*with_libraries([*files, *commands]), Entry("usr/bin/python3", link=DEBIAN_PYTHON.resolve().name)]
+
+
+def with_libraries(files: Iterable[Path], others: Iterable[Path] = ()) -> list[Entry]:
+    """Files of this machine at their places below /usr, and the libraries that these and ``others`` are linked with."""
+    linking = [path for path in (*files, *others) if path.suffix == ".so" or os.access(path, os.X_OK)]
+    libraries = {Path(name) for path in linking for name in linked(path)}
     # On a merged-/usr machine ldd says /lib/...: the same place in the image, with the links that lead there.
-    roots = [Entry("lib", link="usr/lib"), Entry("lib64", link="usr/lib64"), Entry("sbin", link="usr/sbin"), Entry("bin", link="usr/bin")]
-    return [
-        *roots,
-        Entry("usr/bin/"),
-        *(Entry(f"usr/sbin/{program.name}", program) for program in programs),
-        *links,
-        *(Entry(str(extension)[1:], extension) for extension in extensions),
-        *(Entry(usr(library)[1:], library.resolve()) for library in sorted(libraries)),
-    ]
+    roots = [Entry(name, link=f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")]
+    return [*roots, Entry("usr/bin/"), *(Entry(usr(path)[1:], path.resolve()) for path in sorted({*files, *libraries}))]
 
 
 def usr(path: Path) -> str:

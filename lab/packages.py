@@ -18,6 +18,7 @@ PACKAGES = (
     "conntrack",  # kube-proxy forgets connections with it
     "socat",  # kubectl port-forward
     "iproute2",
+    "python3",  # an image of it
     "util-linux",
     *rootfs.HOST_PACKAGES,
 )

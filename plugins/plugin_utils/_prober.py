@@ -34,7 +34,9 @@ class Prober(EdgeAction):
             nonlocal python
             raw = self._observations(_given({**params, "paths": entries}), task_vars)
             if "observations" not in raw:
-                raise EdgeError("the host can't be probed from", why=str(raw.get("msg", "")), where=vantage)
+                # what the connection said, where the module did not even start
+                said = [*str(raw.get("module_stderr") or "").split("\n"), str(raw.get("msg") or "")]
+                raise EdgeError("the host can't be probed from", why=next((line for line in said if line.strip()), ""), where=vantage)
             python = raw["python"]
             return [[Observation.from_dict(each) for each in seen] for seen in raw["observations"]], raw["ca_files"]
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -87,3 +89,33 @@ def test_tag_depends_on_every_part_and_is_never_latest() -> None:
 def test_libraries_get_below_usr_where_the_roots_folders_are_links() -> None:
     assert images.usr(Path("/lib/x86_64-linux-gnu/libc.so.6")) == "/usr/lib/x86_64-linux-gnu/libc.so.6"
     assert images.usr(Path("/usr/lib/libz.so")) == "/usr/lib/libz.so"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a container of the image `python` sees as its root."""
+    if not Path("/var/lib/dpkg/info", f"{images.debian_python()[0]}.list").exists():
+        pytest.skip("the image is made of Debian's Python, which this machine lacks")
+    folder = tmp_path_factory.mktemp("python")
+    entries = tuple(images.python())
+    tar = folder / "layer.tar"
+    with tarfile.open(tar, "w") as layer:
+        for name, entry in sorted(images.with_parents(entries).items()):
+            images.add(layer, name, entry)
+    with tarfile.open(tar) as layer:
+        layer.extractall(folder / "root", filter="fully_trusted")
+    return folder / "root"
+
+
+def test_python_image_needs_nothing_of_the_machine(root: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    asks = "import ssl, json, http.client, tempfile; print(ssl.create_default_context() and ssl.HAS_TLSv1_3)"
+    run = ["/usr/sbin/chroot", "--userspec=65534:65534", root, "/bin/sh", "-c", f"id -u && sleep 0 && python3 -c '{asks}'"]
+    done = subprocess.run(run, env={"PATH": "/usr/bin", "HOME": "/tmp"}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["65534", "True"], done.stderr
+
+
+def test_python_image_has_what_the_kubectl_connection_runs(root: Path) -> None:
+    assert {"python3", *images.COMMANDS} <= {path.name for path in (root / "usr/bin").iterdir()}
+    assert sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink()) < 60e6
