@@ -12,7 +12,7 @@ from typing import Any, Optional
 from .._errors import EdgeError
 from .._loose import mapping, mappings
 from .deadline import Backoff, Deadline
-from .errors import ApiError, from_answer
+from .errors import ApiError, Asked, from_answer
 from .labels import FIELD_MANAGER
 from .manifests import Manifest, contains, normalise
 from .resources import Resource, from_crd, known
@@ -253,7 +253,7 @@ class Client:
                     # Whatever it says, the watch has ended; a LIST tells whether more is wrong.
                     status = item.get("code")
                     status = status if isinstance(status, int) and 400 <= status < 600 else 500
-                    error = from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
+                    error = from_answer(status, json.dumps(item).encode(), "", Asked(where, resource=resource, namespace=namespace))
                     error.transient = True
                     raise error
                 if event_type != "BOOKMARK" and not item["metadata"].get("name"):
@@ -426,7 +426,7 @@ class Client:
         where: str = "",
         **context: Any,
     ) -> dict[str, Any]:
-        """Send until there is an answer that counts, and return its object; ``context`` goes to :func:`from_answer`."""
+        """Send until there is an answer that counts, and return its object; ``context`` is :class:`.errors.Asked`'s."""
         backoff = Backoff(self.deadline)
         attempts, ambiguous, renewed = 0, False, False
         while True:
@@ -464,7 +464,8 @@ class Client:
                 ambiguous = ambiguous or error.ambiguous
 
     def _error(self, answer: Answer, *, verbs: tuple[str, ...] = (), **context: Any) -> ApiError:
-        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), verbs=(*verbs, *self.needs), **context)
+        asked = Asked(verbs=(*verbs, *self.needs), **context)
+        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), asked)
 
     def _note_warnings(self, answer: Answer) -> None:
         for header in answer.headers.getlist("Warning"):

@@ -300,7 +300,7 @@ def test_every_pod_is_asked_as_an_allowed_and_as_a_denied_client() -> None:
     assert let_in["http"]["headers"] == {"X-Forwarded-For": "198.51.100.0, 192.0.2.78"}
     assert let_in["expect"] == {"status": ["418"]}
     assert (let_in["consecutive"], let_in["tls"]["sni"]) == (4, "shop.example.com")
-    assert denied["expect"] == {"status": ["403"], "body_contains": "RBAC: access denied"}
+    assert denied["expect"] == {"status": [403], "body_contains": "RBAC: access denied"}
     assert denied["http"]["headers"]["X-Forwarded-For"].startswith("192.0.2.79")
 
 

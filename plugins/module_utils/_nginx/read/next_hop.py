@@ -168,3 +168,11 @@ def _setting(chain: list[Directive], name: str, default: list[str], proxy: Proxy
             return own[-1].args or default
     proxy.places[name] = ""
     return default
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True

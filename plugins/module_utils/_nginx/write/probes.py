@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..._probe.entry import entry
-from ..._probe.spec import Expect, Http, Path, Tls
-
 #: Whose certificate it is, the role ``verify`` proves; here nginx and all behind it must answer.
-_ANSWERED = Expect(status=tuple(range(200, 500)))
-#: only the gateway can ask for a certificate
-_ASKED = Expect(refused=True, codes=("CLIENT_CERT_MISSING",))
+_ANSWERED = {"status": ["200-499"]}
 #: Of a host, what stands for ``*.``.
 _ANY = "edgemesh-probe."
 
@@ -21,23 +16,25 @@ def probes(plan: Mapping[str, Any], path: str = "/") -> list[dict[str, Any]]:
 
     :param path: path and query to ask for.
     """
-    return [entry(each) for each in (*_ended(plan["servers"], path), *_passed(plan["passed"], path))]
+    return [*_ended(plan["servers"], path), *_passed(plan["passed"], path)]
 
 
-def _ended(servers: list[Mapping[str, Any]], path: str) -> Iterator[Path]:
+def _ended(servers: list[Mapping[str, Any]], path: str) -> Iterator[dict[str, Any]]:
     for server in servers:
         host = server["names"].split()[0].replace("*.", _ANY)
-        yield _to(server, Tls(sni=host, rules="none") if server["tls"] else None, Http(path=path, host=host), _ANSWERED)
+        tls = {"tls": {"sni": host, "rules": "none"}} if server["tls"] else {}
+        yield {**_to(server), **tls, "http": {"path": path, "host": host}, "expect": _ANSWERED}
 
 
-def _passed(passed: list[Mapping[str, Any]], path: str) -> Iterator[Path]:
+def _passed(passed: list[Mapping[str, Any]], path: str) -> Iterator[dict[str, Any]]:
     for route in passed:
-        tls = Tls(sni=route["host"], rules="none")
+        asked = {**_to(route), "tls": {"sni": route["host"], "rules": "none"}}
         if route["asks"]:
-            yield _to(route, tls, None, _ASKED)
+            # only the gateway can ask for a certificate
+            yield {**asked, "expect": {"refused": True, "codes": ["CLIENT_CERT_MISSING"]}}
         else:
-            yield _to(route, tls, Http(path=path, host=route["host"]), _ANSWERED)
+            yield {**asked, "http": {"path": path, "host": route["host"]}, "expect": _ANSWERED}
 
 
-def _to(route: Mapping[str, Any], tls: Tls | None, http: Http | None, expect: Expect) -> Path:
-    return Path(route["route"], "127.0.0.1", int(route["port"]), tls=tls, http=http, expect=expect)
+def _to(route: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": route["route"], "address": "127.0.0.1", "port": int(route["port"])}
