@@ -1,4 +1,7 @@
-"""Reads and writes text files so that each is there whole and durable, or not at all."""
+"""Reads and writes files so that each is there whole and durable, or not at all.
+
+Runs on targets with the standard library of Python >=3.9.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ def read(path: str) -> str | None:
         return None
 
 
-def write(path: str, text: str, mode: int) -> None:
-    """Replace a file whole and durable, or not at all. The temporary name matches no ``*.conf``."""
+def write(path: str, data: str | bytes, mode: int) -> None:
+    """Replace a file whole and durable, or not at all. The temporary name matches no ``*.conf``; it never has more rights than ``mode``."""
     fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     if os.path.lexists(fresh):
         os.unlink(fresh)
     try:
-        create(fresh, text, mode)
+        create(fresh, data, mode)
         sync([fresh])
         os.replace(fresh, path)
     except OSError:
@@ -31,13 +34,18 @@ def write(path: str, text: str, mode: int) -> None:
     sync_folder(os.path.dirname(path))
 
 
-def create(path: str, text: str, mode: int) -> None:
+def create(path: str, data: str | bytes, mode: int) -> None:
     """Write a file that isn't there yet, and the folders above it; not yet durable."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8", newline="") as file:
+    add(path, data, mode)
+
+
+def add(path: str, data: str | bytes, mode: int) -> None:
+    """Write a file that isn't there yet (a link counts as there), in a folder that is; not yet durable."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         # whatever the umask is
         os.fchmod(file.fileno(), mode)
-        file.write(text)
+        file.write(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
 
 
 def sync(paths: Sequence[str]) -> None:

@@ -24,8 +24,10 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
+from ._disk import add, sync, sync_folder
 from ._errors import EdgeError
-from ._files import beside, check_folder, locked, sync_folder
+from ._files import beside, check_folder
+from ._lock import locked
 
 _JOURNAL = ".edgemesh-set-{}"
 _OURS = re.compile(r"\.edgemesh-set-[0-9a-f]{16}|\..+\.edgemesh-(new|old)-[0-9a-f]{16}")
@@ -42,7 +44,10 @@ def write_all(contents: Mapping[str, bytes], finish: Callable[[str, str], None],
         entries: dict[str, Any] = {path: {"existed": os.path.lexists(path), "backup": (backups or {}).get(path)} for path in contents}
         try:
             for path, data in contents.items():
-                _stage(path, data, beside(path, "new", ident), finish)
+                # 0600 is never more than the mode asked for, while that mode may be too much until the owner is right
+                add(beside(path, "new", ident), data, 0o600)
+                finish(beside(path, "new", ident), path)
+            sync([beside(path, "new", ident) for path in contents])
             _keep_old(entries, ident)
             for path, each in entries.items():
                 if each["backup"]:
@@ -64,16 +69,6 @@ def write_all(contents: Mapping[str, bytes], finish: Callable[[str, str], None],
         _conclude(entries, ident)
 
 
-def _stage(path: str, data: bytes, fresh: str, finish: Callable[[str, str], None]) -> None:
-    # 0600 is never more than the mode asked for, while that mode may be too much until the owner is right
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        finish(fresh, path)
-        os.fsync(descriptor)
-
-
 def _keep_old(entries: Mapping[str, Any], ident: str) -> None:
     for path, each in entries.items():
         if each["existed"]:
@@ -84,11 +79,8 @@ def _keep_old(entries: Mapping[str, Any], ident: str) -> None:
         os.symlink(journal, os.path.join(folder, _JOURNAL.format(ident)))
     for folder in others:
         sync_folder(folder)
-    with open(os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(entries, file)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(home)
+    add(journal, json.dumps(entries), 0o600)
+    sync([journal])
 
 
 def _put_back(entries: Mapping[str, Any], ident: str) -> None:
@@ -136,7 +128,7 @@ def _recover(journal: str) -> None:
     folders = {os.path.dirname(path) for path in entries}
     for folder in folders:
         check_folder(folder)
-    with locked({folder for folder in folders if os.path.isdir(folder)}):
+    with locked(folders):
         if os.path.lexists(journal):
             _put_back(entries, journal[-16:])
 

@@ -5,28 +5,22 @@ Runs on targets with the standard library of Python >=3.9.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import fcntl
 import hashlib
 import os
-import re
-import resource
 import secrets
 import shutil
 import stat
-import time
-from collections.abc import Collection, Iterator
 from typing import Any, Optional
 
+from . import _pem
+from ._disk import add, sync_folder
 from ._errors import EdgeError
+from ._lock import locked
 
 #: in folders that we made, so that we remove no others
 MARKER = ".edgemesh-made"
 _MARKER_TEXT = b"This folder was made by edgemesh.nginx_istio and goes with the last file that it exported here.\n"
-#: seconds that another run on the same folders may take
-PATIENCE = 60.0
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
 
 def checked_path(path: str) -> str:
@@ -110,8 +104,10 @@ def digest(data: Optional[bytes]) -> str:
 
 
 def fingerprints(data: bytes) -> list[str]:
-    """SHA-256 of each certificate in PEM text."""
-    return [hashlib.sha256(base64.b64decode(b"".join(body.split()))).hexdigest() for body in _CERTIFICATE.findall(data)]
+    """SHA-256 of each certificate in PEM text; [] where one of them is no base64."""
+    with contextlib.suppress(ValueError):
+        return [hashlib.sha256(der).hexdigest() for der in _pem.der(data.decode("latin-1"))]
+    return []
 
 
 def shown(path: str, data: Optional[bytes]) -> dict[str, Any]:
@@ -140,8 +136,7 @@ def make_folders(path: str, mode: int = 0o755, owner: int = -1, group: int = -1)
                     last = folder == path
                     made = fresh + folder[len(missing[0]) :]
                     os.mkdir(made, 0o700)
-                    with open(os.open(os.path.join(made, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-                        file.write(_MARKER_TEXT)
+                    add(os.path.join(made, MARKER), _MARKER_TEXT, 0o644)
                     if last:
                         os.chown(made, owner, group)
                     os.chmod(made, mode if last else 0o755)
@@ -180,52 +175,3 @@ def beside(path: str, kind: str, ident: str) -> str:
     """The name of our own that a change gives to what replaces ``path`` (new), or to what was there (old)."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name[:200]}.edgemesh-{kind}-{ident}")
-
-
-@contextlib.contextmanager
-def locked(folders: Collection[str]) -> Iterator[None]:
-    """Two runs on the same folders go one after the other.
-
-    :raises EdgeError: BUSY.
-    """
-    _allow_open_files(len(folders))
-    deadline = time.monotonic() + PATIENCE
-    descriptors = []
-    try:
-        for folder in sorted(folders):  # in one order, so that two runs can't wait for each other
-            descriptors.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            while True:
-                try:
-                    fcntl.flock(descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise EdgeError(
-                            f"another run has been changing the folder for {PATIENCE:.0f} s",
-                            where=folder,
-                            fix="Wait for it to end, or end it; then run the task again",
-                            code="BUSY",
-                        ) from None
-                    time.sleep(0.02)
-        yield
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _allow_open_files(number: int) -> None:
-    """A thousand folders are as many descriptors, and 1024 is the usual soft limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = number + 64
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        with contextlib.suppress(ValueError, OSError):  # then opening says so
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def sync_folder(folder: str) -> None:
-    """Names in the folder are on the disk when this returns."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

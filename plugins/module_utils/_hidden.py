@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from ._errors import EdgeError
-from ._kube.kubeconfig import is_text, kubeconfig_content
+from ._kubeconfig import is_text, kubeconfig_content
 
 HIDDEN = "(hidden)"
 _CREDENTIALS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret", "value"})

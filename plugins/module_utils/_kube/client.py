@@ -12,7 +12,7 @@ from typing import Any, Optional
 from .._errors import EdgeError
 from .._loose import mapping, mappings
 from .deadline import Backoff, Deadline
-from .errors import ApiError, from_answer
+from .errors import ApiError, Asked, from_answer
 from .labels import FIELD_MANAGER
 from .manifests import Manifest, contains, normalise
 from .resources import Resource, from_crd, known
@@ -241,21 +241,7 @@ class Client:
         # any moment, also while the pool is locked by this very thread, which would wait for itself for ever.
         with contextlib.closing(lines):
             for line in lines:
-                try:
-                    event = json.loads(line)
-                    event_type, item = event["type"], event["object"]
-                    item["metadata"] = mapping(item.get("metadata"))
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                    raise ApiError(
-                        "the watch sent something that is no event", status=0, where=where, code="BROKEN_ANSWER", transient=True
-                    ) from None
-                if event_type == "ERROR":
-                    # Whatever it says, the watch has ended; a LIST tells whether more is wrong.
-                    status = item.get("code")
-                    status = status if isinstance(status, int) and 400 <= status < 600 else 500
-                    error = from_answer(status, json.dumps(item).encode(), where=where, resource=resource, namespace=namespace)
-                    error.transient = True
-                    raise error
+                event_type, item = _event(line, where, resource, namespace)
                 if event_type != "BOOKMARK" and not item["metadata"].get("name"):
                     continue
                 item["apiVersion"], item["kind"] = resource.api_version, resource.kind
@@ -426,7 +412,7 @@ class Client:
         where: str = "",
         **context: Any,
     ) -> dict[str, Any]:
-        """Send until there is an answer that counts, and return its object; ``context`` goes to :func:`from_answer`."""
+        """Send until there is an answer that counts, and return its object; ``context`` is :class:`.errors.Asked`'s."""
         backoff = Backoff(self.deadline)
         attempts, ambiguous, renewed = 0, False, False
         while True:
@@ -464,7 +450,8 @@ class Client:
                 ambiguous = ambiguous or error.ambiguous
 
     def _error(self, answer: Answer, *, verbs: tuple[str, ...] = (), **context: Any) -> ApiError:
-        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), verbs=(*verbs, *self.needs), **context)
+        asked = Asked(verbs=(*verbs, *self.needs), **context)
+        return from_answer(answer.status, answer.data, answer.headers.get("Retry-After", ""), asked)
 
     def _note_warnings(self, answer: Answer) -> None:
         for header in answer.headers.getlist("Warning"):
@@ -482,6 +469,27 @@ def _last(error: ApiError, attempts: int, deadline: Deadline, transport: Transpo
     error.why = "; ".join(part for part in (error.why, more) if part)
     error.args = (error.sentence,)
     return error
+
+
+def _event(line: bytes, where: str, resource: Resource, namespace: Optional[str]) -> tuple[str, dict[str, Any]]:
+    """One line of a watch.
+
+    :raises ApiError: it is no event, or says that the watch has ended.
+    """
+    try:
+        event = json.loads(line)
+        event_type, item = event["type"], event["object"]
+        item["metadata"] = mapping(item.get("metadata"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ApiError("the watch sent something that is no event", status=0, where=where, code="BROKEN_ANSWER", transient=True) from None
+    if event_type == "ERROR":
+        # Whatever it says, the watch has ended; a LIST tells whether more is wrong.
+        status = item.get("code")
+        status = status if isinstance(status, int) and 400 <= status < 600 else 500
+        error = from_answer(status, json.dumps(item).encode(), "", Asked(where, resource=resource, namespace=namespace))
+        error.transient = True
+        raise error
+    return event_type, item
 
 
 def _selectors(labels: Optional[str], fields: Optional[str]) -> dict[str, str]:

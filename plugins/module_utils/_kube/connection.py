@@ -11,11 +11,11 @@ import threading
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._kubeconfig import kubeconfig_content, kubeconfig_path
 from . import packaged, simple
 from .arguments import CONNECTION_ARGUMENTS
 from .client import Client
 from .deadline import Deadline
-from .kubeconfig import kubeconfig_content, kubeconfig_path
 from .text import clean
 from .transport import Transport
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import re
 from typing import Any, Optional
 
+from .. import _pem
 from .._hidden import HIDDEN
 from .._loose import mapping
 from .manifests import Manifest, is_secret
@@ -15,8 +14,6 @@ from .ownership import applied_fields, merged, project
 from .text import clean
 
 HIDDEN_OTHER = "(hidden, another value)"
-_CERTIFICATES = re.compile(rb"\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+")
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 # kubectl keeps a copy of the whole manifest here.
 _COPY = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -76,14 +73,9 @@ def _mask(old: dict[str, Any], new: dict[str, Any]) -> None:
 def _public(value: Any) -> Any:
     """Facts about a value that holds nothing but certificates; they are public. None for any other."""
     try:
-        text = base64.b64decode(str(value), validate=False)
-    except (binascii.Error, ValueError):
-        return None
-    if not _CERTIFICATES.fullmatch(text):
-        return None
-    try:
-        return [_facts(base64.b64decode(body)) for body in _CERTIFICATE.findall(text)]
-    except (binascii.Error, ValueError):
+        text = base64.b64decode(str(value), validate=False).decode("latin-1")
+        return [_facts(der) for der in _pem.der(text)] if _pem.is_all(text) else None
+    except ValueError:
         return None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._errors import EdgeError
@@ -52,94 +54,53 @@ class ApiError(EdgeError):
         super().__init__(what, status=status, reason=reason, **parts)
 
 
-def from_answer(
-    status: int,
-    data: bytes,
-    retry_after: str = "",
-    *,
-    where: str,
-    verbs: tuple[str, ...] = (),
-    resource: Optional[Resource] = None,
-    namespace: Optional[str] = None,
-    hidden: tuple[str, ...] = (),
-    precondition: bool = False,
-    create: bool = False,
-) -> ApiError:
-    """The error for an answer with ``status`` ≥300.
+@dataclass(frozen=True)
+class Asked:
+    """What was asked, as far as the error for it needs that.
 
-    :param verbs: RBAC verbs that the operation needs, for the Role that is offered on 403.
-    :param hidden: values that must not be quoted from the answer (a Secret's).
-    :param precondition: the request named a resourceVersion; a conflict about it is the caller's to handle.
-    :param create: the request was to make what must not exist.
+    :ivar verbs: RBAC verbs that the operation needs, for the Role that is offered on 403.
+    :ivar hidden: values that must not be quoted from the answer (a Secret's).
+    :ivar precondition: the request named a resourceVersion; a conflict about it is the caller's to handle.
+    :ivar create: the request was to make what must not exist.
     """
+
+    where: str
+    verbs: tuple[str, ...] = ()
+    resource: Optional[Resource] = None
+    namespace: Optional[str] = None
+    hidden: tuple[str, ...] = ()
+    precondition: bool = False
+    create: bool = False
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """An answer with ``status`` ≥300, read as far as it can be. ``message`` quotes nothing hidden."""
+
+    asked: Asked
+    status: int
+    message: str
+    reason: str
+    details: dict[str, Any]
+    causes: list[dict[str, Any]]
+    retry_after: float
+
+    def error(self, what: str, **parts: Any) -> ApiError:
+        return ApiError(what, **{"status": self.status, "where": self.asked.where, "reason": self.reason, "why": self.message, **parts})
+
+
+def from_answer(status: int, data: bytes, retry_after: str, asked: Asked) -> ApiError:
+    """The error for an answer with ``status`` ≥300."""
     body = _status_object(data)
     message = str(body.get("message") or clean(data.decode("utf-8", "replace"), 200))
-    for value in hidden:
+    for value in asked.hidden:
         message = message.replace(value, "(hidden)")
-    message = clean(re.sub(r"got &value\..*", "got something else", message) if hidden else message)
-    reason = str(body.get("reason") or "")
+    message = clean(re.sub(r"got &value\..*", "got something else", message) if asked.hidden else message)
     details = mapping(body.get("details"))
-    causes = mappings(details.get("causes"))
-    common: dict[str, Any] = {"status": status, "where": where, "reason": reason}
-
-    if status < 400:
-        fix = "Give the API server's own URL, not that of a console or a login page"
-        return ApiError(f"this is no API server: it answers {status}, a redirect", code="REDIRECT", fix=fix, **common)
-    if status == 401:
-        return ApiError(
-            "the API server does not accept the credentials", why=message, code="UNAUTHORIZED", fix="Renew the credentials", **common
-        )
-    if status == 403 and not _NOT_YET.search(message):
-        return _forbidden(message, verbs, resource, namespace, common)
-    if status == 404:
-        if reason == "NotFound" and details.get("kind") == "namespaces":
-            return ApiError(
-                f"the namespace {clean(details.get('name'), 253)} does not exist",
-                code="NAMESPACE_NOT_FOUND",
-                fix="Create it first, or list it too",
-                **common,
-            )
-        if reason == "NotFound" and details.get("name"):
-            return ApiError("the object does not exist", code="NOT_FOUND", why=message, **common)
-        kind = f"{resource.kind} of {resource.api_version}" if resource else "this path"
-        return ApiError(
-            f"the cluster does not know {kind}",
-            code="KIND_NOT_FOUND",
-            fix="Install what provides it (its CRDs), or correct kind and apiVersion",
-            **common,
-        )
-    if status == 409:
-        managers = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
-        if managers:
-            return _field_conflict(managers, common)
-        if reason == "AlreadyExists" and create:
-            return ApiError("the object exists already", code="ALREADY_EXISTS", why=message, **common)
-        return ApiError(
-            "the object was changed by someone else meanwhile", code="MODIFIED", why=message, transient=not precondition, **common
-        )
-    if status == 410:
-        return ApiError("the requested state of the list is too old", code="GONE", why=message, **common)
-    malformed = bool(_MALFORMED.search(message))
-    if status in TRANSIENT_STATUS and not malformed:
-        return ApiError(
-            f"the API server answered {status}",
-            why=message,
-            code="API_BUSY" if status == 429 else "API_FAILED",
-            transient=True,
-            retry_after=_seconds(retry_after),
-            ambiguous=status >= 500,
-            **common,
-        )
-    if status == 403:
-        return ApiError("the API server is not ready for this object yet", why=message, code="API_FAILED", transient=True, **common)
-    fields = sorted({clean(cause.get("field"), 200) for cause in causes if cause.get("field")})
-    return ApiError(
-        "the API server refuses it" if status in (400, 413, 415, 422) or malformed else f"the API server answered {status}",
-        why=message,
-        code="INVALID",
-        fields=fields,
-        **common,
+    refusal = _Refusal(
+        asked, status, message, str(body.get("reason") or ""), details, mappings(details.get("causes")), _seconds(retry_after)
     )
+    return (_redirect if status < 400 else _BY_STATUS.get(status, _invalid))(refusal)
 
 
 def _status_object(data: bytes) -> dict[str, Any]:
@@ -158,53 +119,113 @@ def _seconds(retry_after: str) -> float:
         return 1.0
 
 
-def _field_conflict(causes: list[dict[str, Any]], common: dict[str, Any]) -> ApiError:
-    conflicts = []
-    for cause in causes:
-        manager = re.search(r'conflict with "([^"]*)"', str(cause.get("message", "")))
-        conflicts.append(
-            {
-                "field": clean(cause.get("field"), 200),
-                "manager": clean(manager.group(1), 100) if manager else clean(cause.get("message"), 200),
-            }
-        )
-    words = "; ".join(f"{each['field']} belongs to {each['manager']}" for each in conflicts[:10])
-    return ApiError(
-        "another field manager owns what would be changed",
-        why=words,
-        code="CONFLICT",
-        fix="Leave these fields out, or take them over with force_conflicts: true",
-        conflicts=conflicts,
-        **common,
-    )
+# -- one function for each kind of status --------------------------------------------------------------------------------
 
 
-def _forbidden(
-    message: str, verbs: tuple[str, ...], resource: Optional[Resource], namespace: Optional[str], common: dict[str, Any]
-) -> ApiError:
-    denied = _RBAC.search(message)
-    if not denied:
-        # Admission, quota, pod security: the message is the reason, no Role would help.
-        if "is being terminated" in message:
-            return ApiError("the namespace is being deleted", why=message, code="TERMINATING", fix="Run again when it is gone", **common)
-        return ApiError("the API server forbids it", why=message, code="FORBIDDEN", **common)
-    user, group = denied["user"], denied["group"]
-    place = None if "at the cluster scope" in message else denied["namespace"] or namespace
-    if denied["verb"] == "impersonate":
-        verbs = ("impersonate",)
-    elif resource is None or resource.group != group:
-        verbs = (denied["verb"],)
+def _redirect(it: _Refusal) -> ApiError:
+    fix = "Give the API server's own URL, not that of a console or a login page"
+    return it.error(f"this is no API server: it answers {it.status}, a redirect", code="REDIRECT", why="", fix=fix)
+
+
+def _unauthorized(it: _Refusal) -> ApiError:
+    return it.error("the API server does not accept the credentials", code="UNAUTHORIZED", fix="Renew the credentials")
+
+
+def _forbidden(it: _Refusal) -> ApiError:
+    if _NOT_YET.search(it.message):
+        return it.error("the API server is not ready for this object yet", code="API_FAILED", transient=True)
+    denied = _RBAC.search(it.message)
+    if denied:
+        return _denied(it, denied)
+    # Admission, quota, pod security: the message is the reason, no Role would help.
+    if "is being terminated" in it.message:
+        return it.error("the namespace is being deleted", code="TERMINATING", fix="Run again when it is gone")
+    return it.error("the API server forbids it", code="FORBIDDEN")
+
+
+def _denied(it: _Refusal, denied: re.Match[str]) -> ApiError:
+    user, group, resource = denied["user"], denied["group"], it.asked.resource
+    place = None if "at the cluster scope" in it.message else denied["namespace"] or it.asked.namespace
+    if denied["verb"] == "impersonate" or resource is None or resource.group != group:
+        verbs: tuple[str, ...] = (denied["verb"],)
     else:
-        verbs = tuple(sorted({denied["verb"], *verbs}))
-    return ApiError(
+        verbs = tuple(sorted({denied["verb"], *it.asked.verbs}))
+    return it.error(
         f"{clean(user, 200) or 'this user'} may not {denied['verb']} {denied['resource']}"
         + (f" in namespace {clean(place, 253)}" if place else " (cluster-wide)"),
-        why=message,
         code="FORBIDDEN",
         fix="Have an administrator apply the role in error.role",
         role=role(user, verbs, group, denied["resource"], place),
-        **common,
     )
+
+
+def _not_found(it: _Refusal) -> ApiError:
+    if it.reason == "NotFound" and it.details.get("kind") == "namespaces":
+        what = f"the namespace {clean(it.details.get('name'), 253)} does not exist"
+        return it.error(what, code="NAMESPACE_NOT_FOUND", why="", fix="Create it first, or list it too")
+    if it.reason == "NotFound" and it.details.get("name"):
+        return it.error("the object does not exist", code="NOT_FOUND")
+    resource = it.asked.resource
+    kind = f"{resource.kind} of {resource.api_version}" if resource else "this path"
+    fix = "Install what provides it (its CRDs), or correct kind and apiVersion"
+    return it.error(f"the cluster does not know {kind}", code="KIND_NOT_FOUND", why="", fix=fix)
+
+
+def _conflict(it: _Refusal) -> ApiError:
+    managers = [cause for cause in it.causes if cause.get("reason") == "FieldManagerConflict"]
+    if managers:
+        return _field_conflict(it, managers)
+    if it.reason == "AlreadyExists" and it.asked.create:
+        return it.error("the object exists already", code="ALREADY_EXISTS")
+    return it.error("the object was changed by someone else meanwhile", code="MODIFIED", transient=not it.asked.precondition)
+
+
+def _field_conflict(it: _Refusal, managers: list[dict[str, Any]]) -> ApiError:
+    conflicts = []
+    for cause in managers:
+        manager = re.search(r'conflict with "([^"]*)"', str(cause.get("message", "")))
+        name = clean(manager[1], 100) if manager else clean(cause.get("message"), 200)
+        conflicts.append({"field": clean(cause.get("field"), 200), "manager": name})
+    return it.error(
+        "another field manager owns what would be changed",
+        code="CONFLICT",
+        why="; ".join(f"{each['field']} belongs to {each['manager']}" for each in conflicts[:10]),
+        fix="Leave these fields out, or take them over with force_conflicts: true",
+        conflicts=conflicts,
+    )
+
+
+def _gone(it: _Refusal) -> ApiError:
+    return it.error("the requested state of the list is too old", code="GONE")
+
+
+def _passing(it: _Refusal) -> ApiError:
+    if _MALFORMED.search(it.message):
+        return _invalid(it)
+    return it.error(
+        f"the API server answered {it.status}",
+        code="API_BUSY" if it.status == 429 else "API_FAILED",
+        transient=True,
+        retry_after=it.retry_after,
+        ambiguous=it.status >= 500,
+    )
+
+
+def _invalid(it: _Refusal) -> ApiError:
+    refused = it.status in (400, 413, 415, 422) or _MALFORMED.search(it.message)
+    what = "the API server refuses it" if refused else f"the API server answered {it.status}"
+    fields = sorted({clean(cause.get("field"), 200) for cause in it.causes if cause.get("field")})
+    return it.error(what, code="INVALID", fields=fields)
+
+
+_BY_STATUS: dict[int, Callable[[_Refusal], ApiError]] = {
+    401: _unauthorized,
+    403: _forbidden,
+    404: _not_found,
+    409: _conflict,
+    410: _gone,
+    **dict.fromkeys(TRANSIENT_STATUS, _passing),
+}
 
 
 def role(user: str, verbs: tuple[str, ...], group: str, plural: str, namespace: Optional[str]) -> str:

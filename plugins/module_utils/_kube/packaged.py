@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .._errors import EdgeError
-from .kubeconfig import kubeconfig_content, kubeconfig_path, not_yaml
+from .._kubeconfig import kubeconfig_content, kubeconfig_path, not_yaml
 from .text import clean
 
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .._errors import EdgeError
+from .._kubeconfig import is_text
 from .._loose import mapping, number
-from .kubeconfig import is_text
 from .labels import MANAGED_BY
 
 LABELS = {**MANAGED_BY, "app.kubernetes.io/component": "probe-pod"}

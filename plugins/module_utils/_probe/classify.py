@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from . import alerts
 from .expect import Check, short
 from .observation import Failure, HttpSeen, Observation
 from .spec import Path
 
-# TLS alerts about the client's certificate (RFC 8446 §6.2)
-_CLIENT_ALERTS = {
-    116: "CLIENT_CERT_MISSING",
-    41: "CLIENT_CERT_MISSING",
-    48: "CLIENT_CERT_UNTRUSTED",
-    45: "CLIENT_CERT_EXPIRED",
-    43: "EKU_NO_CLIENTAUTH",
-    42: "CLIENT_CERT_REFUSED",
-    44: "CLIENT_CERT_REFUSED",
-    46: "CLIENT_CERT_REFUSED",
-    49: "CLIENT_CERT_REFUSED",
-}
-_HANDSHAKE_FAILURE, _PROTOCOL_VERSION, _UNRECOGNIZED_NAME, _NO_APPLICATION_PROTOCOL = 40, 70, 112, 120
 # what OpenSSL calls an answer that isn't TLS, by version of OpenSSL
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "BAD_RECORD_TYPE"}
 _NO_VERSION = {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION", "VERSION_TOO_LOW"}
@@ -70,25 +58,25 @@ def _tls_code(path: Path, seen: Observation, failure: Failure) -> tuple[str, str
     requested = bool(seen.tls and seen.tls.requested)
     if failure.kind == "certificate":
         return "CLIENT_CERT_UNREADABLE", phase, failure.text
-    if alert in _CLIENT_ALERTS:
-        code = "CLIENT_CERT_MISSING" if client is None and requested else _CLIENT_ALERTS[alert]
+    if alert in alerts.CLIENT_CAUSES:
+        code = "CLIENT_CERT_MISSING" if client is None and requested else alerts.CLIENT_CAUSES[alert]
         return code, phase, ""
-    if requested and alert in (_HANDSHAKE_FAILURE, None) and failure.kind in ("alert", "closed", "reset"):
+    if requested and alert in (alerts.HANDSHAKE_FAILURE, None) and failure.kind in ("alert", "closed", "reset"):
         return ("CLIENT_CERT_REFUSED" if client else "CLIENT_CERT_MISSING"), phase, ""
     if phase == "tls_first_read":
         return "HTTP_NO_ANSWER", phase, f" right after the handshake ({failure.text})"
-    if alert == _PROTOCOL_VERSION or failure.reason in _NO_VERSION:
+    if alert == alerts.PROTOCOL_VERSION or failure.reason in _NO_VERSION:
         return "TLS_VERSION_GAP", phase, _offered(path)
     if path.proxy_protocol and (failure.kind in ("closed", "reset", "tls") or alert):
         return "PROXY_PROTOCOL_ONE_SIDED", phase, ": it is sent, and the handshake fails after it"
     if failure.reason in _NOT_TLS:
         return "TLS_TO_PLAINTEXT_PORT", phase, ""
-    if alert == _NO_APPLICATION_PROTOCOL:
+    if alert == alerts.NO_APPLICATION_PROTOCOL:
         return "ALPN_GAP", phase, ""
     sni = tls.sni if tls else ""
-    if alert == _UNRECOGNIZED_NAME or failure.kind in ("closed", "reset") or (alert is not None and not sni):
+    if alert == alerts.UNRECOGNIZED_NAME or failure.kind in ("closed", "reset") or (alert is not None and not sni):
         return ("WRONG_SNI" if sni else "NO_SNI"), phase, ""
-    if alert == _HANDSHAKE_FAILURE:
+    if alert == alerts.HANDSHAKE_FAILURE:
         return "TLS_CIPHER_GAP", phase, ""
     if failure.kind == "timeout":
         return "HANDSHAKE_TIMEOUT", phase, ""

@@ -5,48 +5,35 @@ A server that hangs up may miss the server name, the PROXY header, or a host; on
 
 from __future__ import annotations
 
-import copy
-from typing import Any
+from dataclasses import replace
 
 from .classify import Found
 from .observation import Observation
-from .spec import Path, path
-
-Options = dict[str, Any]
+from .spec import Expect, Path, Tls
 
 _AMBIGUOUS_TLS = {"NO_SNI", "WRONG_SNI", "PROXY_PROTOCOL_ONE_SIDED", "HANDSHAKE_TIMEOUT", "HANDSHAKE_FAILED", "TLS_CIPHER_GAP"}
 _AMBIGUOUS_PLAIN = {"HTTP_NO_ANSWER", "HTTP_GARBLED", "HTTP_TIMEOUT"}
 
 
-def variants(options: Options, code: str, alerted: bool = False) -> dict[str, Options]:
+def variants(made: Path, code: str, alerted: bool = False) -> dict[str, Path]:
     """What to try after ``code``, by what is changed; {} where the code stands by itself.
 
     :param alerted: the server refused by a TLS alert.
     """
-    made = path(options)
-    if made.tls is not None and code in _AMBIGUOUS_TLS:
-        return _tls_variants(options, made, alerted)
-    if made.tls is None and code in _AMBIGUOUS_PLAIN:
-        tries = {"tls": _changed(options, tls={"sni": _own_name(made), "rules": "none"}, http=None)}
-        if not made.proxy_protocol:
-            tries["proxy"] = _changed(options, proxy_protocol="v1")
-        return tries
-    if code == "HOST_NOT_ROUTED" and made.tls and made.http and made.tls.verify_name not in ("", made.http.host):
-        return {"host": _changed(options, http={**options["http"], "host": made.tls.verify_name})}
-    return {}
-
-
-def _tls_variants(options: Options, made: Path, alerted: bool) -> dict[str, Options]:
-    tls = options["tls"]
-    tries: dict[str, Options] = {}
+    once = replace(made, consecutive=1, expect=Expect())
     name = _own_name(made)
-    if made.tls and name != made.tls.sni:
-        tries["sni"] = _changed(options, tls={**tls, "sni": name}, http=None)
-    # who answers by an alert has read the hello, so it waits for no PROXY header in front of it
-    if made.proxy_protocol or not alerted:
-        other = None if made.proxy_protocol else "v1"
-        tries["proxy"] = _changed(options, tls={**tls, "sni": name}, proxy_protocol=other, http=None)
-    return tries
+    other = "" if made.proxy_protocol else "v1"
+    if made.tls is None and code in _AMBIGUOUS_PLAIN:
+        tries = {"tls": replace(once, tls=Tls(sni=name, rules="none"), http=None)}
+        return tries if made.proxy_protocol else {**tries, "proxy": replace(once, proxy_protocol=other)}
+    if made.tls is not None and code in _AMBIGUOUS_TLS:
+        named = replace(once, tls=replace(made.tls, sni=name), http=None)
+        tries = {} if name == made.tls.sni else {"sni": named}
+        # who answers by an alert has read the hello, so it waits for no PROXY header in front of it
+        return tries if alerted and not made.proxy_protocol else {**tries, "proxy": replace(named, proxy_protocol=other)}
+    if code == "HOST_NOT_ROUTED" and made.tls and made.http and made.tls.verify_name not in ("", made.http.host):
+        return {"host": replace(once, http=replace(made.http, host=made.tls.verify_name))}
+    return {}
 
 
 def decide(made: Path, found: Found, seen: dict[str, Observation]) -> Found:
@@ -77,9 +64,3 @@ def _own_name(made: Path) -> str:
     """The name that ought to be sent: the one that is verified, else the Host."""
     name = (made.tls.verify_name if made.tls else "") or (made.http.host.partition(":")[0] if made.http else "")
     return name or made.address
-
-
-def _changed(options: Options, **parts: Any) -> Options:
-    """A copy of a path's options with some replaced (None takes one away), expecting nothing, tried once."""
-    variant = {key: copy.deepcopy(value) for key, value in {**options, **parts}.items() if value is not None}
-    return {**variant, "consecutive": 1, "expect": {"refused": False}}

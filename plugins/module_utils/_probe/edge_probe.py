@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .. import _pem
 from . import tls
 from .classify import CHAIN_CODES, of_failure
 from .expect import meets
@@ -97,7 +98,7 @@ def read_ca_files(paths: list[Path]) -> dict[str, dict[str, str]]:
     for name in {path.tls.ca_file for path in paths if path.tls and path.tls.ca_file}:
         try:
             with open(name, encoding="utf-8", errors="replace") as file:
-                blocks = tls.certificate_blocks(file.read(_CA_FILE_LIMIT))
+                blocks = _pem.blocks(file.read(_CA_FILE_LIMIT))
         except OSError as error:
             files[name] = {"error": str(error.strerror)}
             continue

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from .._errors import EdgeError
 from . import contrast, spec
+from .entry import entry
 from .judge import Trust, explained, result
 from .observation import Observation
 
@@ -26,10 +28,10 @@ def results(options: list[dict[str, Any]], observe: Observe, vantage: str) -> li
         (number, change, variant)
         for number, each in enumerate(found)
         if not each["ok"]
-        for change, variant in contrast.variants(options[number], each["code"], _alerted(seen[number])).items()
+        for change, variant in contrast.variants(paths[number], each["code"], _alerted(seen[number])).items()
     ]
     if tries:
-        again, _files = observe([{**variant, "name": f"{number} {change}"} for number, change, variant in tries])
+        again, _files = observe([entry(replace(variant, name=f"{number} {change}")) for number, change, variant in tries])
         for number in {each[0] for each in tries}:
             tried = {change: each[0] for (of, change, _variant), each in zip(tries, again) if of == number}
             found[number] = explained(paths[number], found[number], tried)
@@ -39,15 +41,15 @@ def results(options: list[dict[str, Any]], observe: Observe, vantage: str) -> li
 def typed(options: list[dict[str, Any]]) -> list[spec.Path]:
     """The entries as paths; the one that can't be probed is named."""
     paths, names = [], set()
-    for number, entry in enumerate(options):
-        where = f"paths[{number}] ({entry['name']})"
+    for number, each in enumerate(options):
+        where = f"paths[{number}] ({each['name']})"
         try:
-            paths.append(spec.path(entry))
+            paths.append(spec.path(each))
         except ValueError as error:
             raise EdgeError("the path can't be probed", where=where, why=str(error), fix="Correct this entry.") from None
-        if entry["name"] in names:
+        if each["name"] in names:
             raise EdgeError("another path has the same name", where=where, fix="Give every path a name of its own.")
-        names.add(entry["name"])
+        names.add(each["name"])
     return paths
 
 

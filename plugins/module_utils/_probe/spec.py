@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._address import join
+from .._address import bracketed, ip, join
 
 PHASES = ("dns", "tcp", "proxy_protocol", "tls_handshake", "tls_first_read", "http", "policy")
 
@@ -180,11 +180,11 @@ def path(options: dict[str, Any]) -> Path:
     if tls is not None:
         sni = tls.get("sni")
         if sni is None:
-            sni = tls.get("verify_name") or _without_port(host or "") or ("" if _is_ip(address) else address)
+            sni = tls.get("verify_name") or _without_port(host or "") or ("" if ip(address) else address)
         tls = _tls(tls, sni)
     if http is not None:
         if host is None:
-            host = (tls.sni if tls else "") or (address if port in (80, 443) else f"{address}:{port}")
+            host = (tls.sni if tls else "") or (bracketed(address) if port in (80, 443) else join(address, port))
         http = _http(http, host)
     return Path(
         name=name,
@@ -267,9 +267,5 @@ def _statuses(given: str) -> range:
 
 
 def _without_port(host: str) -> str:
-    name = host.rpartition(":")[0] if host.count(":") == 1 else host
-    return "" if _is_ip(name.strip("[]")) else name
-
-
-def _is_ip(text: str) -> bool:
-    return ":" in text or text.replace(".", "").isdigit()
+    name = host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host
+    return "" if ip(name) else name

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import _pem
 from .observation import TlsSeen
 from .spec import Tls
 
@@ -23,36 +23,6 @@ _CERTIFICATE, _CERTIFICATE_REQUEST = 11, 13
 _CERTIFICATE_AUTHORITIES = 47
 
 _VERSIONS = {"1.0": "TLSv1", "1.1": "TLSv1_1", "1.2": "TLSv1_2", "1.3": "TLSv1_3"}
-
-# RFC 8446 §6.2, by the names that OpenSSL gives alerts in exceptions
-ALERTS = {
-    "UNEXPECTED_MESSAGE": 10,
-    "BAD_RECORD_MAC": 20,
-    "HANDSHAKE_FAILURE": 40,
-    "NO_CERTIFICATE": 41,
-    "BAD_CERTIFICATE": 42,
-    "UNSUPPORTED_CERTIFICATE": 43,
-    "CERTIFICATE_REVOKED": 44,
-    "CERTIFICATE_EXPIRED": 45,
-    "CERTIFICATE_UNKNOWN": 46,
-    "ILLEGAL_PARAMETER": 47,
-    "UNKNOWN_CA": 48,
-    "ACCESS_DENIED": 49,
-    "DECODE_ERROR": 50,
-    "DECRYPT_ERROR": 51,
-    "PROTOCOL_VERSION": 70,
-    "INSUFFICIENT_SECURITY": 71,
-    "INTERNAL_ERROR": 80,
-    "USER_CANCELLED": 90,
-    "MISSING_EXTENSION": 109,
-    "UNSUPPORTED_EXTENSION": 110,
-    "UNRECOGNIZED_NAME": 112,
-    "BAD_CERTIFICATE_STATUS_RESPONSE": 113,
-    "UNKNOWN_PSK_IDENTITY": 115,
-    "CERTIFICATE_REQUIRED": 116,
-    "NO_APPLICATION_PROTOCOL": 120,
-}
-_ALERT_REASON = re.compile(r"^(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)$")
 
 
 class UnusableCertificate(Exception):
@@ -181,28 +151,12 @@ def _chain(connection: ssl.SSLSocket, noticed: Noticed) -> tuple[list[bytes], st
     return ([leaf], "leaf only") if leaf else ([], "")
 
 
-def alert_number(reason: str | None) -> int | None:
-    """The number of the peer's alert from OpenSSL's reason code: ``TLSV13_ALERT_CERTIFICATE_REQUIRED`` → 116."""
-    match = _ALERT_REASON.match(reason or "")
-    return ALERTS.get(match.group(1)) if match else None
-
-
-def certificate_blocks(pem: str) -> list[str]:
-    """The CERTIFICATE blocks of a file and nothing else in it (a key may stand beside them)."""
-    return re.findall(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", pem)
-
-
-def public_certificates(pem: str) -> list[str]:
-    """The same as base64 DER."""
-    return ["".join(block.split("-----")[2].split()) for block in certificate_blocks(pem)]
-
-
 def shown(tls: Tls, foreign: str | None) -> list[str]:
     """Base64 DER of the client certificates that are shown, [] for none."""
     if tls.client is None:
         return []
     with open(str(foreign) if tls.client.foreign else tls.client.cert_file, encoding="utf-8", errors="replace") as file:
-        return public_certificates(file.read())
+        return _pem.base64_der(file.read())
 
 
 class Memory:

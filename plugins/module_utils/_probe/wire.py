@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._address import join
-from . import http1, http2, tls
+from . import alerts, http1, http2, tls
 from .observation import Failure, Observation
 from .spec import Http, Path, Tls
 
@@ -96,7 +96,7 @@ class Attempt:
     def _failure(self, error: BaseException) -> Failure:
         """Classify an exception by type, alert and reason code; never by message text."""
         reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
-        alert = self.noticed.alert if self.noticed.alert is not None else tls.alert_number(reason)
+        alert = self.noticed.alert if self.noticed.alert is not None else alerts.number_of(reason)
         if isinstance(error, (ssl.SSLZeroReturnError, ssl.SSLEOFError, EOFError)):
             kind = "closed"
         elif isinstance(error, (socket.timeout, ssl.SSLWantReadError, ssl.SSLWantWriteError)):

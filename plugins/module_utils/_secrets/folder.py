@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import secrets
 from typing import Optional
 
-from .. import _files
+from .. import _disk, _files
 from .._errors import EdgeError
 from .._kube.errors import ApiError
+from .._lock import locked
 
 
 def path_of(folder: str, name: str) -> str:
@@ -33,31 +32,12 @@ def read(path: str) -> Optional[bytes]:
 def write(path: str, data: bytes, before: Optional[bytes]) -> None:
     """Put ``data`` in place of ``before``; nobody else can read it for an instant, and a killed run leaves the old or the new.
 
-    :raises ApiError: MODIFIED where another run was faster.
+    :raises EdgeError: BUSY. :raises ApiError: MODIFIED where another run was faster.
     """
     folder = os.path.dirname(path)
     with contextlib.suppress(FileExistsError):
         os.makedirs(folder, 0o700)
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked([folder]):
         if _files.content(path) != before:
             raise ApiError("another run was faster", status=0, where=path, code="MODIFIED")
-        _sweep(path)
-        fresh = f"{path}.new-{secrets.token_hex(8)}"
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(fresh, path)
-        os.fsync(lock)
-    finally:
-        os.close(lock)
-
-
-def _sweep(path: str) -> None:
-    """What a killed run left."""
-    folder, name = os.path.split(path)
-    for entry in os.listdir(folder):
-        if entry.startswith(f"{name}.new-"):
-            os.unlink(os.path.join(folder, entry))
+        _disk.write(path, data, 0o600)

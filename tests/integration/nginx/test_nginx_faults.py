@@ -265,5 +265,5 @@ def test_a_run_that_waits_too_long_for_another_says_so(serving: Machine) -> None
     finally:
         vm.sh("pkill -P $(cat /run/holder); while pgrep -x flock >/dev/null; do sleep 0.05; done")
     assert error["what"].startswith("another run")
-    assert "has been changing it for 1 s" in error["what"]
+    assert "has been changing the folder for 1 s" in error["what"]
     assert vm.stamps() == before

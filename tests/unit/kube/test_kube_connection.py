@@ -15,7 +15,7 @@ import yaml
 from kube_api import Api, says, serving, thing
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._kube import simple
+from plugins.module_utils._kube import packaged, simple
 from plugins.module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from plugins.module_utils._kube.client import Client
 from plugins.module_utils._kube.connection import connect, given
@@ -313,6 +313,65 @@ def test_only_plain_kubeconfigs_are_read_without_the_package(user: Any, cluster:
     twice = {**content, "users": content["users"] * 2}
     for broken in (twice, {**content, "contexts": []}, {**content, "current-context": None}, {}, None, "x"):
         assert simple.from_content(broken, None, str(tmp_path)) is None
+
+
+PEM = base64.b64encode(b"embedded").decode()
+FILES = {"ca.crt": "the CA", "sub/tls.crt": "a certificate", "sub/tls.key": "a key", "token": "of a file\n"}
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "plain"),
+    [
+        ({"token": "t", "client-certificate-data": "", "client-key-data": ""}, {"certificate-authority-data": ""}, True),
+        ({"token": "t", "client-certificate": "", "client-key": ""}, {}, False),
+        ({"token": "", "tokenFile": "token"}, {}, True),
+        ({"token": "t", "tokenFile": "token"}, {}, True),
+        ({"token": " t\n"}, {}, True),
+        ({"tokenFile": "token"}, {"certificate-authority": "ca.crt"}, True),
+        ({"tokenFile": ""}, {}, False),
+        ({"client-certificate": "sub/tls.crt", "client-key": "sub/../sub/tls.key"}, {"certificate-authority": "./ca.crt"}, True),
+        ({"client-certificate": "sub/tls.crt", "client-certificate-data": PEM, "client-key-data": PEM}, {}, True),
+        ({"client-certificate": "sub/tls.crt", "client-certificate-data": ""}, {"certificate-authority-data": PEM}, True),
+        ({"client-certificate-data": None, "token": "t"}, {}, False),
+        ({}, {"insecure-skip-tls-verify": True, "certificate-authority": "ca.crt"}, True),
+        ({}, {"insecure-skip-tls-verify": False, "tls-server-name": ""}, True),
+        ({"token": "t"}, {"tls-server-name": "kubernetes.default"}, True),
+        ({"client-certificate": "sub/tls.crt"}, {"server": "http://c.example"}, True),
+        ({"token": "t"}, {"server": "https://c.example/k8s/"}, True),
+        ({"token": "t"}, {"proxy-url": "http://p.example"}, False),
+        ({"token": "t"}, {"proxy-url": ""}, False),
+        ({"username": "u", "password": "p"}, {}, False),
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "true"}}, {}, False),
+    ],
+)
+@pytest.mark.parametrize("form", ["file", "dictionary", "several files"])
+def test_an_odd_kubeconfig_means_to_us_what_it_means_to_the_package(
+    user: Any, cluster: Any, plain: bool, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    content = config(**{"server": "https://c.example", "user": user, **cluster})
+    (tmp_path / "config").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path if form == "dictionary" else "/")
+    path = f"{tmp_path}/none:{tmp_path}/config" if form == "several files" else f"{tmp_path}/config"
+    options = {"kubeconfig": content if form == "dictionary" else path}
+    ours = simple.from_content(content, None, str(tmp_path)) if form == "dictionary" else simple.from_file(path, None, str(tmp_path))
+    assert (ours is not None) is (plain and form != "several files")
+    if ours is not None:
+        assert meaning(ours) == meaning(packaged.load(options, str(tmp_path / "made"), complete=False))
+    simple.forget()
+
+
+def meaning(configuration: Any) -> dict[str, Any]:
+    """What a connection takes from a configuration."""
+    texts = ("host", "verify_ssl", "tls_server_name", "proxy", "username", "password")
+    files = {name: getattr(configuration, name) for name in ("ssl_ca_cert", "cert_file", "key_file")}
+    return {
+        **{name: getattr(configuration, name) or None for name in texts},
+        **{name: Path(path).read_text() if path else None for name, path in files.items()},
+        "sent": [each["value"].strip() for each in configuration.auth_settings().values()],
+    }
 
 
 def test_a_plain_kubeconfig_does_not_import_the_package(tmp_path: Path) -> None:

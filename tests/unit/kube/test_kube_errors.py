@@ -8,12 +8,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.module_utils._kube import errors
 from plugins.module_utils._kube.client import _hidden
-from plugins.module_utils._kube.errors import from_answer
 from plugins.module_utils._kube.resources import Resource, known
 from plugins.module_utils._kube.text import clean
 
 SECRETS = Resource("v1", "Secret", "secrets", True)
+
+
+def from_answer(code: int, data: bytes, retry_after: str = "", **asked: Any) -> errors.ApiError:
+    return errors.from_answer(code, data, retry_after, errors.Asked(**asked))
 
 
 def status(code: int, message: str = "", reason: str = "", **details: Any) -> bytes:

@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.change import selinux
 from plugins.module_utils._nginx.change.confirm import Logs, answer, crashed, gave_up
 from plugins.module_utils._nginx.change.installation import Processes, _children
-from plugins.module_utils._nginx.change.lock import locked
 
 BEFORE = Processes(1, frozenset({10, 11}), frozenset({9}))
 SIGNAL = "2026/11/21 10:00:00 [alert] 1#1: worker process {} exited on signal 11 (core dumped)"
@@ -76,18 +74,6 @@ def test_an_answer_is_a_200_with_a_text(reply: bytes, told: str | None) -> None:
         thread.join()
     assert answer("127.0.0.1:1") is None
     assert answer("") is None
-
-
-def test_a_lock_is_waited_for_and_its_holder_named(tmp_path: Path) -> None:
-    with locked(str(tmp_path), 1), pytest.raises(EdgeError) as caught, locked(str(tmp_path), 0.2):
-        pass
-    assert "has been changing it for 0.2 s" in caught.value.what
-    assert f"(process {os.getpid()})" in caught.value.what or "another run has" in caught.value.what
-    assert caught.value.where == str(tmp_path)
-    with locked(str(tmp_path), 0.2):
-        pass
-    with locked(str(tmp_path / "none"), 0):
-        pass
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux")

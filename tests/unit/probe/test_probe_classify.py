@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,16 +184,17 @@ SILENT = Observation(failure=Failure("tls_handshake", "closed"))
     ],
 )
 def test_second_look_decides(sni: str, proxy: str | None, code: str, seen: dict[str, Observation], decided: str) -> None:
-    options = {**OPTIONS, "tls": {"sni": sni, "verify_name": "a.example"}, "proxy_protocol": proxy}
-    assert set(contrast.variants(options, code)) == set(seen)
-    assert contrast.decide(spec.path(options), Found(code, "tls_handshake"), seen).code == decided
+    made = spec.path({**OPTIONS, "tls": {"sni": sni, "verify_name": "a.example"}, "proxy_protocol": proxy})
+    assert set(contrast.variants(made, code)) == set(seen)
+    assert contrast.decide(made, Found(code, "tls_handshake"), seen).code == decided
 
 
 def test_an_alert_rules_a_missing_proxy_header_out() -> None:
-    silent = {"sni": "a.example", "verify_name": "a.example"}
-    assert contrast.variants({**OPTIONS, "tls": silent}, "WRONG_SNI", alerted=True) == {}
-    assert set(contrast.variants({**OPTIONS, "tls": {**silent, "sni": "b.example"}}, "WRONG_SNI", alerted=True)) == {"sni"}
-    sent = {**OPTIONS, "tls": silent, "proxy_protocol": "v1"}
+    right = spec.path({**OPTIONS, "tls": {"sni": "a.example", "verify_name": "a.example"}})
+    wrong = spec.path({**OPTIONS, "tls": {"sni": "b.example", "verify_name": "a.example"}})
+    assert contrast.variants(right, "WRONG_SNI", alerted=True) == {}
+    assert set(contrast.variants(wrong, "WRONG_SNI", alerted=True)) == {"sni"}
+    sent = replace(right, proxy_protocol="v1")
     assert set(contrast.variants(sent, "PROXY_PROTOCOL_ONE_SIDED", alerted=True)) == {"proxy"}, "one that is not expected draws alerts too"
 
 
@@ -211,9 +213,8 @@ def test_the_host_is_asked_again_only_where_a_cause_is_ambiguous(alerts: tuple[i
 
 
 def test_second_look_changes_one_thing_and_expects_nothing() -> None:
-    tried = contrast.variants({**OPTIONS, "tls": {"sni": "", "verify_name": "a.example", "rules": "nginx"}}, "NO_SNI")
-    assert tried["sni"] == {
-        "name": "x", "address": "192.0.2.1", "port": 443, "tls": {"sni": "a.example", "verify_name": "a.example", "rules": "nginx"},
-        "consecutive": 1, "expect": {"refused": False},
-    }  # fmt: skip
-    assert contrast.variants(OPTIONS, "RBAC_DENIED") == {}
+    made = spec.path({**OPTIONS, "tls": {"sni": "", "verify_name": "a.example", "rules": "nginx"}})
+    tried = contrast.variants(made, "NO_SNI")
+    named = spec.Tls(sni="a.example", verify_name="a.example", rules="nginx")
+    assert tried["sni"] == replace(made, tls=named, http=None, consecutive=1, expect=spec.Expect())
+    assert contrast.variants(made, "RBAC_DENIED") == {}

@@ -30,6 +30,8 @@ def path(**options: Any) -> spec.Path:
         ({"tls": {}, "http": {}}, "", "", "192.0.2.1"),
         ({"tls": {"sni": "a.example"}, "http": {"host": ""}}, "a.example", "a.example", ""),
         ({"address": "d.example", "port": 8080, "http": {}}, None, None, "d.example:8080"),
+        ({"address": "2001:db8::1", "port": 8080, "http": {}}, None, None, "[2001:db8::1]:8080"),
+        ({"address": "[2001:db8::1]", "tls": {}, "http": {}}, "", "", "[2001:db8::1]"),
     ],
 )
 def test_names_that_are_not_given_follow_from_those_that_are(options: dict[str, Any], sni: str, name: str, host: str) -> None:

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.module_utils import _pem
+from plugins.module_utils._probe import alerts, expect, spec, tls, wire
 from plugins.module_utils._probe import edge_probe as run
-from plugins.module_utils._probe import expect, spec, tls, wire
 from plugins.module_utils._probe.observation import Observation
 
 Handler = Callable[[socket.socket], None]
@@ -132,7 +133,7 @@ def test_healthy_path_with_its_facts(serve: Any, pki: Path, version: str) -> Non
     assert seen.tls
     assert (seen.tls.version, seen.tls.requested, seen.tls.chain_from) == (version[-3:].replace("_", "."), False, "chain")
     # the whole presented chain, also where this Python has no public interface for it
-    wanted = [tls.public_certificates((pki / f"{name}.crt").read_text())[0] for name in ("server", "intermediate")]
+    wanted = [_pem.base64_der((pki / f"{name}.crt").read_text())[0] for name in ("server", "intermediate")]
     assert seen.tls.chain == wanted
     assert set(seen.times) == {"dns", "tcp", "tls_handshake", "http"}
 
@@ -160,7 +161,7 @@ def test_foreign_client_certificate(serve: Any, pki: Path, version: str, way: st
         memory.close()
     assert failure(seen) == ("tls_handshake" if version == "TLSv1_2" else "tls_first_read", "alert", 48)
     assert seen.tls
-    assert seen.tls.client == tls.public_certificates((pki / "foreign.crt").read_text())
+    assert seen.tls.client == _pem.base64_der((pki / "foreign.crt").read_text())
     assert "PRIVATE" not in str(seen.as_dict())
 
 
@@ -494,4 +495,4 @@ def test_no_message_breaks_the_callback(data: bytes, kind: int, content: int, ne
     ],
 )
 def test_alert_by_name(reason: str | None, number: int | None) -> None:
-    assert tls.alert_number(reason) == number
+    assert alerts.number_of(reason) == number

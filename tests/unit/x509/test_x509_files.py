@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils import _file_set, _files
+from plugins.module_utils import _file_set, _files, _lock
 from plugins.module_utils._errors import EdgeError
 
 
@@ -314,8 +314,8 @@ def test_going_back_that_fails_too_is_said_and_mended_by_the_next_run(folder: Pa
 
 
 def test_who_holds_the_folder_for_too_long_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_files, "PATIENCE", 0.1)
-    with _files.locked({str(folder)}), pytest.raises(EdgeError) as refused:
+    monkeypatch.setattr(_lock, "PATIENCE", 0.1)
+    with _lock.locked([str(folder)]), pytest.raises(EdgeError) as refused:
         _file_set.write_all({f"{folder}/a": b"new"}, nothing)
     assert refused.value.code == "BUSY"
     assert state(folder) == {}

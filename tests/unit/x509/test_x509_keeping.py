@@ -90,7 +90,7 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path, wanted: list[dic
 def test_a_slower_run_does_not_overwrite_a_faster_ones_ca(tmp_path: Path) -> None:
     path = str(tmp_path / "ca.pem")
     folder.write(path, b"one", None)
-    (tmp_path / "ca.pem.new-killed").write_bytes(b"half")
+    (tmp_path / ".ca.pem.new").write_bytes(b"half")
     with pytest.raises(Exception, match="faster"):
         folder.write(path, b"two", None)
     folder.write(path, b"two", b"one")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..._errors import EdgeError
+from ..._lock import locked
 from ..read import listeners
 from ..read.syntax import Directive, split_dump
 from . import selinux, staging, stream
@@ -17,7 +18,6 @@ from .confirm import Logs, answer, wait
 from .desired import Desired, Manifest, digests
 from .generations import Store, confirm_address
 from .installation import Installation, Verdict, processes
-from .lock import locked
 from .service import Service, service
 
 #: A machine under load is no reason to take a change for one that did not happen.
@@ -350,7 +350,7 @@ class Transaction:
     def _alone(self) -> Iterator[None]:
         """The time of this change begins, and no other run is at it."""
         self._until = time.monotonic() + self.timeout
-        with locked(self.store.conf, self.timeout), self._disk():
+        with locked([self.store.conf], self.timeout), self._disk():
             yield
 
     def _left(self) -> float:

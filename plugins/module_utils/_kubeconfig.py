@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The forms in which a kubeconfig may be given: a path, a dictionary, or its text."""
 
 from __future__ import annotations
@@ -5,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._errors import EdgeError
+from ._errors import EdgeError
 
 
 def kubeconfig_path(options: dict[str, Any]) -> str:
