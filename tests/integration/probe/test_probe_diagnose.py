@@ -188,7 +188,7 @@ def test_fix_names_the_place_and_the_working_name(nginx: Run, gateway: Gateway) 
 
 def test_wrong_node_port_is_put_right(nginx: Run, gateway: Gateway) -> None:
     server = nginx(GOOD_TO.replace("{tls}", "{dead}"))
-    found = diagnose_nginx(server.dump(), HOST, gateway=[("127.0.0.1", gateway.tls)]).cause
+    found = diagnose_nginx(server.dump(), HOST, gateway=(("127.0.0.1", gateway.tls),)).cause
     assert found
     assert (found.code, found.fix) == ("CONNECTION_REFUSED", f"proxy_pass https://127.0.0.1:{gateway.tls};")
 
