@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from ..module_utils._errors import EdgeError
 from ..module_utils._proof import carried, entry, kinds
 from ..module_utils._proof.model import probes
-from ..module_utils._script import Script
 from ..module_utils._x509 import library
 from ..plugin_utils._prober import Prober
 
@@ -45,7 +42,9 @@ class ActionModule(Prober):
         kind = kinds.named(params["kind"])
         routes = kind.routes(params["routes"], params["groups"])
         given = entry.given(kind, params["given"], name, self.check_mode)
-        printed = self._printed(kind.look(routes, given))
+        commands = kind.look(routes, given)
+        # what can't be read the plan takes for unknown
+        printed = {name: answer.said for name, answer in self.answers(commands).items()} if commands else {}
         proofs = kind.plan(routes, given, printed)
         planned = probes(proofs)
         near = {"proofs": [proof.as_dict() for proof in proofs], "certificates": kind.certificates(routes, given, printed)}
@@ -71,23 +70,3 @@ class ActionModule(Prober):
             # what it should have seen is not tested, and the report says why
             trouble = error.sentence
         return {"changed": False, "trouble": trouble, "evidence": carried.Seen(name, results, trouble, **more).text()}
-
-    def _printed(self, commands: Mapping[str, str]) -> dict[str, str]:
-        """What commands that only read print on the host; what they can't read the plan takes for unknown."""
-        if not commands:
-            return {}
-        asked = Script(commands)
-        with self._silence():
-            answers = asked.answers(self._low_level_execute_command(asked.text())["stdout"])
-        return {name: answer.said for name, answer in answers.items()}
-
-    @contextmanager
-    def _silence(self) -> Iterator[None]:
-        """A proxy's configuration may hold credentials of other sites: it is not for the output, however verbose."""
-        # the connection's own, which is not the action's
-        context = self._connection._play_context
-        before, context.no_log = context.no_log, True
-        try:
-            yield
-        finally:
-            context.no_log = before

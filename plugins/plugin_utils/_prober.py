@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..module_utils._errors import EdgeError
 from ..module_utils._probe import foreign, session
 from ..module_utils._probe.observation import Observation
+from ..module_utils._script import Answer, Script
 from ..modules import edge_probe
 from ._action import EdgeAction
 from ._here import is_here, run_here
@@ -18,6 +21,23 @@ class Prober(EdgeAction):
     def vantage(self, task_vars: dict[str, Any]) -> str:
         """The inventory name of the host that probes."""
         return str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
+
+    def answers(self, commands: Mapping[str, str]) -> dict[str, Answer]:
+        """The answers of the host's shell to commands that only read, by their names; those without an answer are missing."""
+        script = Script(commands)
+        with self._silence():
+            return script.answers(self._low_level_execute_command(script.text())["stdout"])
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """A proxy's configuration may hold credentials of other sites: it must not reach the output, however verbose."""
+        # the connection's own, which is not the action's
+        context = self._connection._play_context
+        before, context.no_log = context.no_log, True
+        try:
+            yield
+        finally:
+            context.no_log = before
 
     def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """The results for ``paths``, judged, and the host's Python.

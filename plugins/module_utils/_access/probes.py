@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from .. import _values as values
 from .._address import join, split
 from .._loose import mapping
+from .._probe.entry import entry
+from .._probe.spec import Expect, Http, Path, Tls
 from .._routes.access import HTTP_PROXY, PROXIES, TCP_PROXY, Access, Rule
 from .._routes.parts import Gateway, Probe
 from .._routes.schema import Listen, Route
@@ -25,8 +27,8 @@ Machines = Mapping[str, Mapping[str, str]]
 _HOP = "192.0.2.78"
 # Nobody's networks (RFC 5737, RFC 3849): somebody whom no list names.
 _NOBODY = ("192.0.2.79", "198.51.100.79", "203.0.113.79", "2001:db8::79")
-_DENIED: Entry = {"status": [403], "body_contains": "RBAC: access denied"}
-_ANSWERED: Entry = {"status": ["100-599"]}
+_DENIED = Expect(status=(403,), body_contains="RBAC: access denied")
+_ANSWERED = Expect(status=tuple(range(100, 600)))
 # Policies of a whole gateway are asked before anything is routed. Without a server name it is asked in plain text.
 _NO_ROUTE = Route(name="any host", host="edgemesh-probe.invalid", listen=Listen(tls=False), paths=[])
 
@@ -116,12 +118,11 @@ def through(declared: Declared, places: Mapping[str, list[str]], run: str) -> li
         route = _askable(declared.through(gateway), gateway)
         if route is None:
             continue
-        for entry in places.get(gateway.name, []):
+        for place in places.get(gateway.name, []):
             name = f"{agents(run)}{len(made)}"
             headers = {"User-Agent": name, "X-Forwarded-For": seen.MARKER}
-            to_proxy = gateway.front.kind == HTTP_PROXY
-            probe = {**_request(route, entry, headers, to_proxy=to_proxy), "name": name, "expect": _ANSWERED}
-            made.append(Asked(gateway.name, entry, name, probe))
+            probe = _request(name, route, place, headers, _ANSWERED, to_proxy=gateway.front.kind == HTTP_PROXY)
+            made.append(Asked(gateway.name, place, name, entry(probe)))
     return made
 
 
@@ -131,14 +132,14 @@ def _askable(routes: list[Route], gateway: Gateway) -> Optional[Route]:
     return next((route for route in routes if route.upstream_tls.mode in modes), None)
 
 
-def _request(route: Route, endpoint: str, headers: dict[str, str], to_proxy: bool = False) -> Entry:
+def _request(name: str, route: Route, endpoint: str, headers: dict[str, str], expect: Expect, to_proxy: bool = False) -> Path:
     """The route's own probe, to its HTTP proxy or to the gateway behind it."""
     address, port = split(endpoint)
-    name = route.upstream_tls.server_name
+    sni = route.upstream_tls.server_name
     if to_proxy:
-        name = route.host if route.listen.tls else ""
-    http = {"method": route.probe.method, "path": route.probe.path, "host": route.host, "headers": headers}
-    return {"address": address, "port": port, "http": http, **({"tls": {"sni": name, "rules": "none"}} if name else {})}
+        sni = route.host if route.listen.tls else ""
+    http = Http(method=route.probe.method, path=route.probe.path, host=route.host, headers=headers)
+    return Path(name, address, port, tls=Tls(sni=sni, rules="none") if sni else None, http=http, expect=expect)
 
 
 def probing(declared: Declared, machines: Machines, clients: Mapping[str, str]) -> dict[str, list[str]]:
@@ -198,15 +199,14 @@ def pods(declared: Declared, live: Live, consecutive: int) -> Pods:
             if not address:
                 continue
             name = f"{gateway.name} {pod['metadata']['name']}"
-            made.connect.append({"name": name, "address": address, "port": int(port)})
-            for number, probe in enumerate(
-                _answers(gateway, declared.through(gateway), join(address, int(port)), _plain_text(gateway, live))
-            ):
-                made.paths.append({**probe, "name": f"{name} {number}: {probe['name']}", "consecutive": consecutive})
+            made.connect.append(entry(Path(name, address, int(port))))
+            answers = _answers(gateway, declared.through(gateway), join(address, int(port)), _plain_text(gateway, live))
+            for number, probe in enumerate(answers):
+                made.paths.append(entry(replace(probe, name=f"{name} {number}: {probe.name}", consecutive=consecutive)))
     return made
 
 
-def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) -> Iterator[Entry]:
+def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) -> Iterator[Path]:
     """The answers that a pod owes for each route that asks no certificate of us; without a route, and in plain text, for no host."""
     front = gateway.front
     for route in routes or ([_NO_ROUTE] if plain else []):
@@ -214,18 +214,18 @@ def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) 
             continue
         if front.kind != HTTP_PROXY or front.proxies:
             # We are no proxy that it believes, so it knows us by our own address; that it speaks to us is all that can be said.
-            probe = {**_request(route, endpoint, {}), "name": route.name, "expect": _ANSWERED}
-            yield {**probe, **({"proxy_protocol": "v2"} if front.kind == TCP_PROXY else {})}
+            probe = _request(route.name, route, endpoint, {}, _ANSWERED)
+            yield replace(probe, proxy_protocol="v2" if front.kind == TCP_PROXY else "")
             continue
         for client, admitted in samples([each for each in (gateway.access, route.access) if each], route.probe):
             forwarded = {"X-Forwarded-For": ", ".join([client, *[_HOP] * (front.hops - 1)])}
             name = f"{route.name} {'lets in' if admitted else 'denies'} {client}"
-            yield {**_request(route, endpoint, forwarded), "name": name, "expect": {"status": _right(route)} if admitted else _DENIED}
+            yield _request(name, route, endpoint, forwarded, Expect(status=_right(route)) if admitted else _DENIED)
 
 
-def _right(route: Route) -> list[str]:
+def _right(route: Route) -> tuple[int, ...]:
     """Answers to a request that no list stops; a host that nobody serves is answered 404."""
-    return ["100-402", "404-599"] if route is _NO_ROUTE else [str(route.probe.status)]
+    return (*range(100, 403), *range(404, 600)) if route is _NO_ROUTE else (route.probe.status,)
 
 
 def _plain_text(gateway: Gateway, live: Live) -> bool:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from .. import _values as values
-from .._errors import EdgeError
+from .._address import ip
 from .._mesh import accesslog
 from .._routes.access import Front
 from .._routes.parts import Gateway
@@ -87,8 +86,5 @@ def _kind(arrived: Seen) -> str:
 
 
 def plain(address: str) -> str:
-    """An address without brackets; "" for anything else, such as a name, which no policy compares."""
-    try:
-        return values.address(address).strip("[]")
-    except EdgeError:
-        return ""
+    """An address in its one spelling, without brackets; "" for anything else, such as a name or a scope, which no policy compares."""
+    return "" if "%" in address else ip(address)

@@ -1,4 +1,4 @@
-"""Whether a request through nginx arrived as somebody else: the same request alone against one that follows another's. Pure."""
+"""Whether a request through nginx arrived with another client's identity: it is compared with the same request alone. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from .._probe import echo
 
 Result = dict[str, Any]
 
-# refusals that are about who the client is
-_NOBODY = {
+# the gateway refuses the client, not the request
+_CLIENT_REFUSED = {
     "CLIENT_CERT_MISSING",
     "CLIENT_CERT_UNTRUSTED",
     "CLIENT_CERT_EXPIRED",
@@ -17,24 +17,22 @@ _NOBODY = {
     "CLIENT_NAME_NOT_PINNED",
     "EKU_NO_CLIENTAUTH",
 }
-# what a gateway answers on a connection that is another host's, or another client's
+# the gateway answers so on a connection of another host or another client
 _ELSEWHERE = {"HOST_NOT_ROUTED", "MISDIRECTED_REQUEST", "RBAC_DENIED"}
-# nginx's own answers: the request did not arrive
-_OWN = ("NGINX_",)
 
 
 def borrowed(alone: Result, after: Result) -> str:
-    """A clause that says what arrived in place of the request's own identity; "" where nothing shows that it did.
+    """A clause that says whose identity arrived instead of the request's own; "" where nothing shows it.
 
-    :param alone: the very request, sent past nginx over a connection of its own.
-    :param after: the request through nginx, after another one whose connection and session it may find there.
+    :param alone: the request past nginx, over a connection of its own.
+    :param after: the request through nginx, after another one that left a connection and a session there.
     """
     if not arrived(after):
         return ""
     own, seen = who(alone), who(after)
     if own is not None and seen is not None and own != seen:
         return f"it arrives as {seen or 'nobody'}, and alone as {own or 'nobody'}"
-    if alone["code"] in _NOBODY:
+    if alone["code"] in _CLIENT_REFUSED:
         return f"it is let in, and alone it is refused ({alone['code']})"
     for one, other in ((alone, after), (after, alone)):
         if one["code"] in _ELSEWHERE and arrived(other) and not other["code"]:
@@ -43,25 +41,25 @@ def borrowed(alone: Result, after: Result) -> str:
 
 
 def kept(alone: Result, after: Result) -> str:
-    """A clause that says how it shows that the request arrived as itself; "" where nothing shows it."""
+    """A clause that says why the request certainly arrived with its own identity; "" where nothing shows it."""
     own, seen = who(alone), who(after)
     if arrived(after) and seen is not None and seen == own:
         return f"arrives as {seen or 'nobody'}, as alone"
-    if alone["code"] in _NOBODY and not arrived(after):
+    if alone["code"] in _CLIENT_REFUSED and not arrived(after):
         return f"is refused, as alone ({alone['code']})"
     return ""
 
 
 def arrived(result: Result) -> bool:
-    """Whether somebody behind nginx answered."""
-    return bool(result.get("http")) and not str(result["code"]).startswith(_OWN)
+    """Whether the answer comes from behind nginx."""
+    return bool(result.get("http")) and not str(result["code"]).startswith("NGINX_")
 
 
 def who(result: Result) -> Optional[str]:
-    """Who the app says the gateway's client was; "" for nobody, None where the answer does not tell.
+    """The gateway's client as the app received it: subject and hash of its certificate; "" for none, None where the answer does not tell.
 
-    The client certificate's subject and hash. Behind a gateway that asks for none, the app's own proxy still names the gateway: that is by
-    its SPIFFE name, because each pod of the gateway has a certificate of its own.
+    Behind a gateway that asks for no certificate the app's sidecar names the gateway. Its SPIFFE name is taken then, because each pod of
+    the gateway has a certificate of its own.
     """
     headers = echo.received(str((result.get("http") or {}).get("body") or ""))
     if headers is None:

@@ -1,44 +1,58 @@
-"""What a host says about itself that explains an nginx that fails where the same request past it works. Pure."""
+"""Facts of a host that explain why nginx fails while the same request sent past it works. Pure."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .._script import Answer
 
-@dataclass
+
+@dataclass(frozen=True)
 class Facts:
-    """What stands in nginx's way: SELinux, a configuration that is newer than the workers, or one that nginx refuses."""
+    """``selinux_denies``: nginx may not open connections. ``newer_files``: files that changed after the workers had started."""
 
     selinux_denies: bool = False
     newer_files: list[str] = field(default_factory=list)
-    broken: str = ""
 
 
-def facts_of(broken: str, lines: str) -> Facts:
-    """From what commands on the host print.
+def questions(files: Sequence[str]) -> dict[str, str]:
+    """Shell commands by name; they only read.
 
-    :param broken: standard error of ``nginx -T`` where that failed.
-    :param lines: each begins with the command that it is from: ``getenforce``, ``getsebool``, ``date`` (seconds), ``stat`` (time of change
-        in seconds and name of a file of the configuration); or with the age in seconds of an nginx process, whose command line follows.
+    :param files: of nginx's configuration.
     """
-    said: dict[str, list[str]] = {}
-    for line in lines.splitlines():
-        command, _blank, output = line.strip().partition(" ")
-        key, text = ("ps", line) if command.isdigit() else (command, output)
-        said.setdefault(key, []).append(text.strip())
-    errors = [line for line in broken.splitlines() if "[emerg]" in line]
-    # a boolean of the kernel is its value and what it is about to become, "0 0"
-    denies = said.get("getenforce", [""])[0] in ("Enforcing", "1") and bool(re.search(r"(off|^0 [01])$", said.get("getsebool", [""])[0]))
-    return Facts(denies, _newer(said), errors[-1].partition("[emerg] ")[2] if errors else "")
+    selinux = "/sys/fs/selinux"  # answers where the tools are not installed
+    return {
+        "enforcing": f"getenforce 2>/dev/null || cat {selinux}/enforce 2>/dev/null",
+        "boolean": f"getsebool httpd_can_network_connect 2>/dev/null || cat {selinux}/booleans/httpd_can_network_connect 2>/dev/null",
+        "now": "date +%s",
+        "processes": "ps -C nginx -o etimes=,args=",
+        "files": f"stat --format='%Y %n' -- {shlex.join(files)} 2>/dev/null",
+    }
 
 
-def _newer(said: dict[str, list[str]]) -> list[str]:
-    """Configuration files that changed after the youngest worker began."""
-    ages = [int(line.split()[0]) for line in said.get("ps", []) if "nginx: worker process" in line]
-    now = said.get("date", [""])[0]
+def facts_of(answers: Mapping[str, Answer]) -> Facts:
+    """Facts from the answers to :func:`questions`; what is missing there is taken for harmless."""
+    said = {name: answer.said.strip() for name, answer in answers.items()}
+    # the kernel prints a boolean as its value and its pending value: "0 0"
+    off = re.search(r"off$|^0 [01]$", said.get("boolean", ""))
+    denies = said.get("enforcing", "") in ("Enforcing", "1") and off is not None
+    return Facts(denies, _newer(said.get("now", ""), said.get("processes", ""), said.get("files", "")))
+
+
+def refused(said: str) -> str:
+    """The error for which nginx refuses its configuration; "" where ``nginx -T`` failed for another reason."""
+    errors = re.findall(r"\[emerg\] (.*)", said)
+    return errors[-1] if errors else ""
+
+
+def _newer(now: str, processes: str, files: str) -> list[str]:
+    """Configuration files that changed after the youngest worker had started."""
+    ages = [int(line.split()[0]) for line in processes.splitlines() if "nginx: worker process" in line]
     if not ages or not now.isdigit():
         return []
-    began = int(now) - min(ages) + 1  # to the second, so a second of doubt is left
-    changed = (line.partition(" ") for line in said.get("stat", []))
-    return [name for moment, _blank, name in changed if moment.isdigit() and int(moment) > began]
+    started = int(now) - min(ages) + 1  # ages are whole seconds, so one second is in doubt
+    changed = (line.strip().partition(" ") for line in files.splitlines())
+    return [name for moment, _blank, name in changed if moment.isdigit() and int(moment) > started]

@@ -1,8 +1,9 @@
-"""What to probe to find out why a host name does not work. Pure.
+"""The probes of a diagnosis, as entries of edge_probe's ``paths``. Pure.
 
-First through nginx, and exactly what nginx sends to each upstream address. Where that fails, the same corrected step by step (scheme,
-server name, HTTP version, Host): the first step names the root cause, the later ones what would have come next. And by turns with requests
-that go to the same place as somebody else, whose identity nginx may lend.
+1. Through nginx, and past nginx exactly the request that nginx sends to each upstream address (:func:`first_look`).
+2. In turn with requests that reach the same upstream with another TLS identity, which nginx may lend (:func:`turns`).
+3. Where these fail, the same corrected step by step: scheme, server name, HTTP version, Host (:func:`ladder`). The first failure is the
+   root cause, those of later steps would have come next.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from .._nginx.read.effective import Effective, Listen, Neighbour, Proxy
 
 THROUGH = "through nginx"
 CORRECTED = "corrected for "
-#: causes that say that nobody is there
+#: causes for which no connection came about
 TCP = ("CONNECTION_REFUSED", "CONNECT_TIMEOUT", "HOST_UNREACHABLE", "DNS_NO_ADDRESS", "CONNECT_DENIED")
-# requests that only warm, at most
+# at most so many requests go ahead to leave sessions and connections behind
 _MOST_TURNS = 8
 
 Options = dict[str, Any]
@@ -25,9 +26,9 @@ Result = dict[str, Any]
 
 
 def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[str, int]], port: int | None = None) -> list[Options]:
-    """Through nginx, and what nginx sends to each upstream address.
+    """A request through nginx, and the request that nginx sends to each upstream address.
 
-    Where there is no nginx: the gateway as it should be spoken to, or, where none is given either, the host itself as its clients do.
+    Where there is no nginx: a good request to the gateway, or, where no gateway is given, to the host name itself.
     """
     if way is None or way.listen is None:
         targets = gateway or [(host, port or 443)]
@@ -48,15 +49,15 @@ def first_look(way: Effective | None, host: str, path: str, gateway: list[tuple[
 
 
 def _passed(way: Effective, path: str, address: str, port: int) -> Options:
-    """What a client's connection looks like where nginx passes it on unopened."""
+    """A client's connection past an nginx that passes TLS on unopened."""
     before = {"proxy_protocol": "v1"} if way.passed_tells else {}
     return {"address": address, "port": port, **before, **_correct(way.host, path)}
 
 
 def turns(way: Effective | None, host: str, path: str) -> list[Options]:
-    """Each neighbour's request and then our own over one connection to nginx, the same the other way round, and the neighbour's past nginx.
+    """For each neighbour three probes, in turn: ours after its request over one connection, its after ours, its own past nginx.
 
-    By HEAD goes what only warms: once for each address at least, so that each has a connection and a session to lend.
+    Requests that go ahead are HEAD, and as many as there are addresses, so that nginx has a session and a connection to each.
     """
     options: list[Options] = []
     if way is None or way.proxy is None or way.asks_client_certificate:
@@ -65,14 +66,14 @@ def turns(way: Effective | None, host: str, path: str) -> list[Options]:
     for each in way.neighbours:
         first, then, alone = turn_names(each, host, path)
         here, there = {"host": _host_header(way, way.host), "path": path}, {"host": _host_header(way, each.host), "path": each.path}
-        options.append({"name": first, **_through(way, host, way.host, path, [there] * times)})
-        options.append({"name": then, **_through(way, host, each.host, each.path, [here] * times)})
-        options.append({"name": alone, **replay(each.proxy, *each.proxy.addresses[0])})
+        options.append({"name": first, "in_turn": True, **_through(way, host, way.host, path, [there] * times)})
+        options.append({"name": then, "in_turn": True, **_through(way, host, each.host, each.path, [here] * times)})
+        options.append({"name": alone, "in_turn": True, **replay(each.proxy, *each.proxy.addresses[0])})
     return options
 
 
 def turn_names(neighbour: Neighbour, host: str, path: str) -> tuple[str, str, str]:
-    """Names of the three probes for a neighbour: we after it, it after us, and it alone."""
+    """Names of the three probes for a neighbour: our request after its, its after ours, its alone."""
     other, own = f"{neighbour.host}{neighbour.path}", f"{host}{path}"
     return f"{THROUGH} after {other}", f"{other} {THROUGH} after {own}", f"as nginx for {other} to {join(*neighbour.proxy.addresses[0])}"
 
@@ -92,7 +93,7 @@ def _through(way: Effective, sni: str, host: str, path: str, after: list[Options
 
 
 def replay(proxy: Proxy, address: str, port: int) -> Options:
-    """What nginx sends to one upstream address."""
+    """The request that nginx sends to one upstream address."""
     options: Options = {
         "address": address,
         "port": port,
@@ -104,9 +105,9 @@ def replay(proxy: Proxy, address: str, port: int) -> Options:
 
 
 def ladder(way: Effective, host: str, results: list[Result], gateway: list[tuple[str, int]]) -> list[Options]:
-    """The replay corrected step by step, for the first address that fails by more than not being there; [] where nothing fails.
+    """The replay corrected step by step, for the first address that fails but can be connected to; [] where nothing fails.
 
-    Each name that may be the right one has a ladder of its own. Known gateway addresses that nginx does not use are tried too.
+    Each server name that may be the right one has its own steps. Gateway addresses that nginx does not use are tried too.
     """
     proxy, failing = way.proxy, [each for each in results if each["name"] != THROUGH and each["code"]]
     if proxy is None or not failing:
@@ -126,7 +127,7 @@ def ladder(way: Effective, host: str, results: list[Result], gateway: list[tuple
 
 
 def _steps(start: Options, name: str, host: str, code: str) -> list[tuple[str, Options]]:
-    """(what is corrected, the probe), from the least corrected to the wholly corrected one; only what changes something."""
+    """(corrections, probe), each with one correction more than the one before; without those that change nothing."""
     done: list[str] = []
     steps: list[tuple[str, Options]] = []
     now = start
@@ -152,7 +153,7 @@ def _steps(start: Options, name: str, host: str, code: str) -> list[tuple[str, O
 
 
 def _names(proxy: Proxy, host: str) -> list[str]:
-    """Names that the gateway may want as SNI: the one that the configuration gives, the Host that it sends, the public one."""
+    """Server names (SNI) that the gateway may expect: from the configuration, the public host name, the Host header."""
     given = proxy.ssl_name if proxy.places.get("proxy_ssl_name") else ""
     names = [proxy.sni, given, host, proxy.host.partition(":")[0]]
     return list(dict.fromkeys(name for name in names if name and "." in name and not re.fullmatch(r"[\d.]+|.*:.*", name)))[:3] or [host]
@@ -160,6 +161,8 @@ def _names(proxy: Proxy, host: str) -> list[str]:
 
 def _tls(proxy: Proxy) -> Options:
     tls: Options = {"sni": proxy.sni, "verify_name": proxy.ssl_name, "rules": "none"}
+    if proxy.http_version == "2":
+        tls["alpn"] = ["h2"]
     if proxy.verify:
         tls.update(rules="nginx", ca_file=proxy.ca, verify_depth=proxy.verify_depth)
     if proxy.certificate:

@@ -1,7 +1,8 @@
-"""From nginx's configuration and what the probes saw to one root cause. Pure."""
+"""One root cause, from nginx's configuration and the results of the probes. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +14,13 @@ from .borrowed import borrowed
 from .hostfacts import Facts
 from .ladder import CORRECTED, TCP, THROUGH, Result, turn_names
 
-# nginx's own words for "the next hop": the cause lies behind them
+# With these nginx, or its silence, blames the next hop: the cause is there.
 _NEXT_HOP = ("NGINX_BAD_GATEWAY", "NGINX_UPSTREAM_TIMEOUT", "HTTP_TIMEOUT", "HTTP_NO_ANSWER", "UNEXPECTED_STATUS")
 
 
 @dataclass
 class Named:
-    """A cause as the diagnosis shows it: code, why, fix, where the fix goes, where the documentation explains it."""
+    """A cause as the diagnosis shows it; ``place`` is the file and line for the fix, ``doc`` the chapter of the documentation."""
 
     code: str
     why: str
@@ -30,7 +31,10 @@ class Named:
 
 @dataclass
 class Diagnosis:
-    """The whole answer. ``cause`` is None on a healthy path; ``then`` are the causes that mending it would uncover."""
+    """The whole answer.
+
+    ``cause`` is None on a healthy path; ``then`` are the causes that its fix would uncover, ``findings`` faults that cause no failure now.
+    """
 
     host: str
     path: str
@@ -48,25 +52,30 @@ def diagnose(
     host: str,
     path: str,
     results: list[Result],
-    steps: list[Result],
+    steps: Sequence[Result] = (),
     facts: Facts | None = None,
-    turns: list[Result] | None = None,
+    turns: Sequence[Result] = (),
+    broken: str = "",
 ) -> Diagnosis:
-    """The verdict.
+    """The verdict. ``results``, ``steps`` and ``turns`` are edge_probe's results for what the functions of :mod:`ladder` ask.
 
     :param way: the request's way through nginx, None where there is no nginx or its configuration can't be read.
-    :param results: what edge_probe returned for :func:`plan.first_look`.
-    :param steps: the same for :func:`plan.ladder`.
-    :param turns: the same for :func:`plan.turns`.
+    :param results: for :func:`ladder.first_look`.
+    :param steps: for :func:`ladder.ladder`.
+    :param turns: for :func:`ladder.turns`.
+    :param broken: the error for which nginx refuses the configuration on disk.
     """
-    facts = facts or Facts()
     diagnosis = Diagnosis(host=host, path=path, evidence=[_evidence(each) for each in [*results, *steps]])
-    if facts.broken:
-        diagnosis.cause = _named("NGINX_CONFIG_BROKEN", detail=facts.broken)
+    if broken:
+        diagnosis.cause = _named("NGINX_CONFIG_BROKEN", detail=broken)
     elif way is None or way.listen is None:
         diagnosis.cause = _without_nginx(way, host, results, diagnosis)
     else:
-        _with_nginx(way, results, steps, facts, turns or [], diagnosis)
+        _with_nginx(way, results, steps, facts or Facts(), turns, diagnosis)
+    if way and way.proxy:
+        for each in (diagnosis.cause, *diagnosis.then, *diagnosis.findings):
+            if each:
+                each.why, each.fix = way.proxy.own(each.why), way.proxy.own(each.fix)
     diagnosis.healthy = diagnosis.cause is None
     return diagnosis
 
@@ -75,7 +84,7 @@ def _without_nginx(way: Effective | None, host: str, results: list[Result], diag
     if not results:
         return _named("NOT_TESTED", detail="there is neither an nginx nor a gateway to ask")
     if way is None:
-        diagnosis.notes.append("No nginx was found here to read; what is seen is what the other side shows to everybody.")
+        diagnosis.notes.append("No nginx configuration was found on this host; the probes are those of any client.")
     bad = next((each for each in results if _broken(each)), None)
     if bad:
         return _from_result(bad)
@@ -90,19 +99,24 @@ def _without_nginx(way: Effective | None, host: str, results: list[Result], diag
 
 
 def _with_nginx(
-    way: Effective, results: list[Result], steps: list[Result], facts: Facts, turns: list[Result], diagnosis: Diagnosis
+    way: Effective, results: list[Result], steps: Sequence[Result], facts: Facts, turns: Sequence[Result], diagnosis: Diagnosis
 ) -> None:
     diagnosis.nginx = _summary(way)
     diagnosis.notes += way.notes
     through = next(each for each in results if each["name"] == THROUGH)
-    replays = [each for each in results if each["name"] != THROUGH]
+    replays = []
+    for each in results:
+        if each["code"] == "NOT_TESTED":
+            diagnosis.notes.append(f"{each['name']}: {each['sentence']}")
+        elif each["name"] != THROUGH:
+            replays.append(each)
     borrows, lends = _by_turns(way, replays, turns, diagnosis)
     diagnosis.findings = [*lends, *_findings(way, through)]
     diagnosis.cause = _cause(way, through, replays, steps, facts, diagnosis)
     if borrows and _healthy(through):
-        diagnosis.cause = borrows  # whatever else is wrong, it gets through by this
+        diagnosis.cause = borrows  # the path works only by this, whatever else is wrong
     elif borrows:
-        lends.insert(0, borrows)  # it fails by itself, and gets through when another has been there before
+        lends.insert(0, borrows)  # alone the request fails, after the other one it works
         diagnosis.findings.insert(0, borrows)
     diagnosis.then = _then(way, results, steps, diagnosis.cause)
     named = {each.code for each in (diagnosis.cause, *diagnosis.then) if each}
@@ -111,7 +125,9 @@ def _with_nginx(
         diagnosis.notes.append(f"No server has the name {way.host}; the default server at {way.server} answers.")
 
 
-def _cause(way: Effective, through: Result, replays: list[Result], steps: list[Result], facts: Facts, diagnosis: Diagnosis) -> Named | None:
+def _cause(
+    way: Effective, through: Result, replays: list[Result], steps: Sequence[Result], facts: Facts, diagnosis: Diagnosis
+) -> Named | None:
     if through["code"] in TCP:
         return _named("NGINX_NOT_RUNNING", target=through["target"])
     if way.passed:
@@ -119,7 +135,7 @@ def _cause(way: Effective, through: Result, replays: list[Result], steps: list[R
     if through["phase"] in ("tls_handshake", "tls_first_read") and through["code"]:
         return _named("NGINX_HANDSHAKE", way.server, host=way.host, detail=through["observed"])
     if way.asks_client_certificate and through["code"] == "CLIENT_CERT_MISSING":
-        diagnosis.notes.append("nginx asks clients for a certificate, which the probe does not have: the way through nginx was not tested.")
+        diagnosis.notes.append("nginx demands a client certificate, which the probe does not have: the way through nginx was not tested.")
         through = {**through, "code": "", "ok": True}
     if way.proxy is None:
         return _without_proxy(way, through, diagnosis)
@@ -132,15 +148,15 @@ def _cause(way: Effective, through: Result, replays: list[Result], steps: list[R
 
 
 def _passed_on(way: Effective, through: Result, beyond: list[Result], facts: Facts, diagnosis: Diagnosis) -> Named | None:
-    """nginx opens nothing, so all that clients see is made behind it."""
+    """nginx passes TLS on unopened, so clients see the faults of the next hop."""
     asked = [each for each in (through, *beyond) if each["code"] == "CLIENT_CERT_MISSING"]
     if len(asked) == len(beyond) + 1:
-        diagnosis.notes.append("The gateway asks clients for a certificate, which the probe does not have: nothing behind it was tested.")
+        diagnosis.notes.append("The gateway demands a client certificate, which the probe does not have: nothing behind it was tested.")
         return None
     bad = [each for each in beyond if _broken(each)]
     if _healthy(through):
         if bad:
-            diagnosis.notes.append(f"{len(bad)} of {len(beyond)} addresses fail that nginx passes TLS on to; it goes on with the others.")
+            diagnosis.notes.append(f"{len(bad)} of {len(beyond)} addresses to which nginx passes TLS fail; nginx uses the others.")
         return None
     if bad:
         return _from_result(bad[0], way.server)
@@ -165,13 +181,15 @@ def _without_proxy(way: Effective, through: Result, diagnosis: Diagnosis) -> Nam
 
 
 def _only_nginx(way: Effective, through: Result, replays: list[Result], facts: Facts) -> Named | None:
-    """The replay works: is it nginx then?"""
+    """The replay works: the cause, if there is one, is nginx itself."""
     if _healthy(through):
         return None
     if through["code"] not in _NEXT_HOP and through["code"] not in ("HOST_NOT_ROUTED", "HTTP10_UPSTREAM"):
         return _from_result(through, way.location_place)
     if not replays:
-        detail = f"nginx answers {through['observed']}, and where it sends the request could not be read from its configuration"
+        known = way.proxy is not None and way.proxy.addresses
+        unknown = "the same request past nginx could not be sent" if known else "its configuration does not tell where it sends the request"
+        detail = f"nginx answers {through['observed']}, and {unknown}"
         return _named("NOT_TESTED", way.location_place, detail=detail)
     if facts.newer_files:
         return _named("NGINX_NOT_RELOADED", detail=f": {', '.join(facts.newer_files[:3])} changed after its workers started")
@@ -186,22 +204,22 @@ def _only_nginx(way: Effective, through: Result, replays: list[Result], facts: F
     return _named("NGINX_UNLIKE_REPLAY", way.location_place, detail=f": nginx answers {through['observed']}")
 
 
-def _only_replay(way: Effective, bad: list[Result], replays: list[Result], steps: list[Result], diagnosis: Diagnosis) -> Named | None:
-    """nginx works although the replay does not: it knows another way, or it lives on what it has."""
+def _only_replay(way: Effective, bad: list[Result], replays: list[Result], steps: Sequence[Result], diagnosis: Diagnosis) -> Named | None:
+    """nginx works and the replay fails: another address still works, a location lends its identity, or the replay is not exact."""
     if len(bad) == len(replays):
         if sharing.own(way):
-            # what this location may not do, it does with what another left: seen, not only read
+            # only the TLS session or connection of another location can have let it in
             return _borrowed(way, way.host, diagnosis.path, way.location_place, f"it is let in, and alone it is refused ({bad[0]['code']})")
         if way.notes:
-            diagnosis.notes.append("The replay fails while nginx works: it may not be what nginx sends (see above).")
+            diagnosis.notes.append("The replay fails while nginx works: it may differ from the request of nginx (see above).")
             return None
     else:
-        diagnosis.notes.append(f"{len(bad)} of {len(replays)} upstream addresses fail; nginx goes on with the others.")
+        diagnosis.notes.append(f"{len(bad)} of {len(replays)} upstream addresses fail; nginx uses the others.")
     return _of_replay(way, bad[0], steps)
 
 
-def _of_replay(way: Effective, result: Result, steps: list[Result]) -> Named:
-    """The cause that the replay shows, with the fix as the directive of this configuration."""
+def _of_replay(way: Effective, result: Result, steps: Sequence[Result]) -> Named:
+    """The cause that the replay shows; the fix is a directive for this configuration."""
     code, proxy = result["code"], way.proxy
     if proxy is None:
         return _from_result(result)
@@ -225,18 +243,18 @@ def _of_replay(way: Effective, result: Result, steps: list[Result]) -> Named:
     return named
 
 
-def _working(steps: list[Result]) -> str:
-    """Name of the least corrected probe that gets an answer, "" where none does."""
+def _working(steps: Sequence[Result]) -> str:
+    """Name of the probe that works with the fewest corrections, "" where none works."""
     return next((str(each["name"]) for each in steps if _ladder(each["name"]) and not _broken(each)), "")
 
 
 def _ladder(name: str) -> str:
-    """The host name whose ladder a probe is of, "" for other probes."""
+    """The server name for which a probe was corrected, "" for other probes."""
     return name[len(CORRECTED) :].partition(": ")[0] if name.startswith(CORRECTED) else ""
 
 
-def _then(way: Effective, results: list[Result], steps: list[Result], cause: Named | None) -> list[Named]:
-    """What else stands in the way, found along the ladder that gets furthest."""
+def _then(way: Effective, results: list[Result], steps: Sequence[Result], cause: Named | None) -> list[Named]:
+    """The causes behind the first one, found on the way to the probe that works, or along the longest ladder."""
     reached = next((each for each in results if each["name"] != THROUGH and _broken(each) and each["code"] not in TCP), None)
     if cause is None or reached is None or cause.code != reached["code"]:
         return []
@@ -258,7 +276,7 @@ def _then(way: Effective, results: list[Result], steps: list[Result], cause: Nam
 
 
 def _sentence_of(result: Result, code: str, check: dict[str, Any]) -> dict[str, str]:
-    """The sentence of a cause that stood behind another one."""
+    """Sentence and fix of a cause that is not the result's own, but was seen in one of its checks."""
     if result["code"] == code:
         return {}
     row = CAUSES[code]
@@ -273,7 +291,7 @@ def _sentence_of(result: Result, code: str, check: dict[str, Any]) -> dict[str, 
 
 
 def _findings(way: Effective, through: Result) -> list[Named]:
-    """What is wrong without being the cause."""
+    """Faults of the configuration that cause no failure now."""
     proxy, found = way.proxy, []
     for shared in way.shared:
         found.append(_named("UPSTREAM_IDENTITY_SHARED", shared.places[0], target=shared.address, detail=sharing.said(shared)))
@@ -293,13 +311,13 @@ def _findings(way: Effective, through: Result) -> list[Named]:
 
 
 def _unfit(result: Result) -> tuple[str, str]:
-    """(code, reason) of what is wrong with the shown certificate whoever is trusted."""
+    """(code, reason) why the server's certificate is no good under any CA; two empty texts for a good one."""
     code, _colon, reason = str((result.get("tls") or {}).get("unfit", "")).partition(": ")
     return code, reason.rstrip(".")
 
 
-def _by_turns(way: Effective, replays: list[Result], turns: list[Result], diagnosis: Diagnosis) -> tuple[Named | None, list[Named]]:
-    """What asking by turns showed: that this request borrows an identity, and which others borrow its own."""
+def _by_turns(way: Effective, replays: list[Result], turns: Sequence[Result], diagnosis: Diagnosis) -> tuple[Named | None, list[Named]]:
+    """(this request arrived with the identity of another one, other requests that arrived with its identity)."""
     by_name = {each["name"]: each for each in turns}
     alone = next((each for each in replays if each["code"] not in TCP), None)
     borrows, lends = None, []
@@ -317,20 +335,20 @@ def _by_turns(way: Effective, replays: list[Result], turns: list[Result], diagno
 
 def _borrowed(way: Effective, host: str, path: str, place: str, clause: str) -> Named:
     shared = sharing.own(way)
-    why = sharing.said(shared) if shared else "its files do not say so, so it runs with others"
+    why = sharing.said(shared) if shared else "the configuration on disk shares no upstream, so nginx runs an older one"
     target = join(*way.proxy.addresses[0]) if way.proxy and way.proxy.addresses else ""
     return _named("IDENTITY_BORROWED", place, host=host, path=path, target=target, detail=f"{clause} ({why})")
 
 
 def _broken(result: Result) -> bool:
-    """Whether a probe shows a fault of the path; what the application answers is its own affair."""
+    """Whether a probe shows a fault of the path; an error that the application answers is none."""
     if not result["code"]:
         return False
     return not (result["code"] == "UNEXPECTED_STATUS" and result.get("http") is not None)
 
 
 def _healthy(through: Result) -> bool:
-    """Whether the way through nginx works; a status by the application is an answer."""
+    """Whether the way through nginx works; any status that the application answers counts as working."""
     return not _broken(through) and not ((through.get("http") or {}).get("status") in (502, 504) and not _application(through))
 
 
@@ -339,7 +357,7 @@ def _application(result: Result) -> bool:
 
 
 def _where(way: Effective, code: str) -> str:
-    """The directive to change, else the location to add it to."""
+    """Place of the directive to change, else of the location that lacks it."""
     directives = {
         "NO_SNI": ("proxy_ssl_server_name",),
         "WRONG_SNI": ("proxy_ssl_name", "proxy_ssl_server_name"),
@@ -371,7 +389,7 @@ def _named(code: str, place: str = "", **context: str) -> Named:
 
 
 def _summary(way: Effective) -> dict[str, Any]:
-    """What of the configuration matters, for the report."""
+    """The part of the configuration that matters, for the report."""
     proxy = way.proxy
     shown: dict[str, Any] = {
         "version": way.version,

@@ -59,6 +59,15 @@ def nginx(gateway: Gateway, tmp_path: Path) -> Iterator[Run]:
 
 TO = "proxy_pass https://127.0.0.1:{tls};"
 GOOD_TO = GOOD + TO
+GRPC = """
+    grpc_set_header Host $host;
+    grpc_ssl_server_name on;
+    grpc_ssl_name {name};
+    grpc_ssl_verify on;
+    grpc_ssl_trusted_certificate {pki}/ca.crt;
+    grpc_ssl_verify_depth 2;
+    grpc_pass grpcs://127.0.0.1:{tls};
+"""
 
 # title: (location, keyword arguments, cause, the causes behind it)
 MISTAKES: dict[str, tuple[str, dict[str, str], str, list[str]]] = {
@@ -117,6 +126,13 @@ MISTAKES: dict[str, tuple[str, dict[str, str], str, list[str]]] = {
         GOOD_TO.replace("/ca.crt", "/other-ca.crt").replace("1.1", "1.0"), {}, "WRONG_TRUST_ANCHOR", ["HTTP10_UPSTREAM"],
     ),
     "denied by nginx": (GOOD_TO + "deny all;", {}, "NGINX_FORBIDDEN", []),
+    "gRPC without SNI": (GRPC.replace("server_name on", "server_name off"), {}, "NO_SNI", []),
+    "gRPC, nothing set": ("grpc_pass grpcs://127.0.0.1:{tls};", {}, "NO_SNI", ["HOST_NOT_ROUTED"]),
+    "gRPC, no Host": (GRPC.replace("grpc_set_header Host $host;", ""), {}, "HOST_NOT_ROUTED", []),
+    "gRPC, wrong CA": (GRPC.replace("/ca.crt", "/other-ca.crt"), {}, "WRONG_TRUST_ANCHOR", []),
+    "gRPC, plain to a TLS port": (GRPC.replace("grpcs:", "grpc:"), {}, "PLAINTEXT_TO_TLS_PORT", []),
+    "gRPC, TLS to a plain port": (GRPC.replace("{tls}", "{plain}"), {}, "TLS_TO_PLAINTEXT_PORT", []),
+    "gRPC, wrong NodePort": (GRPC.replace("{tls}", "{dead}"), {}, "CONNECTION_REFUSED", []),
     "no proxy_pass": ("root /nonexistent;", {}, "NGINX_NOT_PROXYING", []),
 }  # fmt: skip
 
@@ -131,6 +147,8 @@ def test_root_cause_is_named(nginx: Run, title: str) -> None:
     assert (found.cause.code, [each.code for each in found.then]) == (code, then), found
     assert not found.healthy
     assert found.cause.fix
+    said = " ".join(each.why + each.fix for each in (found.cause, *found.then, *found.findings))
+    assert "grpc_pass" not in location or "proxy_" not in said
 
 
 HEALTHY: dict[str, tuple[str, dict[str, str]]] = {
@@ -149,6 +167,9 @@ HEALTHY: dict[str, tuple[str, dict[str, str]]] = {
     "WebSocket map": (
         GOOD_TO.replace('Connection ""', "Connection $up"), {"http": 'map $http_upgrade $up { default upgrade; "" ""; }'},
     ),
+    "gRPC": (GRPC, {}),
+    "gRPC, mutual": (GRPC + CLIENT.replace("proxy_", "grpc_"), {"name": "mutual.example.com"}),
+    "gRPC, plain": ("grpc_pass grpc://127.0.0.1:{plain}; grpc_set_header Host $host;", {}),
     "names in variables": (
         GOOD_TO.replace("{name};", "$mesh_name;") + "set $mesh_name {name};", {},
     ),
@@ -188,7 +209,7 @@ def test_fix_names_the_place_and_the_working_name(nginx: Run, gateway: Gateway) 
 
 def test_wrong_node_port_is_put_right(nginx: Run, gateway: Gateway) -> None:
     server = nginx(GOOD_TO.replace("{tls}", "{dead}"))
-    found = diagnose_nginx(server.dump(), HOST, gateway=[("127.0.0.1", gateway.tls)]).cause
+    found = diagnose_nginx(server.dump(), HOST, gateway=(("127.0.0.1", gateway.tls),)).cause
     assert found
     assert (found.code, found.fix) == ("CONNECTION_REFUSED", f"proxy_pass https://127.0.0.1:{gateway.tls};")
 

@@ -129,4 +129,4 @@ def test_diagnosis_sees_it_where_only_the_running_nginx_lends(mesh: IdentityGate
         nginx.write(f"{upstream}\n{upstream.replace('mesh', 'own')}\n{server.replace('https://mesh', 'https://own', 1)}")
         found = diagnose_nginx(nginx.dump(), A, "/other")
     assert codes(found) == ("CLIENT_CERT_MISSING", ["IDENTITY_BORROWED"])
-    assert "runs with others" in found.findings[0].why
+    assert "runs an older one" in found.findings[0].why

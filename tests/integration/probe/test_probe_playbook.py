@@ -170,6 +170,14 @@ def test_diagnose_sees_a_broken_configuration(seeds_nginx: Nginx, collections: P
     assert 'unknown directive "prxy_pass"' in found["cause"]["why"]
 
 
+def test_diagnose_never_shows_the_configuration(seeds_nginx: Nginx, collections: Path, tmp_path: Path) -> None:
+    site = seeds_nginx.folder / "conf.d" / "site.conf"
+    seeds_nginx.write(site.read_text().replace("proxy_pass", 'proxy_set_header Authorization "Basic c2VjcmV0"; proxy_pass'))
+    found, output = diagnosis(collections, tmp_path, {"diagnose_nginx_command": seeds_nginx.command}, "-vvvvv")
+    assert found["cause"]["code"] == "NO_SNI"
+    assert "c2VjcmV0" not in output + json.dumps(found)
+
+
 def test_diagnose_without_an_nginx_asks_the_gateway(gateway: Gateway, collections: Path, tmp_path: Path) -> None:
     no_nginx = {"diagnose_nginx_command": ["no-such-nginx"]}
     found, _output = diagnosis(collections, tmp_path, {**no_nginx, "diagnose_gateway": f"127.0.0.1:{gateway.tls}"})

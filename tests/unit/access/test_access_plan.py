@@ -300,7 +300,7 @@ def test_every_pod_is_asked_as_an_allowed_and_as_a_denied_client() -> None:
     assert let_in["http"]["headers"] == {"X-Forwarded-For": "198.51.100.0, 192.0.2.78"}
     assert let_in["expect"] == {"status": ["418"]}
     assert (let_in["consecutive"], let_in["tls"]["sni"]) == (4, "shop.example.com")
-    assert denied["expect"] == {"status": [403], "body_contains": "RBAC: access denied"}
+    assert denied["expect"] == {"status": ["403"], "body_contains": "RBAC: access denied"}
     assert denied["http"]["headers"]["X-Forwarded-For"].startswith("192.0.2.79")
 
 
@@ -389,3 +389,11 @@ def test_only_what_is_needed_is_read() -> None:
     assert kinds({"front": {"scope": "mesh"}}) == [*usual, ("ConfigMap", "istiod")]
     verifiers = [("RequestAuthentication", NAMESPACE), ("RequestAuthentication", "istiod")]
     assert kinds({"access": {"deny": [{"claims": {"groups": "guests"}}]}}) == [*usual, *verifiers]
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [("[2001:DB8::1]", "2001:db8::1"), ("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", ""), ("vm1.example.com", "")],
+)
+def test_only_an_address_that_policies_compare_is_held_against_lists(address: str, known: str) -> None:
+    assert seen.plain(address) == known

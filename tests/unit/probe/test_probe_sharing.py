@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 
 from plugins.module_utils._nginx.read.effective import Effective, read
@@ -106,13 +104,6 @@ def test_each_identity_is_asked_once_and_the_upstreams_own_first() -> None:
     assert neighbours(elsewhere + two("", "") + servers) == [("c.example", "/a"), ("d.example", "/a"), ("e.example", "/a")]
     many = "".join(servers.replace(".example", f"{number}.example").replace(".crt", f"{number}.crt") for number in range(9))
     assert len(neighbours(elsewhere + two("", "") + many)) == 4
-
-
-def test_survives_its_journey_as_json() -> None:
-    found = way(two(CERT, ""))
-    assert found.shared
-    assert found.neighbours
-    assert Effective.from_dict(asdict(found)) == found
 
 
 @pytest.mark.parametrize(("kept", "by"), [("", (SESSION,)), (POOLED, (SESSION, POOL))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 
 from plugins.module_utils._diagnose import ladder as plan
 from plugins.module_utils._diagnose import report
-from plugins.module_utils._diagnose.hostfacts import Facts, facts_of
+from plugins.module_utils._diagnose.hostfacts import Facts, facts_of, questions
+from plugins.module_utils._diagnose.inquiry import Question, addresses, inquire
 from plugins.module_utils._diagnose.verdict import diagnose
+from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.read.effective import effective, read
 from plugins.module_utils._probe.causes import CAUSES, Context
+from plugins.module_utils._script import Answer
 
 HOST = "shop.example.com"
 DUMP = """nginx version: nginx/1.22.1
@@ -49,7 +53,6 @@ REPLAY = result("as nginx to 192.0.2.10:30443")
         (Facts(), "NGINX_UNLIKE_REPLAY"),
         (Facts(selinux_denies=True), "SELINUX_BOOLEAN"),
         (Facts(newer_files=["/etc/nginx/conf.d/shop.conf"]), "NGINX_NOT_RELOADED"),
-        (Facts(broken='unknown directive "prxy_pass" in /etc/nginx/conf.d/shop.conf:3'), "NGINX_CONFIG_BROKEN"),
     ],
 )
 def test_only_nginx_fails(facts: Facts, code: str) -> None:
@@ -98,41 +101,145 @@ def test_gateway_alone() -> None:
 
 
 def test_report_begins_with_the_answer() -> None:
-    lines = report.text(asdict(diagnose(way(), HOST, "/", [BAD_GATEWAY, REPLAY], [], Facts(selinux_denies=True))))
+    lines = report.text(diagnose(way(), HOST, "/", [BAD_GATEWAY, REPLAY], [], Facts(selinux_denies=True)))
     assert lines[0] == "shop.example.com/: SELINUX_BOOLEAN"
     assert lines[2] == "fix: setsebool -P httpd_can_network_connect on"
-    assert report.text(asdict(diagnose(way(), HOST, "/", [result(plan.THROUGH), REPLAY], [])))[0] == "shop.example.com/: healthy"
+    assert report.text(diagnose(way(), HOST, "/", [result(plan.THROUGH), REPLAY]))[0] == "shop.example.com/: healthy"
+
+
+RUNNING = "    500 nginx: master process nginx\n    100 nginx: worker process"
 
 
 @pytest.mark.parametrize(
-    ("lines", "facts"),
+    ("said", "facts"),
     [
-        ("", Facts()),
-        ("getenforce Enforcing\ngetsebool httpd_can_network_connect --> off", Facts(selinux_denies=True)),
-        ("getenforce Enforcing\ngetsebool httpd_can_network_connect --> on", Facts()),
-        ("getenforce Permissive\ngetsebool httpd_can_network_connect --> off", Facts()),
-        ("getenforce \ngetsebool ", Facts()),
+        ({}, Facts()),
+        ({"enforcing": "Enforcing", "boolean": "httpd_can_network_connect --> off"}, Facts(selinux_denies=True)),
+        ({"enforcing": "Enforcing", "boolean": "httpd_can_network_connect --> on"}, Facts()),
+        ({"enforcing": "Permissive", "boolean": "httpd_can_network_connect --> off"}, Facts()),
+        ({"enforcing": "", "boolean": ""}, Facts()),
         # by the kernel itself, where the tools are not installed
-        ("getenforce 1\ngetsebool 0 0", Facts(selinux_denies=True)),
-        ("getenforce 1\ngetsebool 1 1", Facts()),
-        ("getenforce 0\ngetsebool 0 0", Facts()),
-        (
-            "date 1000\n    500 nginx: master process nginx\n    100 nginx: worker process\nstat 950 /a b.conf\nstat 800 /c.conf",
-            Facts(newer_files=["/a b.conf"]),
-        ),
-        ("date 1000\n    500 nginx: master process nginx\n    100 nginx: worker process\nstat 901 /a.conf", Facts()),  # a second of doubt
-        ("date 1000\nstat 999 /a.conf", Facts()),  # no worker
+        ({"enforcing": "1", "boolean": "0 0"}, Facts(selinux_denies=True)),
+        ({"enforcing": "1", "boolean": "1 1"}, Facts()),
+        ({"enforcing": "0", "boolean": "0 0"}, Facts()),
+        ({"now": "1000", "processes": RUNNING, "files": "950 /a b.conf\n800 /c.conf"}, Facts(newer_files=["/a b.conf"])),
+        ({"now": "1000", "processes": RUNNING, "files": "901 /a.conf"}, Facts()),  # a second of doubt
+        ({"now": "1000", "files": "999 /a.conf"}, Facts()),  # no worker
     ],
 )
-def test_facts_of_the_host(lines: str, facts: Facts) -> None:
-    assert facts_of("", lines) == facts
+def test_facts_of_the_host(said: dict[str, str], facts: Facts) -> None:
+    assert set(said) <= set(questions([]))
+    assert facts_of({name: Answer(text, 0) for name, text in said.items()}) == facts
 
 
-def test_broken_configuration_is_quoted() -> None:
-    said = (
-        'nginx version: nginx/1.22.1\nnginx: [emerg] unknown directive "x" in /etc/nginx/a.conf:1\nnginx: configuration file … test failed'
+class Machine:
+    """A host that prints this for ``nginx -v -T``, and whose probes all end with this code."""
+
+    def __init__(self, dump: str, status: int = 0, code: str = "", **said: str) -> None:
+        self.said = {"nginx": Answer(dump, status), **{name: Answer(text, 0) for name, text in said.items()}}
+        self.code, self.asked, self.probed = code, [], []
+
+    def ask(self, commands: Mapping[str, str]) -> dict[str, Answer]:
+        self.asked.append(commands)
+        return {name: answer for name, answer in self.said.items() if name in commands}
+
+    def probe(self, options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        self.probed.append([each["name"] for each in options])
+        return [result(each["name"], self.code) for each in options]
+
+    def inquire(self, **question: Any) -> Any:
+        return inquire(Question(HOST, **question), self.ask, self.probe)
+
+
+def test_a_healthy_path_takes_one_command_and_one_round_of_probes() -> None:
+    machine = Machine(DUMP % "")
+    assert machine.inquire(nginx=("nginx", "-c", "/my file")).healthy
+    assert machine.probed == [[plan.THROUGH, "as nginx to 192.0.2.10:30443"]]
+    (command,) = machine.asked
+    assert "nginx -c '/my file' -v -T" in command["nginx"]
+
+
+def test_a_failure_is_corrected_and_the_host_is_asked_about_its_files() -> None:
+    machine = Machine((DUMP % "").replace("proxy_ssl_server_name on", "proxy_ssl_server_name off"), code="NO_SNI")
+    assert machine.inquire().cause.code == "NO_SNI"
+    assert machine.probed[1] == [f"{plan.CORRECTED}{HOST}: SNI"]
+    assert "-- /etc/nginx/nginx.conf" in machine.asked[1]["files"]
+
+
+def test_a_broken_configuration_is_quoted() -> None:
+    said = 'nginx version: nginx/1.22.1\nnginx: [emerg] unknown directive "x" in /etc/nginx/a.conf:1\nnginx: configuration … test failed'
+    cause = Machine(said, 1).inquire().cause
+    assert (cause.code, 'unknown directive "x" in /etc/nginx/a.conf:1' in cause.why) == ("NGINX_CONFIG_BROKEN", True)
+
+
+def test_a_host_without_nginx_is_probed_as_by_any_client() -> None:
+    machine = Machine("sh: 1: nginx: not found", 127)
+    found = machine.inquire(gateway=(("192.0.2.10", 30443),))
+    assert (found.healthy, machine.probed, len(found.notes)) == (True, [["gateway 192.0.2.10:30443"]], 1)
+
+
+def test_a_shell_without_an_answer_is_no_healthy_host() -> None:
+    machine = Machine("")
+    machine.said = {}
+    with pytest.raises(EdgeError, match="gave no answer"):
+        machine.inquire()
+
+
+def test_addresses_as_people_write_them() -> None:
+    assert addresses(["192.0.2.1:1", " [2001:db8::1]:443", "gw.example:2", ""]) == (
+        ("192.0.2.1", 1),
+        ("2001:db8::1", 443),
+        ("gw.example", 2),
     )
-    assert facts_of(said, "").broken == 'unknown directive "x" in /etc/nginx/a.conf:1'
+    for wrong in ("192.0.2.1", ":443", "gw.example:https"):
+        with pytest.raises(EdgeError, match="is not address:port"):
+            addresses([wrong])
+
+
+GRPC = """nginx version: nginx/1.22.1
+# configuration file /etc/nginx/nginx.conf:
+http { server { listen 443 ssl; server_name shop.example.com; location / {
+    grpc_pass grpcs://192.0.2.10:30443; grpc_ssl_server_name on; grpc_ssl_verify off;
+} } }
+"""
+
+
+def test_a_grpc_location_is_sent_what_nginx_sends() -> None:
+    first = plan.first_look(effective(read(GRPC), HOST), HOST, "/", [])
+    assert (first[1]["http"]["version"], first[1]["tls"]["alpn"]) == ("2", ["h2"])
+
+
+@pytest.mark.parametrize("code", sorted(set(CAUSES) - {"NGINX_NOT_PROXYING", "HTTP10_UPSTREAM", "NOT_TESTED"}))
+def test_no_fix_breaks_a_grpc_location(code: str) -> None:
+    """Whatever is wrong: the sentence and the fix are in the words of the gRPC module, and none adds a second way to pass on."""
+    grpc = effective(read(GRPC), HOST)
+    steps = [result("gateway 192.0.2.11:30443"), result(f"{plan.CORRECTED}{HOST}: SNI")]
+    found = diagnose(grpc, HOST, "/", [BAD_GATEWAY, result("as nginx to 192.0.2.10:30443", code)], steps)
+    assert found.cause
+    for each in (found.cause, *found.then, *found.findings):
+        assert "proxy_" not in each.why + each.fix.replace("proxy_protocol", ""), each
+    assert "UPSTREAM_NOT_VERIFIED" in {each.code for each in (found.cause, *found.findings)}
+
+
+def test_the_fix_of_a_grpc_location_is_its_own_directive() -> None:
+    fixes = {
+        "NO_SNI": ("grpc_ssl_server_name on; grpc_ssl_name shop.example.com;", 2),
+        "HOST_NOT_ROUTED": ("grpc_set_header Host $host;", 1),
+        "CONNECTION_REFUSED": ("grpc_pass grpcs://192.0.2.11:30443;", 2),
+    }
+    for code, (fix, line) in fixes.items():
+        seen = [BAD_GATEWAY, result("as nginx to 192.0.2.10:30443", code)]
+        cause = diagnose(
+            effective(read(GRPC), HOST), HOST, "/", seen, [{**result("gateway 192.0.2.11:30443"), "target": "192.0.2.11:30443"}]
+        ).cause
+        assert cause
+        assert (cause.code, cause.fix, cause.place) == (code, fix, f"/etc/nginx/nginx.conf:{line}")
+
+
+def test_a_replay_that_this_host_cannot_send_is_noted_and_not_blamed() -> None:
+    found = diagnose(effective(read(GRPC), HOST), HOST, "/", [result(plan.THROUGH), result("as nginx to 192.0.2.10:30443", "NOT_TESTED")])
+    assert found.healthy
+    assert found.notes == ["as nginx to 192.0.2.10:30443: It could not be tested: x."]
 
 
 def test_secrets_in_headers_are_not_read() -> None:

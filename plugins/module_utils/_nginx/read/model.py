@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from .syntax import Directive
 
@@ -66,11 +65,6 @@ class Proxy:
         text = re.sub(r"\bproxy_pass https?://", lambda found: "grpc_pass grpcs://" if "https" in found[0] else "grpc_pass grpc://", text)
         return _IN_BOTH.sub(f"{self.prefix}_", text)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Proxy:
-        """The reverse of :func:`dataclasses.asdict`."""
-        return cls(**{**data, "addresses": [tuple(each) for each in data["addresses"]]})
-
 
 @dataclass
 class Effective:
@@ -99,21 +93,6 @@ class Effective:
     #: where a Host header is set that the location loses by setting headers of its own
     lost_host: str = ""
     files: list[str] = field(default_factory=list)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Effective:
-        """The reverse of :func:`dataclasses.asdict`."""
-        way = dict(data)
-        if way["listen"] is not None:
-            way["listen"] = Listen(**way["listen"])
-        if way["proxy"] is not None:
-            way["proxy"] = Proxy.from_dict(way["proxy"])
-        way["passed"] = [tuple(each) for each in way["passed"]]
-        way["shared"] = [
-            Shared(each["upstream"], each["address"], *(tuple(each[name]) for name in ("places", "differ", "by"))) for each in way["shared"]
-        ]
-        way["neighbours"] = [Neighbour(**{**each, "proxy": Proxy.from_dict(each["proxy"])}) for each in way["neighbours"]]
-        return cls(**way)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 
+from ..._address import ip
 from .model import Config, Effective, Proxy, modifier_of, place_of
 from .syntax import Directive
 from .variables import Variables
@@ -143,7 +143,7 @@ def _tls(config: Config, way: Effective, chain: list[Directive], variables: Vari
     name = value("proxy_ssl_name", "$proxy_host")
     proxy.ssl_name_varies = "$" in _setting(chain, "proxy_ssl_name", [""], proxy)[0]
     proxy.ssl_name = name if name.count(":") > 1 and not name.startswith("[") else re.sub(r":\d*$", "", name)
-    if value("proxy_ssl_server_name", "off") == "on" and not _is_address(proxy.ssl_name):
+    if value("proxy_ssl_server_name", "off") == "on" and not ip(proxy.ssl_name):
         proxy.sni = proxy.ssl_name
     proxy.verify = value("proxy_ssl_verify", "off") == "on"
     proxy.verify_depth = int(value("proxy_ssl_verify_depth", "1") or 1)
@@ -168,11 +168,3 @@ def _setting(chain: list[Directive], name: str, default: list[str], proxy: Proxy
             return own[-1].args or default
     proxy.places[name] = ""
     return default
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return False
-    return True

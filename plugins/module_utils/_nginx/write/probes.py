@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._probe.entry import entry
+from ..._probe.spec import Expect, Http, Path, Tls
+
 #: Whose certificate it is, the role ``verify`` proves; here nginx and all behind it must answer.
-_ANSWERED = {"status": ["200-499"]}
+_ANSWERED = Expect(status=tuple(range(200, 500)))
+#: only the gateway can ask for a certificate
+_ASKED = Expect(refused=True, codes=("CLIENT_CERT_MISSING",))
 #: Of a host, what stands for ``*.``.
 _ANY = "edgemesh-probe."
 
@@ -16,25 +21,23 @@ def probes(plan: Mapping[str, Any], path: str = "/") -> list[dict[str, Any]]:
 
     :param path: path and query to ask for.
     """
-    return [*_ended(plan["servers"], path), *_passed(plan["passed"], path)]
+    return [entry(each) for each in (*_ended(plan["servers"], path), *_passed(plan["passed"], path))]
 
 
-def _ended(servers: list[Mapping[str, Any]], path: str) -> Iterator[dict[str, Any]]:
+def _ended(servers: list[Mapping[str, Any]], path: str) -> Iterator[Path]:
     for server in servers:
         host = server["names"].split()[0].replace("*.", _ANY)
-        tls = {"tls": {"sni": host, "rules": "none"}} if server["tls"] else {}
-        yield {**_to(server), **tls, "http": {"path": path, "host": host}, "expect": _ANSWERED}
+        yield _to(server, Tls(sni=host, rules="none") if server["tls"] else None, Http(path=path, host=host), _ANSWERED)
 
 
-def _passed(passed: list[Mapping[str, Any]], path: str) -> Iterator[dict[str, Any]]:
+def _passed(passed: list[Mapping[str, Any]], path: str) -> Iterator[Path]:
     for route in passed:
-        asked = {**_to(route), "tls": {"sni": route["host"], "rules": "none"}}
+        tls = Tls(sni=route["host"], rules="none")
         if route["asks"]:
-            # only the gateway can ask for a certificate
-            yield {**asked, "expect": {"refused": True, "codes": ["CLIENT_CERT_MISSING"]}}
+            yield _to(route, tls, None, _ASKED)
         else:
-            yield {**asked, "http": {"path": path, "host": route["host"]}, "expect": _ANSWERED}
+            yield _to(route, tls, Http(path=path, host=route["host"]), _ANSWERED)
 
 
-def _to(route: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": route["route"], "address": "127.0.0.1", "port": int(route["port"])}
+def _to(route: Mapping[str, Any], tls: Tls | None, http: Http | None, expect: Expect) -> Path:
+    return Path(route["route"], "127.0.0.1", int(route["port"]), tls=tls, http=http, expect=expect)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""edge_diagnose as a whole: commands and probes run on the task's host, the cause is named here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..module_utils._diagnose import report
+from ..module_utils._diagnose.inquiry import Question, addresses, inquire
+from ..module_utils._x509 import library
+from ..plugin_utils._prober import Prober
+
+ARGUMENTS: dict[str, Any] = {
+    "host": {"type": "str", "required": True},
+    "path": {"type": "str", "default": "/"},
+    "port": {"type": "int"},
+    "gateway": {"type": "list", "elements": "str", "default": []},
+    "nginx": {"type": "list", "elements": "str", "default": ["nginx"]},
+    "attempt_timeout": {"type": "int", "default": 10},
+}
+
+
+class ActionModule(Prober):
+    """See the module edge_diagnose."""
+
+    ARGUMENTS = ARGUMENTS
+
+    def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Ask the host until the cause has a name."""
+        library.require()
+
+        def probe(paths: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            results, _python = self.probed({"paths": paths, "attempt_timeout": params["attempt_timeout"]}, task_vars)
+            return results
+
+        nginx, gateway = tuple(params["nginx"]), addresses(params["gateway"])
+        question = Question(params["host"], params["path"] or "/", params["port"], gateway, nginx)
+        diagnosis = inquire(question, self.answers, probe)
+        return {"changed": False, "diagnosis": asdict(diagnosis), "text": report.text(diagnosis)}
