@@ -36,12 +36,12 @@ def test_only_what_is_missing_is_set(tmp_path: Path) -> None:
         for name, answer in (("getsebool", f"httpd_can_network_connect --> {boolean}\n"), ("setsebool", ""), ("semanage", PORTS)):
             (programs / name).write_text(f"#!/bin/sh\necho \"{name} $*\" >> {programs}/log\ncat <<'END'\n{answer}END\n")
             (programs / name).chmod(0o755)
-        hosts[host] = {"nginx_offload_checked": json.dumps({"ports": ports}), "programs": str(programs)}
+        hosts[host] = {"nginx_offload__checked": json.dumps({"ports": ports}), "programs": str(programs)}
     tasks = {"name": "Tasks", "ansible.builtin.include_role": {"name": "edgemesh.nginx_istio.nginx_offload", "tasks_from": "selinux"}}
     play = {
         "name": "SELinux", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [tasks],
         "environment": {"PATH": "{{ programs }}:" + os.environ["PATH"]},
-        "vars": {"nginx_offload_host": {"os_family": "like Red Hat"}, "ansible_python_interpreter": sys.executable},
+        "vars": {"nginx_offload__host": {"os_family": "like Red Hat"}, "ansible_python_interpreter": sys.executable},
     }  # fmt: skip
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
