@@ -60,7 +60,7 @@ LIKELY = st.one_of(TEXT, NUMBERS, st.builds("{}{}".format, NUMBERS, st.sampled_f
 def test_what_is_not_refused_nginx_takes(nginx: Nginx, where: tuple[str, tuple[Any, ...]], value: str) -> None:
     base, place = where
     try:
-        http, stream = configuration(replaced(BASES[base].complete, place, value), FOR_REAL)
+        http, stream = configuration(replaced(BASES[base].written, place, value), FOR_REAL)
     except EdgeError:
         event("refused")
         return
