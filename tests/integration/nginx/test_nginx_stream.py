@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugins.module_utils._nginx.change.lock import locked
 
 from lab import apt
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._nginx import commands
 from plugins.module_utils._nginx.change.desired import desired
 from plugins.module_utils._nginx.change.generations import Store
 from plugins.module_utils._nginx.change.installation import discover, processes
@@ -62,7 +65,7 @@ class Rig:
 
     def transaction(self, step: Any = lambda _name: None, **options: Any) -> Transaction:
         nginx = discover(nginx_binary(), str(self.conf / "nginx.conf"), str(self.folder))
-        return Transaction(Store(str(self.conf), self.name, step=step), nginx, self.name, method="signal", **options)
+        return Transaction(Store(str(self.conf), self.name, step=step), nginx, self.name, **{"method": "signal", **options})
 
     def apply(self, files: list[dict[str, str]], **options: Any) -> Outcome:
         return self.transaction(**options).present(desired(files, [], "keep"))
@@ -193,6 +196,31 @@ def test_a_port_that_another_program_holds(rig: Rig) -> None:
     assert "Address already in use" in caught.value.why
     assert caught.value.details["rolled_back"]
     assert (rig.said(), rig.tree()) == ("one", before)
+
+
+def test_the_time_is_one_for_all_steps_and_going_back_has_its_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run takes half of the time, the reload command the rest; the second reload is the roll-back's."""
+    rig.apply(rig.files("one"))
+    (rig.folder / "service").write_text(
+        f"#!/bin/sh\n[ -e {rig.folder}/asked ] && exec kill -HUP $(cat {rig.folder}/pid)\ntouch {rig.folder}/asked\nexec sleep 60\n"
+    )
+    (rig.folder / "service").chmod(0o755)
+    monkeypatch.setattr(commands, "PATH", f"{rig.folder}:{commands.PATH}")
+    held = threading.Event()
+
+    def other_run() -> None:
+        with locked(str(rig.conf), 1):
+            held.set()
+            time.sleep(3)
+
+    threading.Thread(target=other_run).start()
+    assert held.wait(10)
+    with pytest.raises(EdgeError) as caught:
+        rig.apply(rig.files("two"), method="sysvinit", timeout=6)
+    seconds = re.search(r"it did not end within (\d+) s", caught.value.why)
+    assert seconds, caught.value.sentence
+    assert int(seconds[1]) <= 3, "what the other run took is gone"
+    assert (caught.value.details["rolled_back"], rig.said()) == (True, "one")
 
 
 def test_a_socket_goes_from_one_context_to_the_other_and_nobody_is_lost(rig: Rig) -> None:

@@ -56,8 +56,8 @@ def check(config: reader.Config, route: Route) -> None:
         for asked in dict.fromkeys([path.path, path.path.rstrip("/") + "/below" if path.match == "prefix" else path.path]):
             found = reader.effective(config, route.host, asked, route.listen.port)
             if route.listen.mode == "passthrough":
-                assert found.passed
-                assert found.by_name
+                assert (found.by_name, found.notes, found.passed) == (True, [], ADDRESSES)
+                assert found.passed_tells == route.proxy.proxy_protocol
                 continue
             proxy = found.proxy
             assert proxy, found.answer

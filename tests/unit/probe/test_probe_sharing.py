@@ -106,9 +106,23 @@ def test_each_identity_is_asked_once_and_the_upstreams_own_first() -> None:
     assert len(neighbours(elsewhere + two("", "") + many)) == 4
 
 
-@pytest.mark.parametrize(("kept", "by"), [("", (SESSION,)), (POOLED, (SESSION, POOL))])
-def test_a_grpc_location_and_another_share_an_upstream(kept: str, by: tuple[str, ...]) -> None:
-    blocks = "location /a { grpc_pass grpcs://mesh; grpc_ssl_certificate c.crt; }\nlocation /b { proxy_pass https://mesh; }"
-    found = way(f"upstream mesh {{ server 192.0.2.1:443; {kept} }} server {{ listen 80; server_name a.example; {blocks} }}")
+def grpc(text: str) -> str:
+    return text.replace("proxy_pass https", "grpc_pass grpcs").replace("proxy_", "grpc_")
+
+
+@pytest.mark.parametrize(("off", "by"), [("", (SESSION,)), (OFF, ())])
+def test_grpc_and_http_share_sessions_and_no_pool(off: str, by: tuple[str, ...]) -> None:
+    """A connection of the other protocol is of no use to either: nginx itself is asked in test_probe_identity_grpc.py."""
+    first, second = (
+        f"location {path} {{ proxy_pass https://mesh; {more} }}" for path, more in (("/a", f"{CERT} {off}"), ("/b", SPEAKS + off))
+    )
+    for one, other in ((grpc(first), second), (first.replace(CERT, CERT + SPEAKS), grpc(second.replace(SPEAKS, "")))):
+        found = way(f"upstream mesh {{ server 192.0.2.1:443; {POOLED} }} server {{ listen 80; server_name a.example; {one}\n{other} }}")
+        assert [(each.differ, each.by) for each in found.shared] == ([(("client certificate",), by)] if by else [])
+        assert [each.path for each in found.neighbours] == ["/b"]
+
+
+@pytest.mark.parametrize(("off", "by"), [("", (SESSION, POOL)), (OFF, (POOL,))])
+def test_two_grpc_locations_share_the_pool_too(off: str, by: tuple[str, ...]) -> None:
+    found = way(grpc(two(CERT + off, off, kept=POOLED)))
     assert [(each.differ, each.by) for each in found.shared] == [(("client certificate",), by)]
-    assert [each.path for each in found.neighbours] == ["/b"]

@@ -25,28 +25,31 @@ class Service:
     name: str
     nginx: Installation
 
-    def reload(self, running: Processes) -> None:
-        """Ask for a reload; that the command succeeded does not mean that nginx took the configuration."""
+    def reload(self, running: Processes, timeout: float) -> None:
+        """Ask for a reload; that the command succeeded does not mean that nginx took the configuration.
+
+        :param timeout: seconds that the command may take, here and below.
+        """
         if self.method == "systemd":
-            _command(["systemctl", "reload", self.name])
+            _command(["systemctl", "reload", self.name], timeout)
         elif self.method == "sysvinit":
-            _command(["service", self.name, "reload"])
+            _command(["service", self.name, "reload"], timeout)
         else:
             os.kill(running.master, signal.SIGHUP)
 
-    def start(self) -> None:
+    def start(self, timeout: float) -> None:
         """Start nginx."""
         if self.method == "systemd":
-            _command(["systemctl", "start", self.name])
+            _command(["systemctl", "start", self.name], timeout)
         elif self.method == "sysvinit":
-            _command(["service", self.name, "start"])
+            _command(["service", self.name, "start"], timeout)
         else:
-            _command(self.nginx.command())
+            _command(self.nginx.command(), timeout)
 
-    def stop(self, running: Processes) -> None:
+    def stop(self, running: Processes, timeout: float) -> None:
         """Stop nginx, letting requests finish."""
         if self.method == "systemd":
-            _command(["systemctl", "stop", self.name])
+            _command(["systemctl", "stop", self.name], timeout)
         elif running.master:
             os.kill(running.master, signal.SIGQUIT)
 
@@ -82,10 +85,12 @@ def _names(text: str, binary: str) -> bool:
     return any(os.path.realpath(word) == os.path.realpath(binary) for word in re.findall(r"/[A-Za-z0-9/._+-]+", text))
 
 
-def _command(command: list[str]) -> None:
+def _command(command: list[str], timeout: float) -> None:
     try:
-        done = commands.run(command, timeout=90, discard=True)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = commands.run(command, timeout=timeout, discard=True)
+    except subprocess.TimeoutExpired:
+        raise EdgeError(f"it did not end within {timeout:g} s", where=" ".join(command)) from None
+    except OSError as error:
         raise EdgeError("it can't be run", where=" ".join(command), why=type(error).__name__) from None
     if done.returncode:
         raise EdgeError(f"it ended with {done.returncode}", where=" ".join(command))

@@ -293,7 +293,7 @@ class Transaction:
                 if was_running:
                     self._bring_up(good, verdict, "the configuration of before")
                 elif processes(pid_file).master:
-                    self._service(pid_file).stop(processes(pid_file))
+                    self._service(pid_file).stop(processes(pid_file), self._left())
                 self.store.step("as before")
                 # its room may be what the journal needs on a full disk
                 self.store.discard(failed)
@@ -309,6 +309,7 @@ class Transaction:
     def _settle(self, good: str | None, error: EdgeError) -> None:
         """After a killed run, when the new one gets no further: let nginx serve the last good generation."""
         manifest = self.store.manifest(good)
+        self._until = time.monotonic() + self.timeout
         try:
             verdict = staging.test(self._nginx(), {}, self._left())
             if processes(self._pid_file(verdict)).master and not (manifest and answer(manifest.listen) == good):
@@ -327,9 +328,9 @@ class Transaction:
         manager, manifest = self._service(pid_file), self.store.manifest(generation)
         try:
             if running.master:
-                manager.reload(running)
+                manager.reload(running, self._left())
             else:
-                manager.start()
+                manager.start(self._left())
             why = ""
         except EdgeError as error:
             why = error.sentence

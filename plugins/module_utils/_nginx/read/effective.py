@@ -86,7 +86,7 @@ def effective(config: Config, host: str, path: str = "/", port: int | None = Non
     way.server, way.server_names = place_of(server), names_of(server)
     way.asks_client_certificate = last_words(server, "ssl_verify_client", ["off"])[0] in ("on", "optional", "optional_no_ca")
     chain = [*config.http[:1], server]
-    variables = Variables(config.http, request_values(way))
+    variables = Variables(config.http, _request_values(way))
     follow(config, way, chain, variables)
     way.lost_host = lost_host(way, chain)
     return way
@@ -99,7 +99,7 @@ def _passed_on(way: Effective, ahead: preread.Way) -> Effective:
     return way
 
 
-def request_values(way: Effective) -> dict[str, str]:
+def _request_values(way: Effective) -> dict[str, str]:
     listen = way.listen or Listen("127.0.0.1", 80)
     path, question, query = way.path.partition("?")
     default = 443 if listen.tls else 80
@@ -147,7 +147,7 @@ def passing(config: Config) -> Iterator[Passing]:
     for server, chain, directive in _passing_blocks(config):
         names = names_of(server)
         way = Effective(host=names[0], path="/", version="", server_names=names)
-        variables = Variables(config.http, request_values(way))
+        variables = Variables(config.http, _request_values(way))
         for block in chain[1:]:
             variables.set_from(block)
         next_hop(config, way, chain, directive, variables)

@@ -151,6 +151,7 @@ class Config:
 
 
 def listens(server: Directive) -> list[tuple[str, int, list[str]]]:
+    """Address, port and flags of each TCP socket of a server; nginx's own default where it names none."""
     found = []
     for directive in server.find("listen"):
         text, *flags = directive.args
@@ -166,11 +167,13 @@ def listens(server: Directive) -> list[tuple[str, int, list[str]]]:
 
 
 def reachable(address: str) -> str:
+    """Where this host itself reaches what listens at ``address``."""
     plain = address.strip("[]")
     return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(plain, plain)  # noqa: S104
 
 
 def names_of(server: Directive) -> list[str]:
+    """The names of a server; one empty name where it has none."""
     return [name for directive in server.find("server_name") for name in directive.args] or [""]
 
 
@@ -186,9 +189,11 @@ def modifier_of(location: Directive) -> tuple[str, str]:
 
 
 def place_of(directive: Directive) -> str:
+    """``file:line``."""
     return f"{directive.file}:{directive.line}"
 
 
 def last_words(block: Directive, name: str, default: list[str]) -> list[str]:
+    """The words of the last directive of this name in the block, or ``default``."""
     own = block.find(name)
     return own[-1].args if own and own[-1].args else default

@@ -27,6 +27,11 @@ def _scheme(target: str) -> str:
 
 
 def next_hop(config: Config, way: Effective, chain: list[Directive], passing: Directive, variables: Variables) -> None:
+    """Puts into ``way.proxy`` how a location speaks to the next hop, and into ``way.notes`` what only nginx knows.
+
+    :param chain: the blocks from http to the location.
+    :param passing: the location's ``proxy_pass`` or ``grpc_pass``.
+    """
     target = variables.text(passing.args[0])
     prefix = passing.name.partition("_")[0]
     match = re.fullmatch(_TARGETS[prefix], target or "")
@@ -115,6 +120,7 @@ def _headers(way: Effective, chain: list[Directive], variables: Variables, proxy
 
 
 def lost_host(way: Effective, chain: list[Directive]) -> str:
+    """Where a Host header is set that the location loses by setting headers of its own; empty where it loses none."""
     if way.proxy is None or "proxy_set_header Host" in way.proxy.places or "proxy_set_header" not in way.proxy.places:
         return ""
     return next(

@@ -8,6 +8,11 @@ from .syntax import Directive
 
 
 def choose_server(config: Config, host: str, at: str | None, port: int | None) -> tuple[Listen, Directive, bool] | None:
+    """The socket, the server, and whether the server has the name; None where nothing listens.
+
+    :param at: the address of the socket, by default any.
+    :param port: the port of the socket, by default the best of those where a server has the name.
+    """
     choices = []
     for (address, number), members in config.sockets.items():
         if (port is not None and number != port) or (at is not None and address != at):

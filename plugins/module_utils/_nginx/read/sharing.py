@@ -42,12 +42,12 @@ def shared_identities(config: Config, known: Optional[list[Passing]] = None) -> 
             uses.setdefault(_upstream(each.proxy), {}).setdefault(identity(each.proxy), []).append(each)
     found = []
     for upstream, identities in uses.items():
-        # who does not reuse sessions leaves none behind either; a pool belongs to the whole upstream
+        # who does not reuse sessions leaves none behind either
         sessions = {who for who, users in identities.items() if any(user.proxy.session_reuse for user in users)}
-        pooled = any(_leaves_connections(user.proxy) for users in identities.values() for user in users)
-        by = (*((SESSION,) if len(sessions) > 1 else ()), *((POOL,) if pooled and len(identities) > 1 else ()))
+        pooled = _pooled(identities)
+        by = (*((SESSION,) if len(sessions) > 1 else ()), *((POOL,) if pooled else ()))
         if by:
-            meet = [who for who in identities if pooled or who in sessions]
+            meet = [who for who in identities if who in pooled or (len(sessions) > 1 and who in sessions)]
             differ = tuple(name for name, values in zip(_COLUMNS, zip(*meet)) if len(set(values)) > 1)
             address = _address(next(iter(identities.values()))[0].proxy)
             found.append(Shared(upstream, address, tuple(identities[who][0].place for who in meet), differ, by))
@@ -109,6 +109,20 @@ def _keeps(each: Passing) -> bool:
     """Whether there is anything to lend: a target that is looked up for each request has no upstream of its own."""
     proxy = each.proxy
     return proxy.scheme == "https" and bool(proxy.addresses) and not (each.varies and not proxy.upstream)
+
+
+def _pooled(identities: dict[Identity, list[Passing]]) -> set[Identity]:
+    """Those that meet on kept connections: a pool belongs to the whole upstream, but HTTP/1 and HTTP/2 are of no use to each other.
+
+    nginx hands them out all the same; the request then fails or is sent again on a new connection, and arrives as nobody else.
+    """
+    found: set[Identity] = set()
+    for http2 in (False, True):
+        speaks = {who: [user for user in users if (user.proxy.http_version == "2") == http2] for who, users in identities.items()}
+        who = {each for each, users in speaks.items() if users}
+        if len(who) > 1 and any(_leaves_connections(user.proxy) for users in speaks.values() for user in users):
+            found |= who
+    return found
 
 
 def _leaves_connections(proxy: Proxy) -> bool:
