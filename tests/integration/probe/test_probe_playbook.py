@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from probe_rig import HOST, Gateway, Nginx
 
+from tests.integration.tls_secret import own_sshd
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -171,10 +172,14 @@ def test_diagnose_sees_a_broken_configuration(seeds_nginx: Nginx, collections: P
 
 
 def test_diagnose_never_shows_the_configuration(seeds_nginx: Nginx, collections: Path, tmp_path: Path) -> None:
+    """Over SSH: its connection shows, at this verbosity, what commands print; the local one never does."""
     site = seeds_nginx.folder / "conf.d" / "site.conf"
     seeds_nginx.write(site.read_text().replace("proxy_pass", 'proxy_set_header Authorization "Basic c2VjcmV0"; proxy_pass'))
-    found, output = diagnosis(collections, tmp_path, {"diagnose_nginx_command": seeds_nginx.command}, "-vvvvv")
+    with own_sshd.sshd() as server:
+        over_ssh = {"ansible_connection": "ssh", **server.variables("root")}
+        found, output = diagnosis(collections, tmp_path, {"diagnose_nginx_command": seeds_nginx.command, **over_ssh}, "-vvvvv")
     assert found["cause"]["code"] == "NO_SNI"
+    assert "SSH: EXEC ssh" in output
     assert "c2VjcmV0" not in output + json.dumps(found)
 
 
