@@ -14,7 +14,7 @@ from ..plugin_utils._prober import Prober
 ARGUMENTS: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "path": {"type": "str", "default": "/"},
-    "port": {"type": "int"},
+    "port": {"type": "int", "default": 0},
     "gateway": {"type": "list", "elements": "str", "default": []},
     "nginx": {"type": "list", "elements": "str", "default": ["nginx"]},
     "attempt_timeout": {"type": "int", "default": 10},
@@ -35,6 +35,6 @@ class ActionModule(Prober):
             return results
 
         nginx, gateway = tuple(params["nginx"]), addresses(params["gateway"])
-        question = Question(params["host"], params["path"] or "/", params["port"], gateway, nginx)
+        question = Question(params["host"], params["path"] or "/", params["port"] or None, gateway, nginx)
         diagnosis = inquire(question, self.answers, probe)
         return {"changed": False, "diagnosis": asdict(diagnosis), "text": report.text(diagnosis)}

@@ -20,7 +20,7 @@ ARGUMENTS: dict[str, Any] = {
         "apply_defaults": True,
         "options": {"positive": {"type": "int", "default": 5}, "negative": {"type": "int", "default": 6}},
     },
-    "path": {"type": "path", "default": ""},
+    "report_dir": {"type": "path", "default": ""},
 }
 
 
@@ -33,5 +33,5 @@ class ActionModule(EdgeAction):
         """Judge; write the report unless this is a check."""
         library.require()
         model = entry.reported(params, check=self.check_mode)
-        place = {} if self.check_mode else {"path": entry.written(model, params["path"])}
+        place = {} if self.check_mode else {"path": entry.written(model, params["report_dir"])}
         return {"changed": False, **model, **place}

@@ -25,8 +25,9 @@ options:
     type: str
     default: /
   port:
-    description: The port on which clients reach nginx. By default one where a server has this name, TLS first.
+    description: The port on which clients reach nginx. With V(0) one where a server has this name, TLS first.
     type: int
+    default: 0
   gateway:
     description:
       - C(address:port) of the mesh's gateway. Only needed where there is no nginx, or to find the right address when nginx has a wrong one.

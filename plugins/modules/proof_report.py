@@ -60,7 +60,7 @@ options:
         description: Of claims that something is refused.
         type: int
         default: 6
-  path:
+  report_dir:
     description: The folder on the controller for the report; made if it is missing. When empty a temporary one is made.
     type: path
     default: ""

@@ -20,11 +20,8 @@ _OURS = "ansible_collections.edgemesh.nginx_istio.plugins."
 _ON_TARGETS = ("modules/edge_probe.py", "modules/nginx_config.py", "modules/nginx_info.py", "modules/tls_secret_export.py")
 # The one place that names the kinds of path.
 _REGISTRY = "module_utils/_proof/kinds.py"
-# The one import against the order: what is hidden of a kubeconfig is known by who reads kubeconfigs.
-_AGAINST_THE_ORDER = {("module_utils/_hidden.py", "_kube")}
 # Loaded only for a task that is given a kubeconfig, which none on a target is.
-_NEVER_LOADED_THERE = {("module_utils/_kube/kubeconfig.py", "yaml")}
-# Goes with the parts of the change that are not merged yet; must end up empty.
+_NEVER_LOADED_THERE = {("module_utils/_kubeconfig.py", "yaml")}
 
 
 def floors(checkout: Path) -> dict[str, int]:
@@ -76,7 +73,7 @@ def offences(checkout: Path) -> set[str]:
     plugins, rooms = checkout / "plugins", floors(checkout)
     found = set()
     for path, mine, other in arrows(plugins, rooms):
-        if path == _REGISTRY or (path, other) in _AGAINST_THE_ORDER:
+        if path == _REGISTRY:
             continue
         # Single files of the ground floor may lean on each other; that they don't do so in circles is another test.
         if (rooms.get(mine) != 0 or rooms[other] != 0) and rooms.get(mine, 0) <= rooms[other]:
@@ -106,7 +103,7 @@ def circle(plugins: Path, rooms: dict[str, int]) -> list[str]:
     """Rooms that import each other in a circle; empty where there is none."""
     known: dict[str, set[str]] = {}
     for path, mine, other in arrows(plugins, rooms):
-        if path != _REGISTRY and (path, other) not in _AGAINST_THE_ORDER:
+        if path != _REGISTRY:
             known.setdefault(mine, set()).add(other)
     before = -1
     while before != len(known):

@@ -20,21 +20,6 @@ ROLES = sorted(each.name for each in (CHECKOUT / "roles").iterdir())
 WORDS = {"wait": "bool", "wait_timeout": "int", "timeout": "int", "attempt_timeout": "int"}
 # Ansible's own.
 _ANSIBLE = {"ansible_python_interpreter"}
-# Goes with the parts of the change that are not merged yet; must end up empty.
-UNTIL_MERGED = set(
-    """\
-*_port is int and str
-role diagnose: timeout is not the seconds of the whole task, or has another name everywhere else
-diagnose: __diagnose_dump
-diagnose: __diagnose_facts
-diagnose: __diagnose_gateway
-diagnose: __diagnose_look
-diagnose: __diagnose_service
-diagnose: __diagnose_steps
-diagnose: __diagnose_turns
-diagnose: __diagnose_way
-""".splitlines()
-)
 
 
 def options(where: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -116,11 +101,11 @@ def not_private() -> set[str]:
 
 
 def test_each_word_means_one_thing() -> None:
-    assert two_meanings() == {each for each in UNTIL_MERGED if " is " in each}
+    assert two_meanings() == set()
 
 
 def test_what_a_role_sets_is_private_or_documented() -> None:
-    assert not_private() == {each for each in UNTIL_MERGED if " is " not in each}
+    assert not_private() == set()
 
 
 def test_playbooks_and_roles_know_no_variable_that_read_routes_would_call_a_typing_error() -> None:

@@ -255,7 +255,7 @@ def proof_report(scene: Scene) -> States:
     seen = {"vars": {"seen": asdict(Seen("a", []))}}
 
     def judged(path: str = report, **more: Any) -> dict[str, Any]:
-        return {"routes": Reading.of_variables({}).text(), "seen": ["{{ seen | to_json }}"], "path": path, **more}
+        return {"routes": Reading.of_variables({}).text(), "seen": ["{{ seen | to_json }}"], "report_dir": path, **more}
 
     states.add("check", "ok", judged(), check_mode=True, **seen)
     states.add("ok", "ok", judged(), **seen)

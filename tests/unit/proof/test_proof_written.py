@@ -57,7 +57,7 @@ def test_its_options_are_the_documented_ones() -> None:
 
 
 def test_the_report_says_why_logs_could_not_be_read_and_which_version_made_it(tmp_path: Path) -> None:
-    result = work(run="r1", log=[{"lines": [], "problems": ["forbidden"]}], path=str(tmp_path / "not" / "there"))
+    result = work(run="r1", log=[{"lines": [], "problems": ["forbidden"]}], report_dir=str(tmp_path / "not" / "there"))
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
     assert result["collection"] == {"name": "edgemesh.nginx_istio", "version": galaxy["version"]}
     for why in ("no route to host", "no Python"):
@@ -83,11 +83,11 @@ def test_without_a_folder_it_makes_one_for_nobody_else(tmp_path: Path, monkeypat
 
 def test_a_relative_folder_is_one_of_where_ansible_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert work(path="proof")["path"] == str(tmp_path / "proof")
+    assert work(report_dir="proof")["path"] == str(tmp_path / "proof")
 
 
 def test_a_check_writes_nothing(tmp_path: Path) -> None:
-    result = work(check=True, path=str(tmp_path / "proof"))
+    result = work(check=True, report_dir=str(tmp_path / "proof"))
     assert result["check_mode"]
     assert "path" not in result
     assert not (tmp_path / "proof").exists()
@@ -96,7 +96,7 @@ def test_a_check_writes_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeError, match=r"file: the report can't be written: .*\. Choose a folder"):
-        work(path=str(tmp_path / "file"))
+        work(report_dir=str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("text", ["shop", "[]", '{"client": []}'])
