@@ -63,7 +63,7 @@ def proven(folder: Path, shelf: str = "7") -> dict[str, Any]:
     near = Probe("relay-1").answer(kind="tiny", routes=OTHERS, given={"run": "r1"})
     assert (near["others"], near["gateways"], near["logged"]) == (["sender-1"], [], [])
     far = Probe("sender-1", shelf).answer(asked=[near["asked"]])
-    options = {"routes": OTHERS, "seen": [near["evidence"]], "answers": [{**far, "item": "sender-1"}], "path": str(folder)}
+    options = {"routes": OTHERS, "seen": [near["evidence"]], "answers": [{**far, "item": "sender-1"}], "report_dir": str(folder)}
     checked = ArgumentSpecValidator(proof_report.ARGUMENTS).validate({**options, "minimum": {"positive": 1, "negative": 1}})
     assert not checked.error_messages
     action = proof_report.ActionModule.__new__(proof_report.ActionModule)
