@@ -8,6 +8,8 @@ from typing import Any
 
 from ..module_utils._diagnose import report
 from ..module_utils._diagnose.inquiry import Question, addresses, inquire
+from ..module_utils._probe.entry import entry
+from ..module_utils._probe.spec import Path
 from ..module_utils._x509 import library
 from ..plugin_utils._prober import Prober
 
@@ -30,8 +32,10 @@ class ActionModule(Prober):
         """Ask the host until the cause has a name."""
         library.require()
 
-        def probe(paths: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            results, _python = self.probed({"paths": paths, "attempt_timeout": params["attempt_timeout"]}, task_vars)
+        def probe(paths: list[Path]) -> list[dict[str, Any]]:
+            results, _python = self.probed(
+                {"paths": [entry(each) for each in paths], "attempt_timeout": params["attempt_timeout"]}, task_vars
+            )
             return results
 
         nginx, gateway = tuple(params["nginx"]), addresses(params["gateway"])

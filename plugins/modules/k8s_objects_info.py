@@ -72,6 +72,10 @@ EXAMPLES = r"""
 - name: Show its pods
   ansible.builtin.debug:
     msg: "{{ gateway.results[1].resources | map(attribute='metadata.name') }}"
+
+- name: Say what hinders them
+  ansible.builtin.debug:
+    msg: "{{ gateway.not_ready }}"
 """
 
 RETURN = r"""
@@ -90,6 +94,14 @@ results:
       type: list
       elements: dict
       returned: always
+not_ready:
+  description:
+    - A sentence for each of these objects that is not ready by its kind's own meaning, with the reason; empty when all are.
+    - Where events were read too, with the last one about it; pods that could not be made at all (by quota or an admission webhook)
+      appear by the event of what should have made them.
+  returned: success
+  type: list
+  elements: str
 """
 
 from typing import Any
@@ -97,7 +109,7 @@ from typing import Any
 from ..module_utils._ansible import run, warned
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
-from ..module_utils._kube.k8s_objects_info import look
+from ..module_utils._kube.k8s_objects_info import look, not_ready
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
@@ -122,7 +134,8 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Look."""
     client = connect(params)
     with warned(module, client):
-        return {"changed": False, "results": look(client, params["queries"])}
+        results = look(client, params["queries"])
+        return {"changed": False, "results": results, "not_ready": not_ready(results)}
 
 
 def main() -> None:

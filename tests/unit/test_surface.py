@@ -17,8 +17,6 @@ import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 INTERNAL = "Internal to the collection's roles; may change in any release."
-# Goes with the parts of the change that are not merged yet; must end up empty.
-UNTIL_MERGED = {"module": set(), "filter": {"pod_problems"}}
 
 
 def readme(kind: str) -> set[str]:
@@ -66,17 +64,17 @@ def test_ansible_doc_lists_as_public_what_readme_lists(collections: Path, kind: 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     listed: dict[str, str] = json.loads(done.stdout)
     public = {name.rpartition(".")[2] for name, said in listed.items() if not said.startswith("Internal - ")}
-    assert public - UNTIL_MERGED[kind] == readme(kind.capitalize())
+    assert public == readme(kind.capitalize())
 
 
 @pytest.mark.parametrize("kind", ["module", "filter"])
 def test_what_readme_does_not_list_says_first_that_it_is_internal(kind: str) -> None:
     public, found = readme(kind.capitalize()), documented(kind)
-    assert found.keys() >= public | UNTIL_MERGED[kind]
+    assert found.keys() >= public
     for name, said in found.items():
         first = said["description"] if isinstance(said["description"], str) else said["description"][0]
         internal = first == INTERNAL and said["short_description"].startswith("Internal - ")
-        assert internal == (name not in public | UNTIL_MERGED[kind]), name
+        assert internal == (name not in public), name
 
 
 def test_readme_lists_every_playbook_and_every_role() -> None:

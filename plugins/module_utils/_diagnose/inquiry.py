@@ -10,15 +10,16 @@ from .._errors import EdgeError
 from .._nginx import commands
 from .._nginx.read.effective import Effective, read
 from .._nginx.read.sharing import look
+from .._probe.spec import Path
 from .._script import Answer
 from . import hostfacts, ladder
-from .ladder import Options, Result
+from .ladder import Result
 from .verdict import Diagnosis, diagnose
 
 #: runs these shell commands on the host: the answer of each by its name
 Ask = Callable[[Mapping[str, str]], dict[str, Answer]]
-#: probes these entries of edge_probe's ``paths`` from the host: its ``results``
-Probe = Callable[[list[Options]], list[Result]]
+#: probes these from the host: edge_probe's ``results``
+Probe = Callable[[list[Path]], list[Result]]
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def settle(client: Client, items: list[Item]) -> None:
 
 def _unready(client: Client, item: Item, trouble: str) -> EdgeError:
     what = "it will not become ready" if isinstance(item.not_ready, Never) else f"not ready after {client.deadline.seconds:g} s"
-    return EdgeError(what, where=item.title, why="; ".join(part for part in (item.not_ready, trouble) if part), code="NOT_READY")
+    return EdgeError(what, where=item.title, why="; ".join(part for part in (str(item.not_ready), trouble) if part), code="NOT_READY")
 
 
 def _add_pods(client: Client, item: Item) -> None:
@@ -69,12 +69,12 @@ def _add_pods(client: Client, item: Item) -> None:
         return
     reasons: list[str] = []
     for live in pods:
-        reason = pod(live)
+        reason = str(pod(live))
         text = f"pod {clean(mapping(live.get('metadata')).get('name'), 253)}: {reason}"
         if reason and not any(reason in other for other in reasons):
             reasons.append(text)
     if reasons:
-        item.not_ready = "; ".join([item.not_ready, *reasons[:3]])
+        item.not_ready = "; ".join([str(item.not_ready), *reasons[:3]])
         item.error.why = "; ".join([item.error.why, *reasons[:3]])
         item.error.args = (item.error.sentence,)
 

@@ -9,7 +9,7 @@ from .._errors import EdgeError
 from .._loose import mapping
 from .errors import ApiError
 from .manifests import Key, Manifest, key_of
-from .ready import GATEWAY
+from .ready import GATEWAY, Reason
 from .resources import Resource
 from .text import clean
 
@@ -43,7 +43,7 @@ class Item:
     after: Optional[dict[str, Any]] = None
     action: str = ""
     note: str = ""
-    not_ready: str = ""
+    not_ready: Reason = ""
     missing: Optional[ApiError] = None
     error: Optional[EdgeError] = None
     pruned: bool = False
@@ -94,7 +94,7 @@ class Item:
             "uid": metadata.get("uid"),
             "resource_version": metadata.get("resourceVersion"),
             "note": self.note,
-            "not_ready": self.not_ready,
+            "not_ready": str(self.not_ready),
             "error": self.error.as_result() if self.error else None,
             "pruned": self.pruned,
         }

@@ -9,7 +9,7 @@ from .._errors import EdgeError
 from .client import Client
 from .errors import ApiError
 from .node_ports import Asked, Found, describe, endpoints_lack, nodes_lack, predicted, service_lacks
-from .ready import Never
+from .ready import Never, Reason
 from .wait import Objects, Target, follow
 
 _SERVICE_NAME = "kubernetes.io/service-name"
@@ -69,7 +69,7 @@ class Reach:
             raise EdgeError(f"waited {client.deadline.seconds:g} s in vain", where=asked.title, why=why, code="TIMEOUT")
         return describe(asked, found, self._types)
 
-    def _lacking(self, asked: Asked, found: Found) -> str:
+    def _lacking(self, asked: Asked, found: Found) -> Reason:
         return (
             service_lacks(asked, found, self._until)
             or endpoints_lack(asked, found, self._until)
@@ -89,7 +89,7 @@ class Reach:
 
         return follow(client, Target(client.resource("Service"), namespace, {asked.name for asked, _found in pairs}), done)
 
-    def _settled(self, reasons: Iterable[str]) -> bool:
+    def _settled(self, reasons: Iterable[Reason]) -> bool:
         return not self._wait or all(not reason or isinstance(reason, Never) for reason in reasons)
 
     def _usable(self, pairs: list[tuple[Asked, Found]]) -> list[tuple[Asked, Found]]:

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from .._address import join
 from .._errors import EdgeError
 from .._loose import mapping, mappings, number
-from .ready import Never
+from .ready import Never, Reason
 from .text import clean
 
 #: Stands for what only a real run can make.
@@ -135,7 +135,7 @@ def predicted(asked: Asked) -> dict[str, Any]:
     }
 
 
-def service_lacks(asked: Asked, found: Found, until: Collection[str]) -> str:
+def service_lacks(asked: Asked, found: Found, until: Collection[str]) -> Reason:
     """What the Service itself has not yet of ``until`` (node_port, endpoint, load_balancer); empty when nothing."""
     if found.service is None:
         return "it does not exist yet"

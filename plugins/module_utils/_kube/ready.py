@@ -1,13 +1,14 @@
 """When an object is ready, by its kind's own meaning; otherwise why not, in words.
 
-Each rule takes the live object and returns ``""`` or the reason. A status that describes an older generation of the
-object never counts.
+Each rule takes the live object and returns ``""`` or the reason, a :class:`Never` where waiting is of no use. A status that
+describes an older generation of the object never counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Union
 
 from .._loose import mapping, mappings, number
 from .resources import group_of
@@ -16,15 +17,24 @@ from .text import clean
 #: Group of the Gateway API.
 GATEWAY = "gateway.networking.k8s.io"
 
-Rule = Callable[[dict[str, Any]], str]
 
-
-class Never(str):
+@dataclass(frozen=True)
+class Never:
     """A reason that no waiting will mend."""
 
+    why: str
 
-def why_not(live: dict[str, Any]) -> str:
-    """Why ``live`` isn't ready; empty when it is. A :class:`Never` when it can't become so by itself."""
+    def __str__(self) -> str:
+        return self.why
+
+
+#: Why something isn't ready; empty when it is.
+Reason = Union[str, Never]
+Rule = Callable[[dict[str, Any]], Reason]
+
+
+def why_not(live: dict[str, Any]) -> Reason:
+    """Why ``live`` isn't ready."""
     if mapping(live.get("metadata")).get("deletionTimestamp"):
         return "it is being deleted"
     group, kind = group_of(str(live.get("apiVersion"))), str(live.get("kind"))
@@ -88,7 +98,7 @@ def _conditions(live: dict[str, Any]) -> str:
     return ""
 
 
-def _deployment(live: dict[str, Any]) -> str:
+def _deployment(live: dict[str, Any]) -> Reason:
     spec, status = _spec(live), _status(live)
     if reason := _unobserved(live):
         return reason
@@ -153,7 +163,7 @@ def _service(live: dict[str, Any]) -> str:
     return "" if any(each.get("ip") or each.get("hostname") for each in ingress) else "the load balancer has no address yet"
 
 
-def pod(live: dict[str, Any]) -> str:
+def pod(live: dict[str, Any]) -> Reason:
     """A Pod: Ready, or has succeeded."""
     status = _status(live)
     phase = status.get("phase")
@@ -190,7 +200,7 @@ def _unscheduled(status: dict[str, Any]) -> str:
     return _says(scheduled) if scheduled.get("status") == "False" else ""
 
 
-def _job(live: dict[str, Any]) -> str:
+def _job(live: dict[str, Any]) -> Reason:
     status = _status(live)
     failed = _condition(status.get("conditions"), "Failed")
     if failed.get("status") == "True":
@@ -200,7 +210,7 @@ def _job(live: dict[str, Any]) -> str:
     return f"{number(status.get('active'))} active, {number(status.get('succeeded'))} succeeded, {number(status.get('failed'))} failed"
 
 
-def _claim(live: dict[str, Any]) -> str:
+def _claim(live: dict[str, Any]) -> Reason:
     phase = _status(live).get("phase")
     if phase == "Bound":
         return ""
@@ -214,7 +224,7 @@ def _namespace(live: dict[str, Any]) -> str:
     return "" if phase == "Active" else f"phase {clean(phase or 'unknown', 50)}"
 
 
-def _crd(live: dict[str, Any]) -> str:
+def _crd(live: dict[str, Any]) -> Reason:
     conditions = _status(live).get("conditions")
     names = _condition(conditions, "NamesAccepted")
     if names.get("status") == "False":

@@ -14,7 +14,7 @@ from .._errors import EdgeError
 from .client import Client
 from .deadline import Backoff
 from .errors import ApiError
-from .ready import Never
+from .ready import Never, Reason
 from .resources import Resource
 
 Objects = dict[str, dict[str, Any]]
@@ -46,7 +46,7 @@ def wait_for(
     kind: str,
     name: str,
     namespace: Optional[str],
-    why_not: Callable[[Optional[dict[str, Any]]], str],
+    why_not: Callable[[Optional[dict[str, Any]]], Reason],
     *,
     api_version: Optional[str] = None,
 ) -> Optional[dict[str, Any]]:
@@ -57,7 +57,7 @@ def wait_for(
     """
     resource = client.resource(kind, api_version)
     found: Optional[dict[str, Any]] = None
-    reason = ""
+    reason: Reason = ""
 
     def done(objects: Objects) -> bool:
         nonlocal found, reason
@@ -70,7 +70,7 @@ def wait_for(
         raise EdgeError(
             "waiting is of no use" if isinstance(reason, Never) else f"waited {client.deadline.seconds:g} s in vain",
             where=resource.title(namespace, name),
-            why="; ".join(part for part in (reason, trouble) if part),
+            why="; ".join(part for part in (str(reason), trouble) if part),
             code="TIMEOUT",
         )
     return found

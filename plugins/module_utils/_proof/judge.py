@@ -6,12 +6,13 @@ from collections import ChainMap
 from dataclasses import replace
 from typing import Any, Optional
 
+from .._address import ip
 from .._mesh import accesslog
 from .._probe import echo
 from .._probe.causes import CAUSES
 from .kind import Kind
 from .model import WEBSOCKET_ACCEPT
-from .verdict import NOT_TESTED, OK, Case, Evidence, Result, Rule, Verdict, address, begins, by_probe, not_tested, seen
+from .verdict import NOT_TESTED, OK, Case, Evidence, Result, Rule, Verdict, begins, by_probe, not_tested, seen
 
 NO_ECHO = "the answer does not show the request's headers, so what the app received can't be seen"
 
@@ -143,7 +144,7 @@ def _access_log(case: Case) -> Verdict:
     # proxies'. Whom the gateway takes for the client, and a list of addresses goes by, depends on how many of them it trusts.
     *others, gateway = case.chain.proxies
     added = dict(zip(reversed(others), reversed(accesslog.forwarded(entry)[:-1])))
-    return replace(verdict, saw={**added, gateway: address(accesslog.remote(entry))})
+    return replace(verdict, saw={**added, gateway: ip(accesslog.remote(entry))})
 
 
 RULES: dict[str, Rule] = {

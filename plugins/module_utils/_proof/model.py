@@ -49,15 +49,12 @@ class Proof:
 
 
 def probes(proofs: list[Proof]) -> dict[str, list[dict[str, Any]]]:
-    """The probes to run, each once, by vantage point.
-
-    Those of a proof with another one beside it come in turn: they ask what the one before left behind.
-    """
+    """The probes to run, each once, by vantage point."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for proof in proofs:
         for probe in (proof.probe, proof.beside):
             if probe:
-                found.setdefault(proof.vantage, {})[probe["name"]] = {**probe, "in_turn": True} if proof.beside else probe
+                found.setdefault(proof.vantage, {})[probe["name"]] = probe
     return {vantage: list(each.values()) for vantage, each in found.items()}
 
 

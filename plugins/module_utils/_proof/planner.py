@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Optional
 
+from .._probe.entry import entry
+from .._probe.spec import Path
 from .checks import Check
 from .model import Proof
-
-Probe = dict[str, Any]
 
 
 class Planner:
@@ -35,7 +36,7 @@ class Planner:
         self,
         check: str,
         expected: str,
-        probe: Optional[Probe],
+        probe: Optional[Path],
         *,
         shared: str = "",
         control: Optional[str] = None,
@@ -45,7 +46,7 @@ class Planner:
     ) -> None:
         """One proof.
 
-        :param probe: what to send; None together with a ``reason``.
+        :param probe: what to send, under whatever name; None together with a ``reason``.
         :param shared: the check whose probe this is too.
         :param control: instead of the check's own control.
         :param context: what the sentences of its causes may name besides.
@@ -63,7 +64,7 @@ class Planner:
                 through=self.through,
                 target=self.target,
                 expected=expected,
-                probe={"name": self.id(shared or check), **probe} if probe else None,
+                probe=entry(replace(probe, name=self.id(shared or check))) if probe else None,
                 judge=made.judge,
                 wanted=wanted,
                 context={**self.context, **(context or {})},

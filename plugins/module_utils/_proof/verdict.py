@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .._probe import echo
+from .._address import ip
+from .._probe import alerts, echo
 from .._probe.causes import Cause, Context
 from .chain import Chain
 
@@ -16,18 +16,6 @@ OK, FAILED, NOT_TESTED = "ok", "failed", "not_tested"
 
 Result = dict[str, Any]
 
-# RFC 8446 §6
-_ALERTS = {
-    40: "handshake failure",
-    42: "bad certificate",
-    43: "unsupported certificate",
-    45: "certificate expired",
-    46: "certificate unknown",
-    48: "unknown CA",
-    70: "protocol version",
-    112: "unrecognized name",
-    116: "certificate required",
-}
 _CUT_OFF = {"tls_handshake": "in the TLS handshake", "tls_first_read": "on the first read", "http": "instead of an answer"}
 
 
@@ -143,22 +131,10 @@ def seen(result: Result) -> str:
         return f"HTTP/{http['version']} {http['status']}"
     if not ended:
         return str(result["observed"])
-    return (
-        f"TLS alert {alert} ({_ALERTS.get(alert, 'of another kind')}) {_CUT_OFF[ended]}"
-        if alert is not None
-        else f"cut off {_CUT_OFF[ended]}"
-    )
+    said = "cut off" if alert is None else f"TLS alert {alert} ({alerts.words(alert)})"
+    return f"{said} {_CUT_OFF[ended]}"
 
 
 def begins(forwarded: str, source: str) -> bool:
     """Whether the first address of an X-Forwarded-For is this one."""
-    return address(forwarded.partition(",")[0]) == address(source) != ""
-
-
-def address(text: str) -> str:
-    """An IP address in its one spelling, "" for anything else; IPv4 inside IPv6 is IPv4."""
-    try:
-        found = ipaddress.ip_address(text.strip().strip("[]"))
-    except ValueError:
-        return ""
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    return ip(forwarded.partition(",")[0]) == ip(source) != ""

@@ -9,6 +9,7 @@ from plugins.module_utils._diagnose.inquiry import Question, inquire
 from plugins.module_utils._diagnose.verdict import Diagnosis
 from plugins.module_utils._probe import edge_probe as run
 from plugins.module_utils._probe import session
+from plugins.module_utils._probe.entry import entry
 from plugins.module_utils._probe.foreign import foreign_certificate
 from plugins.module_utils._probe.observation import Observation
 from plugins.module_utils._script import Answer
@@ -32,4 +33,4 @@ def diagnose_nginx(dump: str, host: str, path: str = "/", gateway: tuple[tuple[s
     def ask(commands: Mapping[str, str]) -> dict[str, Answer]:
         return {"nginx": Answer(dump, 0)} if "nginx" in commands else {}
 
-    return inquire(Question(host, path, gateway=gateway), ask, probe)
+    return inquire(Question(host, path, gateway=gateway), ask, lambda paths: probe([entry(each) for each in paths]))

@@ -88,9 +88,8 @@ def test_other_names_and_other_ports() -> None:
 def test_neighbours_are_asked_through_the_same_listener() -> None:
     found = look(read(CONFIG), "shop.example.com", "/", 443)
     assert [each.host for each in found.neighbours] == ["free.example.com"]
-    assert {(each["address"], each["port"], "proxy_protocol" in each) for each in plan.turns(found, found.host, "/")[:2]} == {
-        ("127.0.0.1", 443, False)
-    }
+    own, others, _alone = plan.turns(found, found.host, "/")
+    assert {(each.address, each.port, each.proxy_protocol) for each in (own, others)} == {("127.0.0.1", 443, "")}
 
 
 def test_a_circle_of_servers_ends() -> None:
@@ -110,10 +109,10 @@ def seen(through: dict[str, Any], *beyond: dict[str, Any], host: str = "bank.exa
 
 def test_it_asks_what_is_behind_as_a_client_would() -> None:
     first = plan.first_look(way("told.example.com", 443), "told.example.com", "/", [])
-    assert [(each["name"], each.get("proxy_protocol")) for each in first] == [
-        (plan.THROUGH, None), ("as a client to [2001:db8::20]:443", "v1"),
+    assert [(each.name, each.proxy_protocol) for each in first] == [
+        (plan.THROUGH, ""), ("as a client to [2001:db8::20]:443", "v1"),
     ]  # fmt: skip
-    assert [each["tls"]["sni"] for each in first] == ["told.example.com"] * 2
+    assert [each.tls and each.tls.sni for each in first] == ["told.example.com"] * 2
     assert len(plan.first_look(way("bank.example.com", 443), "bank.example.com", "/", [])) == 3
 
 

@@ -16,6 +16,7 @@ from plugins.module_utils._diagnose.verdict import diagnose
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.read.effective import effective, read
 from plugins.module_utils._probe.causes import CAUSES, Context
+from plugins.module_utils._probe.spec import Path
 from plugins.module_utils._script import Answer
 
 HOST = "shop.example.com"
@@ -143,9 +144,9 @@ class Machine:
         self.asked.append(commands)
         return {name: answer for name, answer in self.said.items() if name in commands}
 
-    def probe(self, options: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        self.probed.append([each["name"] for each in options])
-        return [result(each["name"], self.code) for each in options]
+    def probe(self, paths: list[Path]) -> list[dict[str, Any]]:
+        self.probed.append([each.name for each in paths])
+        return [result(each.name, self.code) for each in paths]
 
     def inquire(self, **question: Any) -> Any:
         return inquire(Question(HOST, **question), self.ask, self.probe)
@@ -206,7 +207,7 @@ http { server { listen 443 ssl; server_name shop.example.com; location / {
 
 def test_a_grpc_location_is_sent_what_nginx_sends() -> None:
     first = plan.first_look(effective(read(GRPC), HOST), HOST, "/", [])
-    assert (first[1]["http"]["version"], first[1]["tls"]["alpn"]) == ("2", ["h2"])
+    assert [(each.http and each.http.version, each.tls and each.tls.alpn) for each in first[1:]] == [("2", ("h2",))]
 
 
 @pytest.mark.parametrize("code", sorted(set(CAUSES) - {"NGINX_NOT_PROXYING", "HTTP10_UPSTREAM", "NOT_TESTED"}))

@@ -122,10 +122,9 @@ def test_only_verdicts_on_the_chain_use_it_and_only_they() -> None:
     """A refusal has to be the other side's, not ours."""
     judged = {"gateway.foreign_ca", "gateway.wrong_name", "listener.foreign_ca", "listener.wrong_name"}
     for proof in made(VARIANTS["mutual"]):
-        expect = (proof.probe or {}).get("expect", {})
-        if expect.get("refused"):
-            rules = (proof.probe or {}).get("tls", {}).get("rules", "none")
-            assert (rules == "nginx") == (proof.check in judged), proof.id
+        probe = spec.path(proof.probe) if proof.probe else None
+        if probe and probe.expect.refused:
+            assert (probe.tls is not None and probe.tls.rules == "nginx") == (proof.check in judged), proof.id
 
 
 def test_mode_mutual_uses_the_client_certificate_wherever_it_is_not_what_is_tested() -> None:

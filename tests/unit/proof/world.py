@@ -13,6 +13,7 @@ from plugins.module_utils._address import split
 from plugins.module_utils._probe import spec
 from plugins.module_utils._probe.judge import Trust, result
 from plugins.module_utils._probe.observation import Failure, Observation
+from plugins.module_utils._probe.spec import Client, Http, Path, Tls
 from plugins.module_utils._proof.model import probes
 from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._proof.verdict import Evidence
@@ -101,16 +102,15 @@ class World:
     def _turns(self, vm: str, own: Route) -> list[Turn]:
         """What the plan finds in ``nginx -T``: every other route goes to the same place with another server name."""
 
-        def through(route: Route) -> dict[str, Any]:
-            http = {"host": route.host, "path": self.echo_path}
-            return {"address": VMS[vm], "port": 443, "tls": {"sni": route.host, "rules": "none"}, "http": http}
+        def through(route: Route) -> Path:
+            http = Http(path=self.echo_path, host=route.host)
+            return Path("through", VMS[vm], 443, tls=Tls(route.host, rules="none"), http=http, in_turn=True)
 
-        def alone(route: Route) -> dict[str, Any]:
-            nginx, (address, port) = self.nginx[vm, route.name], split(GATEWAY)
-            client = {"client": {"cert_file": nginx.cert_file, "key_file": nginx.key_file}} if nginx.cert_file else {}
-            http = {"host": nginx.host, "path": self.echo_path}
-            tls = {"sni": nginx.server_name if nginx.sends_sni else "", "rules": "none", **client}
-            return {"address": address, "port": port, "tls": tls, "http": http}
+        def alone(route: Route) -> Path:
+            nginx = self.nginx[vm, route.name]
+            client = Client(nginx.cert_file, nginx.key_file) if nginx.cert_file else None
+            tls = Tls(nginx.server_name if nginx.sends_sni else "", rules="none", client=client)
+            return Path("alone", *split(GATEWAY), tls=tls, http=Http(path=self.echo_path, host=nginx.host), in_turn=True)
 
         found = []
         for other in self.routes:

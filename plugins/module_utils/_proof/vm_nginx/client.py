@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from dataclasses import replace
+from typing import Optional
 
+from ..._probe.spec import Expect, Http, Path, Tls
 from ..._routes.schema import Route
 from ..model import CALLED_UPSTREAM, FORGED_ADDRESS, FORGED_IDENTITY, NOBODY, WEBSOCKET_KEY, Proof, user_agent
-from ..planner import Probe
 from .machine import Given, Machine
 from .material import client_certificate
-from .planner import RoutePlan
+from .planner import RoutePlan, refused
 
 
 class ClientPlan(RoutePlan):
@@ -18,11 +19,10 @@ class ClientPlan(RoutePlan):
     def __init__(self, route: Route, machine: Machine, given: Given, client: str) -> None:
         super().__init__(route, machine, given, client, given.here)
         self.host, self.status = route.host, route.probe.status
-        self.tls: Optional[dict[str, Any]] = None
+        self.tls: Optional[Tls] = None
         if self.listen.tls:
-            trust = machine.trust.get(route.name)
-            anchor = {"ca_pem": trust} if trust else {"ca_file": given.client_ca_file}
-            self.tls = {"sni": self.host, "verify_name": self.host, "rules": "nginx", **anchor}
+            trust = machine.trust.get(route.name, "")
+            self.tls = Tls(self.host, self.host, ca_file="" if trust else given.client_ca_file, ca_pem=trust)
 
     def proofs(self) -> list[Proof]:
         """All of them."""
@@ -36,29 +36,29 @@ class ClientPlan(RoutePlan):
         return self.found
 
     def _probe(
-        self, tls: Optional[dict[str, Any]], http: Optional[dict[str, Any]] = None, port: int = 0, consecutive: int = 1, **expect: Any
-    ) -> Probe:
-        made = {"address": self.given.address, "port": port or self.listen.port, "consecutive": consecutive, "expect": expect}
-        return {**made, **({"tls": tls} if tls else {}), **({"http": http} if http else {})}
+        self, tls: Optional[Tls], http: Optional[Http] = None, expect: Expect = Path.expect, port: int = 0, consecutive: int = 1
+    ) -> Path:
+        port = port or self.listen.port
+        return Path(self.name, self.given.address, port, tls=tls, http=http, consecutive=consecutive, expect=expect)
 
-    def _listener(self, tls: dict[str, Any]) -> None:
-        offered = self._probe({**tls, "alpn": ["h2", "http/1.1"]})
+    def _listener(self, tls: Tls) -> None:
+        offered = self._probe(replace(tls, alpn=("h2", "http/1.1")))
         self.add("listener.certificate", f"chain good for {self.host}", offered)
         if self.listen.http2:
             self.add("listener.http2", "ALPN h2", offered, shared="listener.certificate", alpn="h2")
-        foreign = {**tls, "ca_pem": self.given.foreign_ca}
-        self.add("listener.foreign_ca", "chain is not good", self._probe(foreign, refused=True, codes=["WRONG_TRUST_ANCHOR"]))
-        elsewhere = {**tls, "verify_name": NOBODY}
-        self.add("listener.wrong_name", f"not good for {NOBODY}", self._probe(elsewhere, refused=True, codes=["UPSTREAM_NAME_MISMATCH"]))
-        old = {"sni": self.host, "rules": "none", "min_version": "1.1", "max_version": "1.1"}
-        self.add("listener.old_tls", "refused", self._probe(old, refused=True, codes=["TLS_VERSION_GAP"]))
-        refusals = ["PLAINTEXT_TO_TLS_PORT", "HTTP_NO_ANSWER"]
-        self.add("listener.plaintext", "HTTP 400, or cut off", self._probe(None, self.request(), refused=True, codes=refusals))
+        foreign = replace(tls, ca_pem=self.given.foreign_ca)
+        self.add("listener.foreign_ca", "chain is not good", self._probe(foreign, expect=refused("WRONG_TRUST_ANCHOR")))
+        elsewhere = replace(tls, verify_name=NOBODY)
+        self.add("listener.wrong_name", f"not good for {NOBODY}", self._probe(elsewhere, expect=refused("UPSTREAM_NAME_MISMATCH")))
+        old = Tls(self.host, rules="none", min_version="1.1", max_version="1.1")
+        self.add("listener.old_tls", "refused", self._probe(old, expect=refused("TLS_VERSION_GAP")))
+        plaintext = self._probe(None, self.request, refused("PLAINTEXT_TO_TLS_PORT", "HTTP_NO_ANSWER"))
+        self.add("listener.plaintext", "HTTP 400, or cut off", plaintext)
 
     def _unknown_host(self) -> None:
-        tls = {"sni": NOBODY, "rules": "none"} if self.tls else None
+        probe = self._probe(Tls(NOBODY, rules="none") if self.tls else None, replace(self.request, host=NOBODY))
         control = "listener.certificate" if self.tls else "path.answer"
-        self.add("listener.unknown_host", "refused, or an error page", self._probe(tls, self.request(host=NOBODY)), control=control)
+        self.add("listener.unknown_host", "refused, or an error page", probe, control=control)
 
     def _plain_port(self) -> None:
         if not self.tls:
@@ -66,16 +66,15 @@ class ClientPlan(RoutePlan):
         port, tls_port = self.listen.http_port, self.listen.port
         if self.listen.redirect_http:
             url = f"https://{self.host}{'' if tls_port == 443 else f':{tls_port}'}/edgemesh-verify"
-            request = self.request(method="GET", path="/edgemesh-verify")
-            self.add("listener.redirect", f"HTTP 301 to {url}", self._probe(None, request, port, status=[301]), location=url)
+            request = replace(self.request, method="GET", path="/edgemesh-verify")
+            self.add("listener.redirect", f"HTTP 301 to {url}", self._probe(None, request, Expect(status=(301,)), port), location=url)
         if self.listen.acme_webroot:
-            request = self.request(method="GET", path=f"/.well-known/acme-challenge/edgemesh-verify-{self.given.run}")
-            self.add("listener.acme", "HTTP 404 by nginx itself", self._probe(None, request, port, status=[404]))
+            request = replace(self.request, method="GET", path=f"/.well-known/acme-challenge/edgemesh-verify-{self.given.run}")
+            self.add("listener.acme", "HTTP 404 by nginx itself", self._probe(None, request, Expect(status=(404,)), port))
 
     def _path(self) -> None:
         name = user_agent(self.given.run, self.id("path.answer"))
-        good: dict[str, Any] = {"status": [self.status]}
-        answer = self._probe(self.tls, self.request(headers={"User-Agent": name}), **good)
+        answer = self._probe(self.tls, replace(self.request, headers={"User-Agent": name}), self.good)
         self.add("path.answer", f"HTTP {self.status}", answer, control=None if self.tls else "")
         if self.listen.http3:
             offer = f'h3=":{self.listen.port}"'
@@ -88,10 +87,10 @@ class ClientPlan(RoutePlan):
             gateway = f"{self.route.gateway.namespace}/{self.route.gateway.service}"
             self.add("path.access_log", expected, answer, shared="path.answer", user_agent=name, sni=sni, gateway=gateway)
         if self.tls and self.listen.http2:
-            request = self._probe({**self.tls, "alpn": ["h2"]}, self.request(version="2"), http_version="2", **good)
+            request = self._probe(replace(self.tls, alpn=("h2",)), replace(self.request, version="2"), replace(self.good, http_version="2"))
             self.add("path.http2", f"HTTP/2 {self.status}", request)
         times = self.given.repeat
-        self.add("path.repeat", f"{times} times HTTP {self.status}", self._probe(self.tls, self.request(), consecutive=times, **good))
+        self.add("path.repeat", f"{times} times HTTP {self.status}", self._probe(self.tls, self.request, self.good, consecutive=times))
         if self.route.proxy.websocket:
             self._websocket()
 
@@ -101,7 +100,8 @@ class ClientPlan(RoutePlan):
             self.add("path.websocket", expected, None, reason="no path that takes WebSocket upgrades is named (verify_websocket_path)")
             return
         headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": WEBSOCKET_KEY}
-        self.add("path.websocket", expected, self._probe(self.tls, self.request(method="GET", path=path, headers=headers), status=[101]))
+        request = replace(self.request, method="GET", path=path, headers=headers)
+        self.add("path.websocket", expected, self._probe(self.tls, request, Expect(status=(101,))))
 
     def _received(self) -> None:
         """What the app received, where it tells."""
@@ -109,16 +109,17 @@ class ClientPlan(RoutePlan):
         plain = forged = None
         if path:
             reason = ""
-            plain = self._probe(self.tls, self.request(method="GET", path=path))
+            request = replace(self.request, method="GET", path=path)
+            plain = self._probe(self.tls, request)
             lies = {"X-Forwarded-For": FORGED_ADDRESS, "X-Forwarded-Client-Cert": FORGED_IDENTITY}
-            forged = self._probe(self.tls, self.request(method="GET", path=path, headers=lies))
+            forged = self._probe(self.tls, replace(request, headers=lies))
         self.add("path.client_address", "X-Forwarded-For = client", plain, reason=reason)
         if self.tls:
             self.add("path.scheme", "X-Forwarded-Proto: https", plain, shared="path.client_address", reason=reason)
         client = client_certificate(self.route, self.given.material)
         if client:
-            expected = f"Hash = SHA-256 of {client['cert_file']}"
-            deployed = {"cert_file": client["cert_file"], "sha256": self.machine.fingerprints.get(client["cert_file"], "")}
+            expected = f"Hash = SHA-256 of {client.cert_file}"
+            deployed = {"cert_file": client.cert_file, "sha256": self.machine.fingerprints.get(client.cert_file, "")}
             self.add("path.client_identity", expected, plain, shared="path.client_address", reason=reason, **deployed)
         self.add("mesh.mtls", "SPIFFE identities of gateway and app", plain, shared="path.client_address", reason=reason)
         self.add("path.forged_address", f"no {FORGED_ADDRESS}", forged, reason=reason, absent=FORGED_ADDRESS)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from ..._pem import blocks
 from ..._routes.schema import Route
 from ..certificates import certificate
 from .material import public_files
 
 #: Prints each file's name and its certificates, and nothing else of it (GNU sed).
 COMMAND = ["sed", "--separate", "--quiet", "-e", "1F", "-e", "/-----BEGIN CERTIFICATE-----/,/-----END CERTIFICATE-----/p"]
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 _USES = {
     "listener": "nginx presents",
@@ -37,7 +36,7 @@ def read(printed: str) -> dict[str, str]:
             continue
         block = line != "-----END CERTIFICATE-----" and (block or line == "-----BEGIN CERTIFICATE-----")
         found[path] = found.get(path, "") + line + "\n"
-    return {path: "\n".join(blocks) + "\n" for path, text in found.items() if path and (blocks := _BLOCK.findall(text))}
+    return {path: "\n".join(pem) + "\n" for path, text in found.items() if path and (pem := blocks(text))}
 
 
 def trust(routes: list[Route], files: dict[str, str], folder: str, given: str = "") -> dict[str, str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..._probe.spec import Path
+from ..._routes.places import TLS_DIR
 from ..._schema.fields import integer, list_of, mapping, of, text
 from ..._schema.kinds import file_path
 from .. import kind
@@ -42,7 +44,7 @@ class Given(kind.Given):
     gateways: dict[str, list[str]] = of(_addresses, {})
     services: list[dict[str, Any]] = of(list_of(mapping), [])
     nginx: list[str] = of(list_of(text), ["nginx"])
-    material: str = of(file_path, "/etc/edgemesh/tls")
+    material: str = of(file_path, TLS_DIR)
     listener_ca: str = of(lines, "")
     client_ca_file: str = of(file_path, "/etc/ssl/certs/ca-certificates.crt")
     repeat: int = of(integer(1, 1000), 10)
@@ -86,8 +88,8 @@ class Turn:
     check: str
     target: str
     request: tuple[str, str]
-    after: dict[str, Any]
-    alone: dict[str, Any]
+    after: Path
+    alone: Path
 
 
 @dataclass(frozen=True)

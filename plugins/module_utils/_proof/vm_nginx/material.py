@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from ..._probe.spec import Client
 from ..._routes.parts import KeyPair
 from ..._routes.places import file_of
 from ..._routes.schema import Route
@@ -15,7 +16,7 @@ def public_files(route: Route, tls_dir: str) -> dict[str, str]:
     Keys: ``listener`` and ``listener_ca`` (what clients see, and what vouches for it), ``gateway_ca`` (what vouches for the gateway),
     ``client`` (what nginx shows to the gateway). Where nginx passes TLS on, clients see the gateway's certificate.
     """
-    own = gateway_ca(route, tls_dir)
+    own, client = gateway_ca(route, tls_dir), client_certificate(route, tls_dir)
     if route.listen.mode == "passthrough":
         return {"listener": "", "listener_ca": own, "gateway_ca": own, "client": ""}
     certificate = route.listen.certificate or KeyPair()
@@ -24,7 +25,7 @@ def public_files(route: Route, tls_dir: str) -> dict[str, str]:
         "listener": certificate.cert_file or (file_of(tls_dir, secret, "tls.crt") if secret else ""),
         "listener_ca": file_of(tls_dir, secret, "ca.crt") if secret else "",
         "gateway_ca": own,
-        "client": (client_certificate(route, tls_dir) or {}).get("cert_file", ""),
+        "client": client.cert_file if client else "",
     }
 
 
@@ -34,11 +35,11 @@ def gateway_ca(route: Route, tls_dir: str) -> str:
     return file_of(tls_dir, authority.secret, "ca.crt") if authority.secret else str(authority.file)
 
 
-def client_certificate(route: Route, tls_dir: str) -> Optional[dict[str, str]]:
+def client_certificate(route: Route, tls_dir: str) -> Optional[Client]:
     """nginx's client certificate towards the gateway as files on the VM; None when the gateway asks for none."""
     pair = route.upstream_tls.client_certificate
     if pair is None:
         return None
     if pair.secret is None:
-        return {"cert_file": str(pair.cert_file), "key_file": str(pair.key_file)}
-    return {"cert_file": file_of(tls_dir, pair.secret, "tls.crt"), "key_file": file_of(tls_dir, pair.secret, "tls.key")}
+        return Client(str(pair.cert_file), str(pair.key_file))
+    return Client(file_of(tls_dir, pair.secret, "tls.crt"), file_of(tls_dir, pair.secret, "tls.key"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from ..._probe.spec import Expect, Http, Path
 from ..._routes.schema import Route
-from ..planner import Planner, Probe
+from ..planner import Planner
 from .catalogue import CHECKS
 from .machine import Given, Machine
 
@@ -26,16 +27,19 @@ class RoutePlan(Planner):
         self.passes = self.listen.mode == "passthrough"
         # with passthrough the app itself ends the TLS session and speaks HTTP
         self.http_at_gateway = self.upstream.mode != "passthrough"
+        #: the route's own
+        self.request = Http(method=route.probe.method, path=route.probe.path, host=route.host)
+        self.good = Expect(status=(route.probe.status,))
         nginx = machine.nginx.get(route.name)
         self.context = {"prefix": nginx.prefix} if nginx else {}
 
-    def add(self, check: str, expected: str, probe: Optional[Probe], **others: Any) -> None:
+    def add(self, check: str, expected: str, probe: Optional[Path], **others: Any) -> None:
         """As every plan does; clients' own certificates are not here to probe with."""
         if self.passes and self.mutual:
             probe, others["reason"] = None, "clients show certificates of their own to the gateway, and none of them is here"
         super().add(check, expected, probe, **others)
 
-    def request(self, **changes: Any) -> Probe:
-        """The route's own request, with changes."""
-        probe = self.route.probe
-        return {"version": "1.1", "method": probe.method, "path": probe.path, "host": self.route.host, **changes}
+
+def refused(*codes: str) -> Expect:
+    """To be turned away, by one of these causes where any are named."""
+    return Expect(refused=True, codes=codes)

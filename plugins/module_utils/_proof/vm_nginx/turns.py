@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..._diagnose import ladder as plan
 from ..._nginx.read import sharing
 from ..._nginx.read.effective import Effective
+from ..._probe.entry import entry
 from ..._routes.schema import Route
 from ..model import Proof
 from .machine import Given, Machine, Turn
@@ -23,7 +26,7 @@ class TurnsPlan(RoutePlan):
             self.target = turn.target
             host, path = turn.request
             self.add(turn.check, "arrives as it does alone", turn.after, context={"host": host, "path": path})
-            self.found[-1].beside = {**turn.alone, "name": f"{self.found[-1].id} alone"}
+            self.found[-1].beside = entry(replace(turn.alone, name=f"{self.found[-1].id} alone"))
         return self.found
 
 
@@ -31,8 +34,8 @@ def of(way: Effective) -> list[Turn]:
     """The turns of a request whose way through nginx is known for sure."""
     if way.proxy is None or way.notes or not way.proxy.addresses:
         return []
-    probes = {probe.pop("name"): probe for probe in plan.turns(way, way.host, way.path)}
-    own, alone = f"{way.host}{way.path}", plan.replay(way.proxy, *way.proxy.addresses[0])
+    probes = {probe.name: probe for probe in plan.turns(way, way.host, way.path)}
+    own, alone = f"{way.host}{way.path}", replace(plan.replay(way.proxy, *way.proxy.addresses[0]), in_turn=True)
     found = []
     # who shares nothing by the files is asked for a sample: nginx may run with others
     for each in way.neighbours if sharing.own(way) else way.neighbours[:1]:

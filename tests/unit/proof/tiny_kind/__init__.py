@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plugins.module_utils._probe.causes import Cause
+from plugins.module_utils._probe.spec import Expect, Http, Path
 from plugins.module_utils._proof.chain import Chain, Hop, Node
 from plugins.module_utils._proof.checks import NEGATIVE, POSITIVE, Check
 from plugins.module_utils._proof.kind import Given, Kind, Summary
@@ -54,9 +55,9 @@ class _Plan(Planner):
 
     def proofs(self, parcel: Parcel) -> list[Proof]:
         """From the relay itself."""
-        at = {"address": "192.0.2.7", "port": 80}
         for check, host, expect in (("shelf.arrives", parcel.host, 200), ("relay.stranger", "nobody.example", 404)):
-            self.add(check, f"HTTP {expect}", {**at, "http": {"host": host}, "expect": {"status": [expect]}}, shelf=parcel.shelf)
+            path = Path(self.name, "192.0.2.7", 80, http=Http(host=host), expect=Expect(status=(expect,)))
+            self.add(check, f"HTTP {expect}", path, shelf=parcel.shelf)
         return self.found
 
 
