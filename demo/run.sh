@@ -6,6 +6,6 @@ inventory=/run/edgemesh-lab/demo-inventory.yml
 python -m lab up
 python -m lab inventory >"$inventory"
 # site.yml ends in the proof and fails where a route is not proven.
-ansible-playbook -i "$inventory" -e @demo/vars.yml -e '{"demo_app_image": "{{ lab_images.httpbin }}"}' -e verify_report_dir="$report" \
+ansible-playbook -i "$inventory" -e @demo/vars.yml -e '{"demo_app_image": "{{ lab_images.httpbin }}", "verify_probe_image": "{{ lab_images.python }}"}' -e verify_report_dir="$report" \
   edgemesh.nginx_istio.site
 echo "The proof: $report/proof.html"

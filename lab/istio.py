@@ -20,6 +20,8 @@ from .shell import run
 
 NAMESPACE = "istio-system"
 VALUES = Path(__file__).parent / "values"
+#: A pod's annotation with istiod's settings.
+SETTINGS = "edgelab-istiod"
 SOURCES = {"base": "base", "istiod": "istio-control/istio-discovery", "gateway": "gateway"}
 
 
@@ -54,9 +56,17 @@ def releases() -> list[Release]:
     istiod = {"global.hub": images.HUB, "global.tag": images.images()["pilot"].key}
     gateway: dict[str, str] = {}
     if network.has_ipv6():
-        istiod |= {"env.ISTIO_DUAL_STACK": "true", "ipFamilyPolicy": "PreferDualStack"}
+        # Sidecars have to be told too: else they take in IPv4 alone, and plaintext over IPv6 gets past STRICT.
+        sidecars = {"meshConfig.defaultConfig.proxyMetadata.ISTIO_DUAL_STACK": "true"}
+        istiod |= {"env.ISTIO_DUAL_STACK": "true", "ipFamilyPolicy": "PreferDualStack", **sidecars}
         gateway |= {"service.ipFamilyPolicy": "PreferDualStack"}
-    return [Release("istio-base", "base"), Release("istiod", "istiod", istiod), Release("istio-ingressgateway", "gateway", gateway)]
+    # What istiod puts into pods is there from their start on: a pod that names its settings is made anew with them.
+    made = {f"podAnnotations.{SETTINGS}": Release("istiod", "istiod", istiod).digest}
+    return [
+        Release("istio-base", "base"),
+        Release("istiod", "istiod", {**istiod, **made}),
+        Release("istio-ingressgateway", "gateway", {**gateway, **made}),
+    ]
 
 
 def up(progress: Progress, node: Callable[[], None]) -> None:
@@ -76,7 +86,8 @@ def up(progress: Progress, node: Callable[[], None]) -> None:
         rollout("istiod")
     with progress.step("start the ingress gateway and the echo app"):
         install(gateway)
-        api.apply("echo.yaml", image=images.images()["httpbin"].reference, host=settings.ECHO_HOST)
+        made = istiod.settings[f"podAnnotations.{SETTINGS}"]
+        api.apply("echo.yaml", image=images.images()["httpbin"].reference, host=settings.ECHO_HOST, istiod=made)
         rollout("istio-ingressgateway")
         wait_for_answer()
 

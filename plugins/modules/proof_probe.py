@@ -32,7 +32,7 @@ options:
   given:
     description:
       - What the plan of this kind is told besides. All are told C(run), an identifier that requests carry in their user agent.
-      - For V(vm_nginx) these are C(address), C(clients), C(pod), C(no_pod), C(gateways), C(services), C(nginx), C(material),
+      - For V(vm_nginx) these are C(address), C(clients), C(pod), C(no_pod), C(apps), C(gateways), C(services), C(nginx), C(material),
         C(listener_ca), C(client_ca_file), C(repeat), C(echo_path), C(websocket_path), as role C(verify) explains its variables.
     type: dict
     default: {}

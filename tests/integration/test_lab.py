@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from lab import api, cgroups, configuration, daemons, inventory, istio, lock, mounts, namespaces, network, processes, settings, vms
+from plugins.module_utils._address import join
 
 HOSTS = {host.name for host in (*settings.VMS, *settings.CLIENTS)}
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
@@ -221,15 +222,16 @@ class TestUp:
         assert until(lambda: sick() == {})
 
     def test_plaintext_into_the_mesh_is_refused(self) -> None:
-        echo = next(
-            pod["status"]["podIP"]
+        addresses = next(
+            [each["ip"] for each in pod["status"]["podIPs"]]
             for pod in json.loads(api.kubectl("get", "pods", "-n", "lab-echo", "-l", "app=echo", "-o", "json"))["items"]
             if "deletionTimestamp" not in pod["metadata"]
         )
-        done = subprocess.run(
-            ["curl", "-sS", "--max-time", "5", f"http://{echo}:8080/status/200"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 56, f"expected a reset, curl says: {done.stderr}"
+        assert len(addresses) == 1 + network.has_ipv6()
+        for address in addresses:
+            url = f"http://{join(address, 8080)}/status/200"
+            done = subprocess.run(["curl", "-gsS", "--max-time", "5", url], capture_output=True, text=True, check=False)
+            assert done.returncode == 56, f"expected a reset of {address}, curl says: {done.stderr}"
 
     def test_names_are_resolved_in_pods(self) -> None:
         answer = subprocess.run(

@@ -9,22 +9,26 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from plugins.module_utils._address import split
+from lab import network
+from plugins.module_utils._kube.connection import connect
+from plugins.module_utils._kube.pod_ports import look
+from plugins.module_utils._probe import spec
+from plugins.module_utils._probe.entry import entry
+from plugins.module_utils._probe.spec import Http
 from plugins.module_utils._proof.vm_nginx import app
-from plugins.module_utils._routes.parts import Backend
 from tests.figures import FIGURES
 from tests.integration.playbooks import CHECKOUT, INVENTORY, KUBECTL, LAB, kubectl, play
 
 pytestmark = [pytest.mark.lab, pytest.mark.mesh]
 MARK = uuid.uuid4().hex[:6]
 SPACE, MESH = f"edgemesh-test-pod-{MARK}", f"edgemesh-test-pod-mesh-{MARK}"
-ECHO = Backend(namespace="lab-echo", name="echo", port=8000)
 PATH = {"PATH": f"{os.environ['PATH']}:{LAB / 'bin'}"}
 
 BOOK = """
@@ -124,37 +128,40 @@ def eventually(true: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.3)
 
 
-def app_address() -> tuple[str, int]:
-    """Where the echo app's pod listens, over IPv4."""
-    objects = [
-        json.loads(kubectl("get", "service", "echo", "--namespace", "lab-echo", "--output", "json")),
-        *json.loads(kubectl("get", "endpointslices", "--namespace", "lab-echo", "--output", "json"))["items"],
-    ]
-    found = app.targets(ECHO, objects)
-    assert found.reason == ""
-    address, port = split(found.addresses[0])
-    return address, int(port)
+def app_addresses() -> list[str]:
+    """Where the echo app's pod listens, by both families where it has both."""
+    found = look(connect({"kubeconfig": str(LAB / "kubeconfig"), "timeout": 30}), {"namespace": "lab-echo", "name": "echo", "port": 8000})
+    assert found["reason"] == ""
+    addresses: list[str] = found["addresses"]
+    return addresses
+
+
+def app_address() -> str:
+    """Over IPv4."""
+    return app_addresses()[0]
+
+
+def named(name: str, path: spec.Path) -> dict[str, Any]:
+    return entry(replace(path, name=name))
 
 
 def test_without_a_sidecar_plaintext_is_refused_where_the_sidecar_answers_tls(book: Path, values: Any) -> None:
-    address, port = app_address()
-    place = {"address": address, "port": port}
+    places = app_addresses()
+    assert len(places) == 1 + network.has_ipv6()
     through = {"address": "istio-ingressgateway.istio-system.svc.cluster.local", "port": 80}
-    said = run(
-        book,
-        values(
-            {"name": "claim", **place, **app.plaintext_probe({"path": "/status/418"})},
-            {"name": "control", **place, **app.sidecar_probe()},
-            {"name": "gateway", **through, "http": {"path": "/status/418", "host": "echo.lab.example"}, "expect": {"status": [418]}},
-        ),
-    )
+    claims = [named(f"claim {each}", app.plaintext_probe(each, Http(path="/status/418"))) for each in places]
+    controls = [named(f"control {each}", app.sidecar_probe(each)) for each in places]
+    asked = {"http": {"path": "/status/418", "host": "echo.lab.example"}, "expect": {"status": [418]}}
+    said = run(book, values(*claims, *controls, {"name": "gateway", **through, **asked}))
     seen = said["seen"]
-    assert {name: each["ok"] for name, each in seen.items()} == {"claim": True, "control": True, "gateway": True}, seen
-    assert (seen["claim"]["phase"], seen["claim"]["http"]) == ("http", None)
-    assert app.connected(seen["claim"])
-    assert app.identity(seen["control"], "lab-echo") == "spiffe://cluster.local/ns/lab-echo/sa/default"
+    assert {each["ok"] for each in seen.values()} == {True}, seen
+    for each in places:
+        claim = seen[f"claim {each}"]
+        assert (claim["phase"], claim["http"]) == ("http", None)
+        assert app.identity(seen[f"control {each}"], "lab-echo") == "spiffe://cluster.local/ns/lab-echo/sa/default"
+    first = seen[f"claim {next(iter(places))}"]
     assert {each["vantage"] for each in seen.values()} == {said["host"]}
-    assert seen["claim"]["source"].startswith("198.18.6")  # a pod's address, not a node's
+    assert first["source"].startswith("198.18.6")  # a pod's address, not a node's
     FIGURES.append(f"probe_pod: {said['seconds']:.1f} s from the role's first task to the results from a pod without a sidecar")
     eventually(lambda: said["host"] not in pods(), 15)
 
@@ -226,10 +233,7 @@ def test_a_token_never_gets_onto_kubectls_command_line(book: Path, values: Any) 
     secret = next(iter(kubeconfig["users"]))["user"]
     assert not [name for name, value in secret.items() if name.endswith(("key-data", "token")) and value in said["printed"]]
     # what stands in the environment for others
-    address, port = app_address()
-    said = run(
-        book, values({"name": "x", "address": address, "port": port, **app.sidecar_probe()}), "-vvv", env={"K8S_AUTH_TOKEN": "t0ps3cret"}
-    )
+    said = run(book, values(named("x", app.sidecar_probe(app_address()))), "-vvv", env={"K8S_AUTH_TOKEN": "t0ps3cret"})
     assert said["seen"]["x"]["ok"]
     assert "--token" not in said["printed"]
     assert "t0ps3cret" not in said["printed"]
@@ -259,8 +263,6 @@ def test_the_documented_role_is_enough(book: Path, values: Any, tmp_path: Path) 
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     path.chmod(0o600)
-    address, port = app_address()
-    probe = {"name": "x", "address": address, "port": port, **app.sidecar_probe()}
-    said = run(book, values(probe, cluster={"kubeconfig": str(path)}))
+    said = run(book, values(named("x", app.sidecar_probe(app_address())), cluster={"kubeconfig": str(path)}))
     assert said["seen"]["x"]["ok"]
     eventually(lambda: not pods(), 15)

@@ -18,15 +18,15 @@ class Asked:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Asked:
-        """All that several hosts ask.
+        """All that several hosts ask; the same entry once.
 
         :raises EdgeError: for a text that is none of :meth:`text`.
         """
-        found: dict[str, list[dict[str, Any]]] = {}
+        found: dict[str, dict[str, dict[str, Any]]] = {}
         for text in texts:
             for name, entries in _read(text, "asked").items():
-                found.setdefault(name, []).extend(entries)
-        return cls(found)
+                found.setdefault(name, {}).update((entry["name"], entry) for entry in entries)
+        return cls({name: list(entries.values()) for name, entries in found.items()})
 
     def text(self) -> str:
         """To be carried to who is asked."""

@@ -50,10 +50,11 @@ def report(
     """The whole report as JSON types.
 
     :param routes: all routes, each with its kind.
-    :param proofs: every host's plan, as dictionaries.
+    :param proofs: every host's plan, as dictionaries; what is in several of them is proven once.
     :param results: edge_probe's results from every vantage point; found again by name.
     :param certificates: those read from files (see :func:`.certificates.certificate`); those seen on the wire are added.
     """
+    proofs = list({proof["id"]: proof for proof in proofs}.values())
     by_name = {result["name"]: result for result in results}
     beside = {proof["beside"]["name"] for proof in proofs if proof["beside"]}
     evidence = replace(evidence, beside={name: by_name[name] for name in beside & by_name.keys()})

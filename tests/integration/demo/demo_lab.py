@@ -41,14 +41,14 @@ class Demo:
 
     def play(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         """A playbook of the collection with the demo's variables, as `make demo` runs it."""
-        image = '{"demo_app_image": "{{ lab_images.httpbin }}"}'
-        words = ["ansible-playbook", "-i", str(INVENTORY), "-e", "@demo/vars.yml", "-e", image, *options, f"edgemesh.nginx_istio.{name}"]
+        images = '{"demo_app_image": "{{ lab_images.httpbin }}", "verify_probe_image": "{{ lab_images.python }}"}'
+        words = ["ansible-playbook", "-i", str(INVENTORY), "-e", "@demo/vars.yml", "-e", images, *options, f"edgemesh.nginx_istio.{name}"]
         return subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
 
-    def prove(self) -> tuple[dict[str, Any], int]:
+    def prove(self, *options: str) -> tuple[dict[str, Any], int]:
         """The report of a proof of what is there now, and the exit code of the run that made it."""
         (self.folder / "proof.json").unlink(missing_ok=True)
-        done = self.play("verify", "-e", f"verify_report_dir={self.folder}", "-e", f"verify_wait_timeout={PATIENCE}")
+        done = self.play("verify", "-e", f"verify_report_dir={self.folder}", "-e", f"verify_wait_timeout={PATIENCE}", *options)
         report = self.folder / "proof.json"
         assert report.is_file(), done.stdout[-6000:] + done.stderr[-2000:]
         return json.loads(report.read_text(encoding="utf-8")), done.returncode

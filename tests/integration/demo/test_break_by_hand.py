@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from plugins.module_utils._x509.sign import new_ca, new_leaf
 from tests.integration.demo.demo_lab import Demo, configure
-from tests.integration.playbooks import on_host
+from tests.integration.playbooks import kubectl, on_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.vms]
 
@@ -195,3 +195,44 @@ def test_exactly_the_predicted_lines_turn_red(demo: Demo, by_hand: Any, breaks: 
     for line in report["proofs"]:
         if line["status"] == "not_tested" and line["check"] not in ("path.own_identity", "path.lent_identity"):
             assert line["cause"]["root"] in predicted, line
+
+
+@pytest.fixture
+def permissive(demo: Demo) -> Iterator[None]:
+    """The app takes plaintext as well, as long as this lasts."""
+
+    def mode(word: str) -> None:
+        patch = json.dumps({"spec": {"mtls": {"mode": word}}})
+        kubectl("patch", "peerauthentication", "web", "--namespace", "shop", "--type", "merge", "--patch", patch)
+
+    mode("PERMISSIVE")
+    try:
+        yield
+    finally:
+        mode("STRICT")
+
+
+def _of_the_app(report: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
+    """Status and code of the claims about the app's own pod, at all of its addresses and for both routes."""
+    found: dict[str, set[tuple[str, str]]] = {"app.sidecar": set(), "app.plaintext": set()}
+    for line in report["proofs"]:
+        if line["check"] in found:
+            found[line["check"]].add((line["status"], line["cause"].get("code", "")))
+    return found
+
+
+@pytest.mark.usefixtures("permissive")
+def test_an_app_that_takes_plaintext_is_told_by_a_pod_alone(demo: Demo) -> None:
+    wanted = {"app.sidecar": {("ok", "")}, "app.plaintext": {("failed", "APP_TAKES_PLAINTEXT")}}
+    report, code = demo.prove()
+    assert _of_the_app(report) == wanted
+    assert code != 0
+    assert set(_red(report).values()) == {"APP_TAKES_PLAINTEXT"}
+
+
+def test_without_an_image_the_app_is_not_asked_and_the_report_says_why(demo: Demo) -> None:
+    report, code = demo.prove("-e", "verify_probe_image=")
+    assert (code, report["ok"]) == (0, True)
+    untested = {line["cause"]["why"] for line in report["proofs"] if line["check"].startswith("app.")}
+    assert untested == {"no image is named (verify_probe_image)"}
+    assert {line["check"] for line in report["proofs"] if line["status"] != "ok"} == {"app.sidecar", "app.plaintext"}

@@ -28,6 +28,7 @@ def pki() -> dict[str, Any]:
         "public": public,
         "foreign": foreign,
         "gateway": new_leaf(ca, ["shop.example.com", "pay.example.com"], "server", 90),
+        "sidecar": new_leaf(ca, ["URI:spiffe://cluster.local/ns/shop/sa/web"], "server", 1),
         "listener": new_leaf(public, ["shop.example.com", "pay.example.com"], "server", 90),
         "client": new_leaf(ca, ["edge.example.com"], "client", 30),
     }

@@ -67,6 +67,27 @@ class App:
         return json.dumps({"headers": {name: [value] for name, value in shown.items()}})
 
 
+def app_pod(mode: str, path: spec.Path, seen: Observation) -> None:
+    """Whoever connects to the app's own pod.
+
+    :param mode: ``strict`` or ``permissive``; ``bare`` has no sidecar, ``closed`` a NetworkPolicy.
+    """
+    if mode == "closed":
+        seen.failure = Failure("tcp", "timeout", text="timed out")
+    elif path.tls is None:
+        seen.times["http"] = 0.4
+        if mode == "strict":
+            seen.failure = Failure("http", "reset", text="Connection reset by peer")
+        else:
+            seen.http = HttpSeen(200, "1.1", "OK", {})
+    elif mode == "bare":
+        seen.tls = TlsSeen()
+        seen.failure = Failure("tls_handshake", "reset", text="Connection reset by peer")
+    else:
+        session(seen, "sidecar", requested=True)
+        seen.failure = Failure("tls_first_read", "alert", 116, text="TLSV13_ALERT_CERTIFICATE_REQUIRED")
+
+
 @dataclass
 class Gateway:
     """The mesh's gateway. ``log`` is its access log."""

@@ -1,95 +1,99 @@
+"""The claim that the app's own pods take no plaintext, as a pod without a sidecar makes it."""
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
 
-from plugins.module_utils._probe import spec
+from plugins.module_utils._probe.spec import Http
+from plugins.module_utils._proof.carried import Asked
+from plugins.module_utils._proof.model import probes
 from plugins.module_utils._proof.vm_nginx import app
-from plugins.module_utils._routes.parts import Backend
+from plugins.module_utils._proof.vm_nginx.machine import Given
+from tests.unit.proof.materials import routes
+from tests.unit.proof.world import APP, APP6, POD, VMS, World
 
-WEB = Backend(namespace="shop", name="web", port=8000)
-
-
-def service(*ports: dict[str, Any]) -> dict[str, Any]:
-    listed = list(ports) or [{"name": "http", "port": 8000, "targetPort": "http", "protocol": "TCP"}]
-    return {"kind": "Service", "metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": listed}}
+Lines = dict[tuple[str, str], dict[str, Any]]
 
 
-def endpoints(
-    *addresses: str, of: str = "web", namespace: str = "shop", port: int = 8080, name: Any = "http", **more: Any
-) -> dict[str, Any]:
-    return {
-        "kind": "EndpointSlice",
-        "metadata": {"namespace": namespace, "name": f"{of}-x", "labels": {"kubernetes.io/service-name": of}},
-        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
-        "ports": [{"name": name, "port": port, "protocol": "TCP"}, {"name": "metrics", "port": 9090}],
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
-        **more,
+def lines(world: World) -> Lines:
+    """Of route shop, by check and target."""
+    found = [line for line in world.run()["proofs"] if line["check"].startswith("app.") and line["route"] == "shop"]
+    assert len({line["id"] for line in found}) == len(found)
+    return {(line["check"], line["to"]): line for line in found}
+
+
+def statuses(found: Lines) -> dict[tuple[str, str], str]:
+    return {key: line["status"] for key, line in found.items()}
+
+
+def test_it_holds_at_every_address_of_the_app_and_is_proven_once_for_all_vms() -> None:
+    found = lines(World())
+    assert statuses(found) == {(check, place): "ok" for check in ("app.sidecar", "app.plaintext") for place in (APP, APP6)}
+    assert {line["from"] for line in found.values()} == {POD}
+    assert found["app.sidecar", APP]["observed"] == "spiffe://cluster.local/ns/shop/sa/web"
+
+
+def test_where_plaintext_is_answered_that_is_the_cause_and_the_control_holds() -> None:
+    found = lines(World(app=dict.fromkeys((APP, APP6), "permissive")))
+    assert statuses(found) == {
+        (check, place): status for place in (APP, APP6) for check, status in (("app.sidecar", "ok"), ("app.plaintext", "failed"))
     }
+    cause = found["app.plaintext", APP]["cause"]
+    assert cause["code"] == "APP_TAKES_PLAINTEXT"
+    assert APP in cause["why"]
+    assert "STRICT" in cause["fix"]
 
 
-def test_pods_are_found_at_the_port_that_they_listen_on() -> None:
-    found = app.targets(WEB, [endpoints("2001:db8::5"), service(), endpoints("192.0.2.6", "192.0.2.5")])
-    assert (found.addresses, found.of, found.reason) == (("192.0.2.5:8080", "192.0.2.6:8080", "[2001:db8::5]:8080"), 3, "")
+def test_an_address_that_the_sidecar_does_not_take_in_is_outside_the_mesh() -> None:
+    found = lines(World(app={APP: "strict", APP6: "bare"}))
+    assert found["app.sidecar", APP6]["cause"]["code"] == "APP_OUTSIDE_MESH"
+    assert found["app.plaintext", APP6]["cause"]["root"] == found["app.sidecar", APP6]["id"]
+    assert found["app.plaintext", APP]["status"] == "ok"
 
 
-def test_a_port_without_a_name_is_found_as_well() -> None:
-    assert app.targets(WEB, [service({"port": 8000}), endpoints("192.0.2.5", name=None)]).addresses == ("192.0.2.5:8080",)
-
-
-def test_other_services_and_other_namespaces_are_not_probed() -> None:
-    others = [endpoints("192.0.2.7", of="other"), endpoints("192.0.2.8", namespace="elsewhere")]
-    assert app.targets(WEB, [service(), *others]).reason == "Service shop/web has no ready pod at its port 8000"
-
-
-def test_pods_that_are_not_ready_are_left_out() -> None:
-    waiting = {"addresses": ["192.0.2.5"], "conditions": {"ready": False}}
-    silent = {"addresses": ["192.0.2.6"], "conditions": {}}
-    assert app.targets(WEB, [service(), endpoints("192.0.2.9", endpoints=[waiting, silent])]).addresses == ("192.0.2.6:8080",)
-
-
-def test_of_many_pods_a_few_are_probed_and_all_are_counted() -> None:
-    found = app.targets(WEB, [service(), endpoints(*(f"192.0.2.{number}" for number in range(10, 60)))])
-    assert (len(found.addresses), found.of) == (app.MOST, 50)
+def test_where_nobody_can_connect_nothing_is_said_of_the_app() -> None:
+    found = lines(World(app=dict.fromkeys((APP, APP6), "closed")))
+    assert set(statuses(found).values()) == {"not_tested"}
+    assert "NetworkPolicy" in found["app.sidecar", APP]["cause"]["why"]
 
 
 @pytest.mark.parametrize(
-    ("objects", "reason"),
+    ("given", "reason"),
     [
-        ([], "Service shop/web was not found"),
-        ([service({"name": "admin", "port": 9000})], "Service shop/web has no TCP port 8000"),
-        ([service({"name": "quic", "port": 8000, "protocol": "UDP"})], "Service shop/web has no TCP port 8000"),
-        ([service()], "Service shop/web has no ready pod at its port 8000"),
-        ([service(), endpoints("a.example", addressType="FQDN")], "Service shop/web has no ready pod at its port 8000"),
+        ({"no_pod": "no image is named"}, "no image is named"),
+        ({"pod": POD, "no_pod": "the API server refuses"}, "the API server refuses"),
+        ({"pod": POD, "apps": [{"namespace": "shop", "name": "web", "port": 8080, "addresses": [], "reason": "it is gone"}]}, "it is gone"),
     ],
 )
-def test_where_there_is_nothing_to_probe_it_says_why(objects: list[dict[str, Any]], reason: str) -> None:
-    assert app.targets(WEB, objects) == app.Targets(reason=reason)
-
-
-def test_each_service_is_read_once() -> None:
-    asked = app.queries([WEB, Backend(namespace="shop", name="web", port=9000), Backend(namespace="shop", name="api", port=80)])
-    assert [(each["kind"], each.get("name") or each["label_selectors"]) for each in asked] == [
-        ("Service", "web"),
-        ("EndpointSlice", ["kubernetes.io/service-name=web"]),
-        ("Service", "api"),
-        ("EndpointSlice", ["kubernetes.io/service-name=api"]),
+def test_without_a_pod_or_an_address_it_is_not_tested_and_the_reason_is_said(given: dict[str, Any], reason: str) -> None:
+    route = routes()[0]
+    proofs = app.AppPlan(route, Given("vm", "r1", address="192.0.2.11", **given), route.paths[0].service).proofs()
+    assert [(proof.check, proof.probe, proof.reason, proof.required) for proof in proofs] == [
+        ("app.sidecar", None, reason, False),
+        ("app.plaintext", None, reason, False),
     ]
 
 
+def test_the_pod_is_asked_once_by_all_vms_and_ids_do_not_name_it() -> None:
+    route, world = routes()[0], World()
+    plans = [app.AppPlan(route, world.given(vm), route.paths[0].service).proofs() for vm in VMS]
+    asked = Asked.of([Asked(probes(plan)).text() for plan in plans])
+    assert {name: len(entries) for name, entries in asked.probes.items()} == {POD: 4}
+    assert plans[0][0].id == f"shop/app.sidecar/pod>{APP}"
+
+
 def test_claim_and_control_differ_in_tls_alone() -> None:
-    place = {"name": "x", "address": "192.0.2.5", "port": 8080}
-    control = spec.path({**place, **app.sidecar_probe()})
-    claim = spec.path({**place, **app.plaintext_probe({"path": "/status/418", "host": "shop.example.com"})})
+    control, claim = app.sidecar_probe("192.0.2.5:8080"), app.plaintext_probe("192.0.2.5:8080", Http(path="/status/418"))
     assert (control.tls is None, control.http is None) == (False, True)
     assert (claim.tls is None, claim.http is None) == (True, False)
     assert control.expect.refused
     assert claim.expect.refused
 
 
-def result(*sans: str, ok: bool = True, checks: Any = (("tcp", "ok"),)) -> dict[str, Any]:
-    return {"ok": ok, "tls": {"chain": [{"sans": list(sans)}]}, "checks": [{"check": name, "status": status} for name, status in checks]}
+def result(*sans: str, ok: bool = True) -> dict[str, Any]:
+    return {"ok": ok, "tls": {"chain": [{"sans": list(sans)}]}}
 
 
 def test_only_the_apps_own_sidecar_is_its_sidecar() -> None:
@@ -98,9 +102,4 @@ def test_only_the_apps_own_sidecar_is_its_sidecar() -> None:
     assert app.identity(result("URI:spiffe://cluster.local/ns/other/sa/web"), "shop") == ""
     assert app.identity(result("DNS:shop.example.com"), "shop") == ""
     assert app.identity(result(f"URI:{own}", ok=False), "shop") == ""
-    assert app.identity({"ok": False, "tls": None, "checks": []}, "shop") == ""
-
-
-def test_who_could_not_connect_says_nothing_of_the_app() -> None:
-    assert app.connected(result())
-    assert not app.connected(result(checks=(("dns", "ok"), ("tcp", "failed"))))
+    assert app.identity({"ok": False, "tls": None}, "shop") == ""

@@ -86,7 +86,8 @@ def test_http3_is_claimed_where_it_is_declared() -> None:
 
 
 def test_clients_certificates_are_not_ours_to_test() -> None:
-    proofs = made(variant(listen={"mode": "passthrough"}, upstream_tls={"mode": "mutual"}))
+    # to the app's own pod the way does not lead through nginx
+    proofs = [proof for proof in made(variant(listen={"mode": "passthrough"}, upstream_tls={"mode": "mutual"})) if proof.vantage != "pod"]
     assert {bool(proof.probe) for proof in proofs} == {False}
     assert {proof.reason for proof in proofs} == {"clients show certificates of their own to the gateway, and none of them is here"}
 

@@ -78,7 +78,7 @@ def test_it_reads_probes_and_hands_on() -> None:
     seen = json.loads(result["evidence"])
     assert (seen["by"], seen["trouble"], result["trouble"]) == ("vm-2", "", "")
     assert [each["name"] for each in seen["results"]] == [each["name"] for each in action.asked["paths"]]
-    assert {proof["vantage"] for proof in seen["proofs"]} == {"vm-2", "client"}
+    assert {proof["vantage"] for proof in seen["proofs"] if proof["probe"]} == {"vm-2", "client"}
     sent = [each["http"].get("headers", {}) for each in json.loads(result["asked"])["client"] if each.get("http")]
     agents = {headers.get("User-Agent", "") for headers in sent}
     assert result["logged"]

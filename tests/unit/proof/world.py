@@ -5,7 +5,7 @@ It behaves as the real things were seen to behave; the lab's tests hold the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -29,6 +29,8 @@ from tests.unit.proof.nodes import GATEWAY, TLS_DIR, Settings
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 CLIENTS = {"client-1": "198.18.0.101", "client-2": "198.18.0.102"}
+#: The pod that probes from inside the cluster, and where the app's own pod listens.
+POD, APP, APP6 = "edgemesh-probe-1", "198.18.64.9:8080", "[2001:db8:18:64::9]:8080"
 VMS = {"vm-deb12": "198.18.0.11", "vm-deb13": "198.18.0.12"}
 #: What proof_probe is told of a VM.
 PLANNED: dict[str, Any] = {"address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
@@ -51,6 +53,8 @@ class World:
     drop: str = ""
     #: what `nginx -T` says where that isn't what runs, by VM
     configured: dict[str, dict[str, Upstream]] = field(default_factory=dict)
+    #: how the app's pod behaves, by address; see nodes.app_pod
+    app: dict[str, str] = field(default_factory=lambda: dict.fromkeys((APP, APP6), "strict"))
     requests: int = 0
 
     def __post_init__(self) -> None:
@@ -69,7 +73,9 @@ class World:
         began = (NOW + timedelta(milliseconds=37 * self.requests)).isoformat(timespec="milliseconds")
         seen = Observation(started=began, source=source, times={"dns": 0.1, "tcp": 0.3})
         vm = next((name for name, address in VMS.items() if address == path.address), "")
-        if path.target not in (GATEWAY, *(f"{address}:{port}" for address in VMS.values() for port in (80, 443))):
+        if path.target in self.app:
+            nodes.app_pod(self.app[path.target], path, seen)
+        elif path.target not in (GATEWAY, *(f"{address}:{port}" for address in VMS.values() for port in (80, 443))):
             seen.failure = Failure("tcp", "refused", text="Connection refused")
         elif vm:
             self._nginx(vm).meet(path, seen, source)
@@ -120,11 +126,15 @@ class World:
                     found.append(Turn(check, target, (then.host, self.echo_path), through(then), alone(then)))
         return found
 
+    def given(self, vm: str) -> Given:
+        """What the plan for a VM is told."""
+        offered = {"echo_path": self.echo_path, "websocket_path": self.websocket_path}
+        apps = [{"namespace": "shop", "name": "web", "port": 8080, "addresses": list(self.app), "reason": ""}]
+        return Given(vm, "r1", pem(pki()["foreign"]), address=VMS[vm], clients=list(CLIENTS), pod=POD, apps=apps, **offered)
+
     def run(self) -> dict[str, Any]:
         """Plan, probe, report."""
-        given = Given("", "r1", pem(pki()["foreign"]), clients=list(CLIENTS), echo_path=self.echo_path, websocket_path=self.websocket_path)
-        told = {vm: replace(given, here=vm, address=address) for vm, address in VMS.items()}
-        planned = [proof for vm in VMS for proof in plan(self.routes, self.machine(vm), told[vm])]
+        planned = [proof for vm in VMS for proof in plan(self.routes, self.machine(vm), self.given(vm))]
         results = []
         for vantage, entries in probes(planned).items():
             for entry in entries:

@@ -128,6 +128,14 @@ _ALL = (
     Check("mesh.mtls", MESH, POSITIVE, "Gateway and app speak the mesh's own mTLS",
           "X-Forwarded-Client-Cert, as the app received it, names two SPIFFE identities: the gateway's and the app's sidecar's.",
           "path.answer", "mesh_identity", required=False, session="mesh mTLS", telling=True),
+    # --- a pod without a sidecar -> app, past the gateway
+    Check("app.sidecar", MESH, POSITIVE, "The app's sidecar asks for a certificate of the mesh",
+          "From a pod without a sidecar, TLS to the app's own pod is shown a SPIFFE identity of the app's namespace, "
+          "and is refused without one.",
+          judge="sidecar", required=False),
+    Check("app.plaintext", MESH, NEGATIVE, "Plaintext from inside the cluster, straight to the app's pod, is refused (STRICT)",
+          "The same pod's plain HTTP request to the same address and port is cut off.",
+          "app.sidecar", "plaintext", required=False, telling=True),
     # --- client -> nginx -> gateway -> app
     Check("path.answer", PATH, POSITIVE, "The app answers through nginx",
           "From the client, with nginx's certificate verified, the probe path is answered with the declared status.",

@@ -26,6 +26,7 @@ class Given(kind.Given):
     :param address: where clients reach the VM's nginx.
     :param clients: inventory names of those who ask through it.
     :param pod: the inventory name of a pod that probes from inside the cluster, or "" with the reason in ``no_pod``.
+    :param apps: what pod_port_info found of the routes' Services.
     :param gateways: lists of ``host:port`` by gateway name; when empty they follow from ``services``.
     :param services: what node_port_info found of the gateways' Services.
     :param nginx: the command that runs nginx, in words.
@@ -41,6 +42,7 @@ class Given(kind.Given):
     clients: list[str] = of(list_of(text), [])
     pod: str = of(text, "")
     no_pod: str = of(text, "no pod probes from inside the cluster")
+    apps: list[dict[str, Any]] = of(list_of(mapping), [])
     gateways: dict[str, list[str]] = of(_addresses, {})
     services: list[dict[str, Any]] = of(list_of(mapping), [])
     nginx: list[str] = of(list_of(text), ["nginx"])

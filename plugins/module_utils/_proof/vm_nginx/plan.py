@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..._routes.schema import Route
 from ..model import Proof
+from .app import AppPlan
 from .client import ClientPlan
 from .gateway import GatewayPlan
 from .machine import Given, Machine
@@ -15,7 +16,7 @@ from .turns import TurnsPlan
 
 
 def plan(routes: list[Route], machine: Machine, given: Given) -> list[Proof]:
-    """All proofs of the routes that the VM serves, made from itself towards each address of the gateway and from each client."""
+    """All proofs of the routes that the VM serves, from itself to each address of the gateway, from each client and from a pod."""
     proofs: list[Proof] = []
     for route in routes:
         for address in addresses(route, machine) or [""]:
@@ -23,6 +24,8 @@ def plan(routes: list[Route], machine: Machine, given: Given) -> list[Proof]:
         proofs += TurnsPlan(route, machine, given).proofs()
         for client in given.clients:
             proofs += ClientPlan(route, machine, given, client).proofs()
+        for service in dict.fromkeys(path.service for path in route.paths):
+            proofs += AppPlan(route, given, service).proofs()
     return proofs
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..._diagnose import borrowed
 from ..model import CALLED_UPSTREAM
 from ..verdict import OK, Case, Rule, Verdict, by_probe, not_tested, seen
+from . import app
 
 
 def _setting(case: Case) -> Verdict:
@@ -54,5 +55,7 @@ RULES = {
     "own_upstream": Rule(_own_upstream, "UPSTREAM_IDENTITY_SHARED", any_answer=True),
     "identity": Rule(_identity, "IDENTITY_BORROWED", any_answer=True),
     "not_served": Rule(_not_served, "SERVED_TO_ANYBODY", any_answer=True),
+    "sidecar": Rule(app.sidecar, "APP_OUTSIDE_MESH", any_answer=True),
+    "plaintext": Rule(app.plaintext, "APP_TAKES_PLAINTEXT", any_answer=True),
     "own_disk": Rule(_own_disk, "SERVED_TO_ANYBODY"),
 }
