@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins.module_utils._nginx.change.lock import locked
+from plugins.module_utils._lock import locked
 
 from lab import apt
 from plugins.module_utils._errors import EdgeError
@@ -209,7 +209,7 @@ def test_the_time_is_one_for_all_steps_and_going_back_has_its_own(rig: Rig, monk
     held = threading.Event()
 
     def other_run() -> None:
-        with locked(str(rig.conf), 1):
+        with locked([str(rig.conf)], 1):
             held.set()
             time.sleep(3)
 
