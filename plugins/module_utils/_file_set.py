@@ -59,10 +59,10 @@ def write_all(contents: Mapping[str, bytes], finish: Callable[[str, str], None],
                 _put_back(entries, ident)
             except OSError as error:
                 raise EdgeError(
-                    "the files can't be written, and going back failed too",
+                    "the files can't be written, and the roll-back failed too",
                     where=str(error.filename or ""),
                     why=str(error.strerror),
-                    fix="Mend that and run the task again, which puts back what was there first",
+                    fix="Correct that and run the task again, which restores the previous files",
                     code="ROLLBACK_FAILED",
                 ) from failure
             raise

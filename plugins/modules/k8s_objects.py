@@ -206,7 +206,7 @@ results:
     not_ready:
       description: Why it is not ready.
       type: str
-      returned: when it was waited for in vain
+      returned: when waiting for it timed out
     error:
       description: What went wrong, with the parts C(what), C(where), C(why), C(fix), C(code) and, for 403, a C(role) to apply.
       type: dict

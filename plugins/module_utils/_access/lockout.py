@@ -43,7 +43,7 @@ def check(gateway: Gateway, routes: list[Route], clients: Mapping[str, list[str]
         for who, addresses in {**checks, **clients}.items():
             if addresses and not any(admits(access, each) for each in addresses):
                 shown = "" if who in checks else f" ({', '.join(addresses)})"
-                raise refuse(where, f"would lock out {who}{shown}", "Let them in, or say allow_lockout: true")
+                raise refuse(where, f"would lock out {who}{shown}", "Admit them, or set allow_lockout: true")
 
 
 def _lists(gateway: Gateway, routes: list[Route]) -> Iterator[tuple[str, Access]]:

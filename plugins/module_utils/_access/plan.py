@@ -135,7 +135,7 @@ def _believed(gateway: Gateway, declared: Declared) -> list[str]:
 
 
 def _interruption(gateway: Gateway, live: Live) -> list[str]:
-    """PROXY protocol can't begin or end in place: old pods don't understand what new ones demand, or the other way round."""
+    """PROXY protocol can't be switched on or off in place: old pods don't understand what new ones demand, or the other way round."""
     wanted = topology.wanted(gateway.front)
     now = sorted({str(found) for found in live.topologies(gateway).values() if found.proxy_protocol != wanted.proxy_protocol})
     return [f"edge_gateways.{gateway.name}: from {' and '.join(now)} to {wanted}"] if now else []
@@ -152,7 +152,7 @@ def _verified(gateway: Gateway, declared: Declared, live: Live) -> None:
         f"edge_gateways.{gateway.name}",
         "access names claims, but no RequestAuthentication verifies tokens here",
         "Make one for this gateway",
-        why="a token that nobody has verified has no claims, so that a denial by them never fits",
+        why="an unverified token has no claims, so a rule on claims would never match",
     )
 
 

@@ -80,7 +80,7 @@ class Client:
         if api_version is None:
             found = known(kind)
             if found is None:
-                raise EdgeError(f"which kind {clean(kind, 100)} is meant is not clear", fix="Give its api_version")
+                raise EdgeError(f"the kind {clean(kind, 100)} is ambiguous", fix="Give its api_version")
             return found
         with self._lock:
             learnt = self._learnt.get((api_version, kind))

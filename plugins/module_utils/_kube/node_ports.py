@@ -64,7 +64,7 @@ def _port(asked: Asked, word: str, ports: list[dict[str, Any]]) -> dict[str, Any
         return fitting[0]
     there = ", ".join(_called(port) for port in ports) or "none"
     raise EdgeError(
-        f"port {clean(word, 100)} fits several of its ports" if fitting else f"it has no port {clean(word, 100)}",
+        f"port {clean(word, 100)} matches several of its ports" if fitting else f"it has no port {clean(word, 100)}",
         where=asked.title,
         why=f"its ports are {there}",
         fix="Name one of them by its name, or by number/protocol",

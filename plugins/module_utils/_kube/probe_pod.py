@@ -44,7 +44,7 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
     more = sorted(set(options) - {"kubeconfig", *_VARIABLES, *_NO_MATTER})
     if more or not isinstance(kubeconfig, (str, type(None))) or is_text(kubeconfig):
         raise EdgeError(
-            "no pod can be worked in with these credentials",
+            "Ansible can't connect to a pod with these credentials",
             why=f"kubectl would show {', '.join(more)} on its command line"
             if more
             else "the kubeconfig is no file that kubectl could read",

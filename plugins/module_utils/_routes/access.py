@@ -48,7 +48,7 @@ def apart(found: Iterable[str], where: str) -> None:
     for each in map(ipaddress.ip_network, found):
         for other in seen:
             if each.version == other.version and each.overlaps(other):
-                what = "is there twice" if each == other else f"and {other} overlap"
+                what = "is listed twice" if each == other else f"and {other} overlap"
                 raise refuse(where, f"{each} {what}", "Remove the one that is not meant")
         seen.append(each)
 
@@ -96,7 +96,7 @@ class Rule:
         if not any(getattr(self, field.name) for field in dataclasses.fields(self)):
             raise refuse(where, "says nothing", "Give addresses, paths, methods, claims or identities")
         if self.addresses and self.not_addresses:
-            raise refuse(f"{where}.not_addresses", "is given beside addresses", "Leave one out; what both would mean, two entries say")
+            raise refuse(f"{where}.not_addresses", "is given beside addresses", "Leave one out, or write two entries")
         return self
 
     @property
@@ -131,7 +131,7 @@ class Access:
             apart((each for rule in rules if rule.plain for each in rule.addresses), f"{where}.{name}")
         everybody = {each for rule in self.deny if rule.plain for each in rule.addresses if each.endswith("/0")}
         if everybody and not self.allow_lockout:
-            raise refuse(f"{where}.deny", f"{', '.join(sorted(everybody))} is everybody", "Use allow, or say allow_lockout: true")
+            raise refuse(f"{where}.deny", f"{', '.join(sorted(everybody))} is everybody", "Use allow, or set allow_lockout: true")
         return self
 
 
@@ -165,11 +165,11 @@ class Front:
         """Hops where there are HTTP proxies, and only there."""
         hops = self.hops if self.hops >= 0 else int(self.kind == HTTP_PROXY)
         if self.kind == HTTP_PROXY and hops == 0:
-            raise refuse(f"{where}.hops", "0 and an HTTP proxy disagree", "Count it, or say kind: none",
-                         why="an address in X-Forwarded-For is only as good as the last proxy that is trusted")  # fmt: skip
+            raise refuse(f"{where}.hops", "is 0, but kind is http_proxy", "Count the proxy, or set kind: none",
+                         why="without a trusted proxy, a client can forge X-Forwarded-For")  # fmt: skip
         if hops and self.kind not in PROXIES:
-            raise refuse(f"{where}.hops", f"is {hops}, but kind is {self.kind}", "Say kind: http_proxy, or leave hops out",
-                         why="hops are HTTP proxies, whatever stands between them and the gateway")  # fmt: skip
+            raise refuse(f"{where}.hops", f"is {hops}, but kind is {self.kind}", "Set kind: http_proxy, or leave hops out",
+                         why="hops counts HTTP proxies only")  # fmt: skip
         if self.provider and clouds.wanted(self.provider, self.kind) is None:
             raise refuse(f"{where}.provider", f"{self.provider} makes no {self.kind} for a Service",
                          f"Choose one of: {', '.join(clouds.kinds(self.provider))}; or leave provider out")  # fmt: skip
@@ -191,8 +191,8 @@ def fits(wanted: Optional[Access], front: Front, where: str) -> None:
         raise refuse(f"{where}.match", f"ip_blocks can't tell clients apart behind {_called(front)}", "Leave match out",
                      why="there every connection comes from the proxy")  # fmt: skip
     raise refuse(f"{where}.match", f"remote_ip_blocks needs a trusted hop, and front.kind is {front.kind}",
-                 "Leave match out, or say in front what stands before the gateway",
-                 why="with none, the address is either the connection's own or whatever a client wrote")  # fmt: skip
+                 "Leave match out, or set front",
+                 why="without one, the address is either the connection's own or one that a client forged")  # fmt: skip
 
 
 def _called(front: Front) -> str:

@@ -126,7 +126,7 @@ def _unique(names: Iterable[str], where: str, key: str) -> None:
             raise refuse(
                 f"{where}[{index}].{key}",
                 f"{quoted(name)} is taken by {where}[{seen[name]}]",
-                "Names stand for objects and files: choose another",
+                "Objects and files are named after it: choose another",
             )
         seen[name] = index
 

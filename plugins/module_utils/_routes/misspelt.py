@@ -29,5 +29,5 @@ def check(names: Iterable[str]) -> None:
             if close:
                 raise refuse(
                     name, "is no variable of this collection, so it would have no effect",
-                    f"Did you mean {close[0]}? If it is your own, call it something that doesn't begin with edge_",
+                    f"Did you mean {close[0]}? If it is your own, choose a name that doesn't begin with edge_",
                 )  # fmt: skip

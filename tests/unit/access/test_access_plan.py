@@ -219,9 +219,9 @@ def test_a_front_that_fits() -> None:
 
 
 MISFITS: list[tuple[Any, str, str]] = [
-    ({"hops": 2}, WAYS[0][0], "says 2 hops, but a request through 198.18.0.11:443 came by 1 HTTP proxy: addresses on the way: 203.0.113.9 -> 198.18.0.11 -> gateway; what a client writes into X-Forwarded-For would be taken for its address. Set it to kind: http_proxy with hops: 1"),  # noqa: E501
+    ({"hops": 2}, WAYS[0][0], "says 2 hops, but a request through 198.18.0.11:443 came by 1 HTTP proxy: addresses on the way: 203.0.113.9 -> 198.18.0.11 -> gateway; the gateway would believe an address that a client forges in X-Forwarded-For. Set it to kind: http_proxy with hops: 1"),  # noqa: E501
     ({"hops": 1}, WAYS[3][0], "says 1 hop, but a request through 198.18.0.11:443 came by 2 HTTP proxies"),
-    ("node_port", WAYS[0][0], "all clients would be known by a proxy's address. Set it to kind: http_proxy with hops: 1"),
+    ("node_port", WAYS[0][0], "all clients would have a proxy's address. Set it to kind: http_proxy with hops: 1"),
     ({"hops": 1}, WAYS[2][0], "came by no HTTP proxies"),
 ]  # fmt: skip
 
