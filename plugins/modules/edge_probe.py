@@ -194,7 +194,7 @@ options:
             type: str
           refused:
             description:
-              - The other side must refuse the request. Without O(paths[].expect.codes) and O(paths[].expect.phase) only the other side's own
+              - The other side must refuse. Without O(paths[].expect.codes) and O(paths[].expect.phase) only the other side's own
                 refusal in the TLS phases, or the end of the connection in place of an answer, counts. A dead port or silence never
                 does.
             type: bool
@@ -237,7 +237,7 @@ options:
     type: bool
     default: true
   foreign_certificate:
-    description: Not for users. The module sets it for O(paths[].tls.client.foreign).
+    description: Not for users; the module sets it.
     type: str
 notes:
   - Runs on the controller and on the host. The host needs Python 3.9 or later and nothing else (curl for HTTP/2). The controller needs

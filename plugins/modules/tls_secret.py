@@ -20,7 +20,7 @@ description:
     new CA. To replace a CA, roll it over (I(secrets[].issue.roll_over)).
   - A Secret without the label C(app.kubernetes.io/managed-by=edgemesh) is left alone, and so is one that has an owner, or whose content
     another field manager applies. An entry with neither I(issue) nor I(from)
-    means that somebody else makes the Secret; it must exist and be fit for its use.
+    means that somebody else makes the Secret; it must exist and fit its use.
 extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.changes
@@ -61,7 +61,7 @@ options:
           - C(gateway_ca) is the CA with which a gateway verifies clients (C(Opaque) with C(cacert)); name it in the Gateway's
             C(caCertCredentialName) (a ConfigMap as C(configmap://<namespace>/<name>)), or call it C(<credential>-cacert).
           - C(nginx_ca) is a CA for NGINX Ingress Controller (C(nginx.org/ca) with C(ca.crt)).
-          - C(iks_alb) is the client certificate and the CA of the legacy ALB of IBM Cloud Kubernetes Service, for a TLS backend (C(Opaque) with
+          - C(iks_alb) is the client certificate and CA of the legacy ALB of IBM Cloud Kubernetes Service, for TLS backends (C(Opaque) with
             C(client.crt), C(client.key) and C(trusted.crt)).
           - C(tls) is a plain C(kubernetes.io/tls) Secret.
           - C(ca) is a CA with its key (C(kubernetes.io/tls) with C(ca.crt)).

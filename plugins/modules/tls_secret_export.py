@@ -67,7 +67,7 @@ options:
         description: File for the intermediates alone.
         type: str
       ca:
-        description: File for the CA: the Secret's CA entry, else the root at the end of the chain.
+        description: "File for the CA, which is the Secret's CA entry, else the root at the end of the chain."
         type: str
       key:
         description: File for the private key (PKCS#8).

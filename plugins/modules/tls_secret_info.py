@@ -218,7 +218,7 @@ results:
       returned: always
       sample: [{use: server, names: [shop.example.com], reader: envoy, fit: true, why: []}]
     findings:
-      description: Present faults (C(severity) error) and future ones (warning). Each has a C(code), a C(severity), a C(sentence) and a C(fix).
+      description: Faults, present (C(severity) error) or future (warning). Each has a C(code), a C(severity), a C(sentence) and a C(fix).
       type: list
       elements: dict
       returned: always

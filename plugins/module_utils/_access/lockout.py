@@ -33,7 +33,7 @@ def check(gateway: Gateway, routes: list[Route], clients: Mapping[str, list[str]
     """Refuses access that shuts somebody of ``clients`` out, unless it says that this is meant.
 
     :param routes: the gateway's.
-    :param clients: who it is -> its addresses, of which one has to be let in.
+    :param clients: addresses by a client's name; one of them must be admitted.
     """
     networks = (*gateway.front.health_checks, *clouds.health_checks(gateway.front.provider, gateway.front.kind))
     checks = {f"the health checks from {each}": [each] for each in networks}

@@ -1,4 +1,4 @@
-"""What arrives at a gateway: a marked request asked through the front, and its line in the gateway's access log.
+"""How a request arrives at a gateway: a marked request through the front, and its line in the gateway's access log.
 
 The request carries X-Forwarded-For with one address of ours. Whatever proxies are on the way append to it, Envoy itself appends the
 connection's source as it knows it, and the log shows the result whatever the gateway trusts. So behind our address there is one entry

@@ -208,7 +208,7 @@ class Client:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Changes since ``resource_version`` as ``(ADDED | MODIFIED | DELETED | BOOKMARK, object)``, for ``timeout`` seconds at most.
 
-        One attempt, not repeated: who watches lists again. Ends quietly when the server ends it.
+        One attempt, not repeated: the caller lists again. Ends without an error when the server ends it.
 
         :raises ApiError: when it can't start, when the connection breaks, and for an ERROR event (410 = list again).
         """

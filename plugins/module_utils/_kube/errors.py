@@ -1,4 +1,4 @@
-"""What the API answers when it does not do as asked, said so that a person can act on it."""
+"""Errors of the API, in words that a person can act on."""
 
 from __future__ import annotations
 

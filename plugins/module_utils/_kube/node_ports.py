@@ -136,7 +136,7 @@ def predicted(asked: Asked) -> dict[str, Any]:
 
 
 def service_lacks(asked: Asked, found: Found, until: Collection[str]) -> str:
-    """What the Service itself has not yet of ``until`` (node_port, endpoint, load_balancer); empty when nothing."""
+    """The parts of ``until`` (node_port, endpoint, load_balancer) that the Service still lacks; empty if none."""
     if found.service is None:
         return "it does not exist yet"
     try:

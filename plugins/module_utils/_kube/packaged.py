@@ -28,7 +28,7 @@ def library() -> Any:
         raise EdgeError(
             f"the Python library {(error.name or 'kubernetes').partition('.')[0]} is missing",
             where=f"{sys.executable} on {socket.gethostname()}",
-            fix="Install it there (pip install kubernetes), or run the task on a host that has it (delegate_to localhost, ansible_playbook_python)",
+            fix="Install it there (pip install kubernetes), or use a host with it (delegate_to localhost, ansible_playbook_python)",
             code="LIBRARY_MISSING",
         ) from None
     return kubernetes

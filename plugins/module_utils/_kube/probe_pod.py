@@ -60,7 +60,7 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def over(pods: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Pods that nobody works in any more: ended, or older than their own deadline. Pods of a run beside this one stay.
+    """Pods that no run uses any more: ended, or older than their own deadline. Pods of other running plays stay.
 
     :param pods: as the API gives them, all with :data:`LABELS`.
     :param now: with a time zone.

@@ -302,7 +302,7 @@ _TABLE = (
     ),
     Cause(
         "UPSTREAM_IDENTITY_SHARED",
-        "Locations reach the same upstream with different TLS identities, so one location uses the session or connection of another: {detail}.",
+        "Locations reach the same upstream with different TLS identities, so one location uses sessions of another: {detail}.",
         "upstream edge_other {{ server {target}; keepalive 16; }}  # one upstream for each SNI, client certificate, CA, verification",
     ),
     Cause(

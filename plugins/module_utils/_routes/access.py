@@ -1,4 +1,4 @@
-"""What stands before a gateway, and who may come in through it."""
+"""A gateway's front, and its access rules."""
 
 # ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may come in. With ``allow`` a request has to fit one of its entries; what fits an entry of ``deny`` stays out in any case."""
+    """Access rules. With ``allow`` a request must match one of its entries; a request that matches ``deny`` is always refused."""
 
     allow: list[Rule] = of(list_of(nested(Rule)), [])
     deny: list[Rule] = of(list_of(nested(Rule)), [])
@@ -125,7 +125,7 @@ class Access:
         return [*self.allow, *self.deny]
 
     def finished(self, where: str) -> Access:
-        """No list without an entry, and none that is for nobody."""
+        """Refuse empty lists, and a ``deny`` of everybody."""
         for name in ("allow", "deny"):
             rules: list[Rule] = getattr(self, name)
             apart((each for rule in rules if rule.plain for each in rule.addresses), f"{where}.{name}")
@@ -143,10 +143,10 @@ def access_given(value: Any, where: str) -> Optional[Access]:
 
 @dataclass(frozen=True)
 class Front:
-    """What stands before the gateway, seen from the mesh.
+    """The proxy or load balancer before the gateway, seen from the mesh.
 
     ``hops``: trusted HTTP proxies that append to X-Forwarded-For. ``proxies``: addresses from which connections to the gateway come, and
-    nobody else's are taken. ``health_checks``: addresses that ask the gateway's own port whether it lives.
+    nobody else's are taken. ``health_checks``: addresses that send health checks to the gateway's own port.
     """
 
     kind: str = of(choice(*FRONTS), HTTP_PROXY)

@@ -14,7 +14,7 @@ PLAYBOOKS = (
     "edge_remove_ca",
 )  # fmt: skip
 KNOWN = frozenset((*VARIABLES, *PLAYBOOKS))
-# An inventory's own edge_something is nobody's error; one or two letters off one of ours is.
+# An inventory may have its own edge_* variables. A name that differs from ours in one or two letters is a misspelling.
 _CLOSE = 0.8
 
 

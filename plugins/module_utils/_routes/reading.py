@@ -1,4 +1,4 @@
-"""What one reading of a run's variables found, as every task that follows takes it."""
+"""The result of reading a run's variables, for all later tasks."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def hsts(value: Any, where: str) -> Optional[Hsts]:
 
 @dataclass(frozen=True)
 class Listen:
-    """What clients of the VM's nginx see. ``mode`` passthrough: not nginx itself, but whoever their SNI leads to."""
+    """nginx's side towards clients. With ``mode`` passthrough clients see the server that their SNI selects."""
 
     mode: str = of(choice("terminate", "passthrough"), "terminate")
     port: int = of(kinds.port, 0)  # 443, or 80 without TLS
@@ -120,7 +120,7 @@ class Path:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """What one client address may ask for; more is answered 429. ``burst`` requests above the rate pass at once."""
+    """Limits for one client address; more requests are answered 429. ``burst`` requests above the rate pass at once."""
 
     rate: str = of(kinds.rate, "")
     burst: int = of(integer(0, 100000), 0)

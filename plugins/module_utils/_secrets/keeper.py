@@ -168,7 +168,7 @@ class Keeper:
 
 
 def _differences(issue: Issue, pairs: list[Material]) -> list[str]:
-    """What is asked for and neither the CA nor its successor has."""
+    """Requested properties that neither the CA nor its successor has."""
     known = [facts.facts(each.leaf) for each in pairs if each.certs]
     problems = []
     types, names = [each["key"]["type"] for each in known], [each["common_name"] for each in known]

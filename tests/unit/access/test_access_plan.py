@@ -263,7 +263,7 @@ def test_vms_monitoring_and_health_checks_come_in() -> None:
         judge({}, WAYS[0][0], shop(access=allow), clients={"VM a": ["198.18.0.11"]})
     with pytest.raises(EdgeError, match=r"would lock out 192\.0\.2\.0/24"):
         judge({}, WAYS[0][0], shop(access=allow), clients={"192.0.2.0/24": ["192.0.2.0/24"]})
-    with pytest.raises(EdgeError, match=r"would lock out the health checks from 35\.191\.0\.0/16\. Let them in"):
+    with pytest.raises(EdgeError, match=r"would lock out the health checks from 35\.191\.0\.0/16\. Admit them"):
         judge({"front": {"provider": "gke"}}, WAYS[0][0], shop(access=allow))
     with pytest.raises(EdgeError, match=r"would lock out the health checks from 192\.0\.2\.9/32"):
         judge({"front": {"health_checks": ["192.0.2.9"]}}, WAYS[0][0], shop(access=allow))

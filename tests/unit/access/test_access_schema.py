@@ -117,7 +117,7 @@ ROUTES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("ipBlocks", {"access": {"deny": ["192.0.2.7"], "match": "ip_blocks"}}, {}, "edge_routes[0] (shop).access.match: ip_blocks can't tell"),
     ("passthrough behind hops", {"access": {"deny": ["192.0.2.7"]}, "upstream_tls": {"mode": "passthrough"}}, {}, "(shop).access: the gateway can't see an address in X-Forwarded-For when mode is passthrough"),
     ("passthrough and paths", {"access": {"deny": [{"paths": "/a"}]}, "upstream_tls": {"mode": "passthrough"}}, {"front": "node_port"}, "can't see paths, methods, claims and identities"),
-    ("a shared wildcard", {"access": {"deny": ["192.0.2.7"]}, "hosts": ["*.shop.example.com"]}, {"istio_gateway": "a/b"}, "can't name *.shop.example.com with every port"),
+    ("a shared wildcard", {"access": {"deny": ["192.0.2.7"]}, "hosts": ["*.shop.example.com"]}, {"istio_gateway": "a/b"}, "can't match *.shop.example.com together with a port"),
 ]  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_a_client_probes_what_all_vms_ask_of_it() -> None:
 
 @pytest.mark.parametrize("text", ["shop", "[]", "3"])
 def test_what_nobody_asked_is_said(text: str) -> None:
-    with pytest.raises(EdgeError, match="Give `asked` of its results as it is"):
+    with pytest.raises(EdgeError, match="Pass `asked` of its results unchanged"):
         Action().work(arguments(asked=[text]), {})
 
 

@@ -268,7 +268,7 @@ class Store:
             os.replace(fresh, self.current)
             disk.sync_folder(self.folder)
             self.step("swapped")
-        # only now: until the swap they may be what the generation before is read through
+        # only now: until the swap, nginx may read the previous generation through them
         if stale := [path for path in self.entries() if path not in manifest.entry]:
             self._remove(stale)
             self.write_state(entries=[*manifest.entry])
