@@ -33,7 +33,7 @@ options:
       - Files for the C(stream) context are included from C(<name>.conf) in a folder that the user's own C(stream) block includes. Where
         there is no such block, from a block of our own in a folder that the main file includes outside of its blocks, as Debian's does
         with C(modules-enabled). Where neither is there, the error names the line to add.
-      - The list is complete: a file that is no longer listed is not in the next generation.
+      - The list is complete, so the next generation lacks files that are no longer listed.
       - Required for O(state=present).
     type: list
     elements: dict

@@ -85,7 +85,7 @@ options:
               folder: {description: The folder of its key when that is not in the Secret., type: path}
           names:
             description:
-              - Subject alternative names of a leaf: DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
+              - Subject alternative names of a leaf, which are DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
             type: list
             elements: str
           common_name:
