@@ -63,10 +63,10 @@ class ActionModule(AccessAction):
             )
         if planned.interrupted and not params["allow_interruption"]:
             raise EdgeError(
-                "PROXY protocol can't begin or end in place", where="; ".join(planned.interrupted), code="INTERRUPTS",
-                why="the gateway's new pods demand what its old ones don't understand, or the other way round, so that requests fail until "
-                "what stands before it is switched as well",
-                fix="Put a second gateway beside it (its own Deployment, Service and entry in edge_gateways) and switch what stands before "
+                "PROXY protocol can't be switched on or off in place", where="; ".join(planned.interrupted), code="INTERRUPTS",
+                why="old pods of the gateway don't understand the connections that new pods demand, or the reverse, so requests fail until "
+                "the proxy before it is switched too",
+                fix="Put a second gateway beside it (its own Deployment, Service and entry in edge_gateways) and switch the proxy before "
                 "them, or set gateway_access_control_allow_interruption",
             )  # fmt: skip
         return {**self._answer(planned, prune, notes), "seen": [dataclasses.asdict(each) for each in arrivals]}

@@ -49,5 +49,5 @@ class ActionModule(AccessAction):
         answers, _python = self.probed({"paths": pods.paths, "wait": True, "wait_timeout": seconds, "timeout": seconds + 60}, task_vars)
         wrong = [f"{each['name']}: {each['code']}: {each['sentence']}" for each in answers if not each["ok"]]
         if wrong:
-            raise EdgeError(f"{len(wrong)} of {len(answers)} answers of the gateways' pods are not as they should be", why=" ".join(wrong))
+            raise EdgeError(f"{len(wrong)} of {len(answers)} answers of the gateways' pods are wrong", why=" ".join(wrong))
         return True

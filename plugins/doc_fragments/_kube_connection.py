@@ -126,5 +126,5 @@ requirements:
 notes:
   - Options and variables are named as in P(kubernetes.core.k8s#module), and can be set for all modules at once with
     C(module_defaults) and C(group/edgemesh.nginx_istio.k8s).
-  - Requests that fail for a passing reason (429, 5xx, a broken connection) are repeated within the task's O(timeout).
+  - Requests that fail for a passing reason (429, 5xx, a broken connection) are repeated within the task's C(timeout).
 """

@@ -59,10 +59,10 @@ def write_all(contents: Mapping[str, bytes], finish: Callable[[str, str], None],
                 _put_back(entries, ident)
             except OSError as error:
                 raise EdgeError(
-                    "the files can't be written, and going back failed too",
+                    "the files can't be written, and the roll-back failed too",
                     where=str(error.filename or ""),
                     why=str(error.strerror),
-                    fix="Mend that and run the task again, which puts back what was there first",
+                    fix="Correct that and run the task again, which restores the previous files",
                     code="ROLLBACK_FAILED",
                 ) from failure
             raise
@@ -96,7 +96,7 @@ def _put_back(entries: Mapping[str, Any], ident: str) -> None:
 
 
 def _conclude(entries: Mapping[str, Any], ident: str) -> None:
-    """What is in place now, stays: first on the disk, then by the journal's end, then nothing else of ours is needed."""
+    """Keep the new files: sync them, end the journal, then remove the rest of ours."""
     folders = [folder for folder in sorted({os.path.dirname(path) for path in entries}) if os.path.isdir(folder)]
     for folder in folders:
         sync_folder(folder)
@@ -110,7 +110,7 @@ def _conclude(entries: Mapping[str, Any], ident: str) -> None:
 
 
 def recover(paths: list[str]) -> None:
-    """Bring sets that a killed run left half changed back to what they were, and remove all else that it left in or above these folders."""
+    """Restore sets that a killed run left half changed, and remove its other remains in or above these folders."""
     for folder in _above(paths):
         for journal in {os.path.realpath(each) for each in _left(folder) if _journal(each)}:
             _recover(journal)

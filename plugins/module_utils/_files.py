@@ -58,9 +58,9 @@ def _walk(path: str) -> None:
             return
         if found.st_uid not in trusted:
             raise EdgeError(
-                "the folder belongs to another user, who could replace what is written there",
+                "the folder belongs to another user, who could replace the files in it",
                 where=here,
-                fix="Choose a folder below ones that belong to root",
+                fix="Choose a folder whose parents belong to root",
                 code="FOLDER_UNSAFE",
             )
         if stat.S_ISLNK(found.st_mode):
@@ -73,7 +73,7 @@ def _walk(path: str) -> None:
             raise EdgeError(
                 "others can write to the folder, so they could replace a key or read a new one",
                 where=here,
-                fix=f"Take that right away (chmod go-w {here}) or choose another folder",
+                fix=f"Remove that right (chmod go-w {here}) or choose another folder",
                 code="FOLDER_UNSAFE",
             )
 
@@ -87,11 +87,11 @@ def content(path: str) -> Optional[bytes]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if os.path.lexists(path) and not os.path.islink(path):
-            raise EdgeError("what is there can't be read", where=path, why=str(error.strerror), code="PATH_TAKEN") from None
+            raise EdgeError("the existing file can't be read", where=path, why=str(error.strerror), code="PATH_TAKEN") from None
         return None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise EdgeError("what is there is not a regular file", where=path, code="PATH_TAKEN")
+            raise EdgeError("the path exists and is not a regular file", where=path, code="PATH_TAKEN")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:

@@ -1,4 +1,4 @@
-"""What Ansible itself may show of a task's options: all but credentials, keys and Secrets' values.
+"""The options that Ansible itself may show: all but credentials, keys and Secrets' values.
 
 Ansible logs a module's options to syslog and returns them as ``invocation``. It masks the exact values of ``no_log`` options, so a
 key inside an option of another kind would be logged: such an option is ``no_log`` as a whole, which keeps it out of the log. But

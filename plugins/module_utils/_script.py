@@ -1,4 +1,4 @@
-"""Several commands by one call of a host's shell, and what each said: every call costs a session of SSH, and most one of sudo."""
+"""Several commands in one call of a host's shell, with the output of each: every call costs an SSH session, and mostly sudo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Answer:
 class Script:
     """Commands for a POSIX shell, by names of letters.
 
-    :param mark: stands between the answers; nobody can foresee it, so none of them can pass for another's.
+    :param mark: random text between the outputs, so that no output can imitate another.
     """
 
     commands: Mapping[str, str]

@@ -116,7 +116,7 @@ def cidr(value: Any, where: str = "") -> str:
         found = ipaddress.ip_interface(text) if "%" not in text and not isinstance(value, int) else None
     except ValueError:
         found = None
-    # "10.0.0.0/255.0.0.0" is fine for Python and means something else to nobody, but one way to write it is enough
+    # Python accepts "10.0.0.0/255.0.0.0" too; one notation is enough
     if found is None or not re.fullmatch(r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?", text):
         raise _refuse(value, where, what, fix)
     if found.ip != found.network.network_address:

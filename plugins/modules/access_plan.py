@@ -105,7 +105,7 @@ policies:
   type: list
   elements: dict
 prune:
-  description: For O(edgemesh.nginx_istio.k8s_objects#module:prune). Empty without O(prune), and where there is no gateway.
+  description: For O(edgemesh.nginx_istio.k8s_objects#module:prune). Empty without O(prune_policies), and where there is no gateway.
   returned: success
   type: dict
 notes:

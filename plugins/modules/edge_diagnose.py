@@ -43,7 +43,7 @@ options:
     description: Seconds for one attempt of a probe.
     type: int
     default: 10
-extends_documentation_fragment: edgemesh.nginx_istio.attributes
+extends_documentation_fragment: edgemesh.nginx_istio._attributes
 attributes:
   check_mode:
     support: full

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_probe
-short_description: Probe paths phase by phase from the host where they matter, and name the cause of what is wrong
+short_description: Probe paths phase by phase from the host that uses them, and name the cause of a fault
 version_added: "0.1.0"
 description:
-  - Connects from the host that the task runs on, with the standard library of its Python alone, and looks at each path phase by
+  - Connects from the host that the task runs on, with only the standard library of its Python, and tests each path phase by
     phase. The phases are C(dns), C(tcp), C(proxy_protocol), C(tls_handshake), C(tls_first_read), C(http) and C(policy).
-  - It sends exactly what it is told to, so that it can do what an nginx does, or what it must not be able to do. It follows no
+  - It sends exactly the given requests, so it can imitate an nginx, or a client that must be refused. It follows no
     redirect. It always reads after the handshake, because in TLS 1.3 a server refuses a client certificate only then.
-  - Nothing is verified on the wire. What was seen comes back to the controller and is judged there by the rules of nginx and by
+  - The host verifies nothing itself. The controller judges the observations by the rules of nginx and by
     those of Envoy, which differ.
-  - What is not as expected is named by a stable code, with one sentence why and one line that mends it. All codes are explained in
+  - A fault has a stable code, one sentence that explains it and one line that corrects it. All codes are explained in
     the collection's C(docs/causes.md).
 options:
   paths:
@@ -29,7 +29,7 @@ options:
         type: str
         required: true
       address:
-        description: Where to connect, as an address (IPv4, or IPv6 with or without brackets) or a name that this host resolves.
+        description: The address to connect to (IPv4, or IPv6 with or without brackets), or a name that this host resolves.
         type: str
         required: true
       port:
@@ -37,11 +37,11 @@ options:
         type: int
         required: true
       proxy_protocol:
-        description: Send a PROXY protocol header of this version first. It tells the true addresses of the connection.
+        description: Send a PROXY protocol header of this version first. It has the real addresses of the connection.
         type: str
         choices: [v1, v2]
       tls:
-        description: Speak TLS, in this way. Plain text when it is left out.
+        description: Settings of TLS. Plain text if left out.
         type: dict
         suboptions:
           sni:
@@ -62,8 +62,8 @@ options:
             type: str
           rules:
             description:
-              - By whose rules the server's chain is judged. The verdicts of both are always returned; this one counts.
-              - V(none) lets the verdict count for nothing.
+              - The program whose rules decide on the server's chain. Both verdicts are always returned.
+              - V(none) ignores both.
             type: str
             choices: [nginx, envoy, none]
             default: nginx
@@ -78,12 +78,12 @@ options:
                 description: PEM file on the probing host.
                 type: path
               key_file:
-                description: PEM file of its key on the probing host. It is never read by anything but the TLS library.
+                description: PEM file of its key on the probing host. Only the TLS library reads it.
                 type: path
               foreign:
                 description:
-                  - Show a certificate that is good in every respect but signed by a CA that nobody knows. It is made for this task,
-                    held in memory, and gone after it.
+                  - Show a certificate that is good in every respect, but signed by an unknown CA. It is made for this task,
+                    kept in memory, and removed after it.
                 type: bool
                 default: false
           alpn:
@@ -105,7 +105,7 @@ options:
         suboptions:
           version:
             description:
-              - The HTTP version to speak. V(2) takes a curl with HTTP/2 on the probing host; where there is none the phase is
+              - The HTTP version to speak. V(2) needs a curl with HTTP/2 on the probing host; without one the phase is
                 C(not_tested).
             type: str
             choices: ["1.0", "1.1", "2"]
@@ -131,8 +131,8 @@ options:
           after:
             description:
               - Requests that are sent first, in this order over the same connection, so that the same worker of an nginx answers them.
-                Each answer is read and not judged. The request itself then meets whatever they left warm.
-              - Takes HTTP/1.1. Where the connection does not survive them the phase is C(not_tested).
+                Each answer is read and not judged. The request itself can then use the sessions and connections that they opened.
+              - Needs HTTP/1.1. If the connection does not survive them, the phase is C(not_tested).
             type: list
             elements: dict
             default: []
@@ -149,21 +149,21 @@ options:
                 description: The Host header. By default that of the request itself.
                 type: str
       consecutive:
-        description: How often in a row the path must be as expected, each time over a new connection.
+        description: Number of expected results in a row, each over a new connection.
         type: int
         default: 1
       in_turn:
         description:
-          - Probe it when all others are done, one at a time in the order of the list, because it asks what the one before left behind, in
-            a proxy's kept connections for example. O(wait) doesn't count for it.
+          - Probe it after all others, one at a time in the order of the list. Such a probe tests the state that an earlier one left, in
+            a proxy's kept connections for example. O(wait) doesn't apply to it.
         type: bool
         default: false
       expect:
-        description: What makes the path C(ok). By default an answer with a status from 200 to 399, and a chain that is trusted.
+        description: The expected result. By default an answer with a status from 200 to 399, and a trusted chain.
         type: dict
         suboptions:
           status:
-            description: The statuses that are right; each one, as V(418), or a range, as V(200-499).
+            description: The expected statuses, each as a number (V(418)) or a range (V(200-499)).
             type: list
             elements: str
             default: []
@@ -206,7 +206,7 @@ options:
             choices: [dns, tcp, proxy_protocol, tls_handshake, tls_first_read, http, policy]
             default: []
           codes:
-            description: The cause codes of which one must be found, for example C(CLIENT_CERT_MISSING).
+            description: The expected cause codes, of which one must be found, for example C(CLIENT_CERT_MISSING).
             type: list
             elements: str
             default: []
@@ -215,29 +215,29 @@ options:
     type: int
     default: 10
   timeout:
-    description: Seconds for the whole task; what it cuts off is C(not_tested), which is never C(ok).
+    description: Seconds for the whole task. Probes that it cuts off are C(not_tested), which is never C(ok).
     type: int
     default: 120
   wait:
     description:
-      - Whether a path is tried again until it is O(paths[].consecutive) times in a row what the wire should show.
-        Certificates are judged after that, on what was seen last.
+      - Whether a path is tried again until it gives the expected result O(paths[].consecutive) times in a row.
+        Certificates are judged after that, on the last observation.
     type: bool
     default: false
   wait_timeout:
-    description: Seconds until which a path may be tried again with O(wait).
+    description: Seconds for which O(wait) tries a path again.
     type: int
     default: 30
   concurrency:
-    description: How many paths are probed at a time.
+    description: Number of paths that are probed at the same time.
     type: int
     default: 8
   fail:
-    description: Whether the task fails when a path is not C(ok).
+    description: Whether the task fails if a path is not C(ok).
     type: bool
     default: true
   foreign_certificate:
-    description: Set by the module itself for O(paths[].tls.client.foreign); leave it alone.
+    description: Not for users; the module sets it.
     type: str
 notes:
   - Runs on the controller and on the host. The host needs Python 3.9 or later and nothing else (curl for HTTP/2). The controller needs
@@ -330,10 +330,10 @@ results:
       description: Why, in one sentence.
       type: str
     fix:
-      description: One line that mends it.
+      description: One line that corrects it.
       type: str
     doc:
-      description: Where the collection's documentation explains it.
+      description: Place of its explanation in the collection's documentation.
       type: str
     observed:
       description: What was seen, short.
@@ -343,7 +343,7 @@ results:
       type: str
     sent:
       description:
-        - What was sent that decides the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host), C(path).
+        - The sent values that decide the outcome, C(sni), C(verify_name), C(ca), C(client_certificate), C(http_version), C(host), C(path).
       type: dict
     started:
       description: When the probe began (ISO 8601, UTC).

@@ -11,9 +11,9 @@ short_description: Lines of ingress gateways' logs that contain a text
 version_added: "0.1.0"
 author: edgemesh maintainers (@edgemesh)
 description:
-  - Reads the logs of all running pods behind gateways' Services, and returns the lines that contain a text, such as the user agent by
-    which a probe called itself.
-  - Not being allowed to read a log, or a gateway that isn't there, is no failure; it is said in RV(results[].problems).
+  - Reads the logs of all running pods behind gateways' Services, and returns the lines that contain a text, such as a probe's
+    user agent.
+  - A log that may not be read, or a missing gateway, is no failure; RV(results[].problems) reports it.
 extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.read_only
@@ -33,7 +33,7 @@ options:
     type: str
     required: true
   expected:
-    description: Texts each of which has to be in a line of one of the gateways.
+    description: Texts that must each be in a line of one of the gateways.
     type: list
     elements: str
     default: []
@@ -44,7 +44,7 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: Seconds until which to read again with O(wait). Lines that are still missing then are no error.
+    description: Seconds for which O(wait) reads again. Lines that are still missing then are no error.
     type: int
     default: 3
   since:

@@ -13,14 +13,14 @@ author: edgemesh maintainers (@edgemesh)
 description:
   - Applies objects of any kinds by server-side apply, several at a time and in stages (namespaces and custom resource
     definitions; secrets, configuration, accounts and permissions; the rest), then waits for all of them together.
-  - One task for many objects is what it is made for. It asks the API server once for each kind and namespace what is there,
+  - It is made for many objects in one task. It lists each kind and namespace once,
     then once for each object; a second run with nothing to do changes nothing and says so.
   - Removes objects in the reverse order and waits for their finalizers.
 options:
   definitions:
     description:
       - The objects, each a dictionary as in a manifest, or YAML text with one or more documents. A C(List) is unpacked.
-      - C(stringData) of Secrets is turned into C(data). What only the server keeps (C(resourceVersion), C(uid),
+      - C(stringData) of Secrets is turned into C(data). Fields that the server sets (C(resourceVersion), C(uid),
         C(managedFields) and the like) is ignored.
     type: raw
     default: []
@@ -40,15 +40,15 @@ options:
     default: present
   wait:
     description:
-      - Whether to wait until all objects are ready by their kind's own meaning, or with O(state=absent) gone.
+      - Whether to wait until all objects are ready, as their kind defines it, or gone with O(state=absent).
       - Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job, PersistentVolumeClaim, Namespace, APIService,
         CustomResourceDefinition (established), Service of type LoadBalancer (has an address), Gateway API's Gateway
         (programmed) and routes (accepted by every parent), NGINX Ingress Controller's VirtualServer, VirtualServerRoute,
         TransportServer and Policy (V(Valid); a warning is not ready), cert-manager's Issuer and Certificate. A status of an
         older generation of the object does not count.
-      - Kinds that we don't know are ready when a condition C(Ready) or C(Available), if they have one, is true.
-      - Istio's networking and security kinds have no status; they are ready when they are accepted. Whether the mesh has
-        taken them in is for a probe to prove.
+      - Other kinds are ready when a condition C(Ready) or C(Available), if they have one, is true.
+      - Istio's networking and security kinds have no status; they are ready when they are accepted. Only a probe can show that the
+        mesh uses them.
       - Namespaces and custom resource definitions are always waited for, since what follows needs them.
     type: bool
     default: true
@@ -58,14 +58,14 @@ options:
     default: 120
   force_conflicts:
     description:
-      - Whether to take over fields that another field manager owns and that the manifest says differently. By default that
+      - Whether to take over fields that another field manager owns with other values. By default that
         fails and names the field and its manager.
     type: bool
     default: false
   keep_foreign:
     description:
-      - Whether objects that are there and do not carry C(app.kubernetes.io/managed-by=edgemesh) stay as they are. Namespaces, for
-        example, that are to be made where they are missing, and removed again only by whom they were made.
+      - Whether to leave existing objects without the label C(app.kubernetes.io/managed-by=edgemesh) unchanged. Namespaces, for
+        example, are then made if they are missing, and removed only if this module made them.
     type: bool
     default: false
   prune:
@@ -105,7 +105,7 @@ options:
     type: int
     default: 6
   field_manager:
-    description: Name under which fields are applied. Who applies under another name later does not remove what this one left.
+    description: Name of the field manager. A later run with another name does not remove this one's fields.
     type: str
     default: edgemesh
 extends_documentation_fragment:
@@ -115,11 +115,11 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - Predicted by the API server's dry run. Where a namespace or a kind would only now be made, or is not there yet at all, the object
+      - Predicted by the API server's dry run. If a namespace or a kind does not exist yet, the object
         is reported as V(would_create).
   diff_mode:
     details:
-      - Shows the fields that the manifests own. Of a Secret it shows names of keys, and facts about values that are nothing but
+      - Shows the fields that the manifests own. Of a Secret it shows names of keys, and facts about values that hold only
         certificates.
 notes:
   - Needs the verbs C(get), C(list), C(watch), C(create) and C(patch) on the kinds it applies, and C(delete) on those it
@@ -159,7 +159,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 results:
-  description: What became of each object, in the order in which they were listed; pruned ones follow.
+  description: The result for each object, in the order of the list; pruned objects follow.
   returned: always, also when the task fails
   type: list
   elements: dict
@@ -206,7 +206,7 @@ results:
     not_ready:
       description: Why it is not ready.
       type: str
-      returned: when it was waited for in vain
+      returned: when waiting for it timed out
     error:
       description: What went wrong, with the parts C(what), C(where), C(why), C(fix), C(code) and, for 403, a C(role) to apply.
       type: dict

@@ -11,12 +11,12 @@ short_description: Read Kubernetes objects of several kinds and namespaces in on
 version_added: "0.1.0"
 author: edgemesh maintainers (@edgemesh)
 description:
-  - Asks for each query once, several at a time over kept connections, and returns the objects as they are in the cluster.
-  - What isn't there, be it the object, its namespace or its kind, is no failure.
-  - Secrets are refused, because what is returned may be shown; M(edgemesh.nginx_istio.tls_secret_info) reads those.
+  - Sends each query once, several at a time over kept connections, and returns the objects as they are in the cluster.
+  - A missing object, namespace or kind is no failure.
+  - Secrets are refused, because results may be shown; M(edgemesh.nginx_istio.tls_secret_info) reads those.
 options:
   queries:
-    description: What to read, named as in M(kubernetes.core.k8s_info).
+    description: The objects to read, with the option names of M(kubernetes.core.k8s_info).
     type: list
     elements: dict
     required: true
@@ -36,12 +36,12 @@ options:
         description: One object's name. All objects if left out.
         type: str
       label_selectors:
-        description: Label selectors, all of which must fit.
+        description: Label selectors, all of which must match.
         type: list
         elements: str
         default: []
       field_selectors:
-        description: Field selectors, all of which must fit.
+        description: Field selectors, all of which must match.
         type: list
         elements: str
         default: []
@@ -54,7 +54,7 @@ extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes.read_only
   - edgemesh.nginx_istio._kube_connection
 notes:
-  - Needs C(get) on what is asked for by name, and C(list) on all else.
+  - Needs C(get) for queries with O(queries[].name), and C(list) for all others.
 seealso:
   - module: edgemesh.nginx_istio.k8s_objects
   - module: kubernetes.core.k8s_info

@@ -10,15 +10,15 @@ module: nginx_config
 short_description: Apply a set of nginx configuration files as one transaction
 version_added: 0.1.0
 description:
-  - Makes nginx serve exactly the given files, and the certificates and keys that they refer to, or leaves it as it was.
-  - The files are tested together with nginx's true main configuration before anything is touched. They then become a new
+  - Makes nginx serve exactly the given files, and the certificates and keys that they refer to. If that fails, nothing changes.
+  - The files are tested together with nginx's real main configuration before anything changes. They then become a new
     generation in a folder of their own, which a single link selects; nginx is reloaded; and the module waits until I(new)
-    workers answer with the generation's name, since a reload command that returned 0 proves nothing. When any of that
-    fails, the generation before is selected again, nginx reloaded, and that confirmed too.
-  - A journal is written before the first change, so that the next run repairs what a killed one left behind.
+    workers answer with the generation's name, because a reload command that returned 0 proves nothing. If any of that
+    fails, the module selects the previous generation again, reloads nginx, and confirms that too.
+  - A journal is written before the first change, so the next run repairs the state after a killed run.
   - The last generations stay on the disk, and O(state=rolled_back) goes back to one of them.
   - Outside its folder it writes one file, which includes the folder's current generation, and a second one as long as there are files for
-    the C(stream) context. Files of the user's stay as they are.
+    the C(stream) context. It does not change the user's files.
 options:
   name:
     description:
@@ -27,13 +27,13 @@ options:
     default: edgemesh
   files:
     description:
-      - The files of the configuration. What stands in files that end in C(.conf) and are in no sub-folder is read in the
-        C(http) context, in the order of their names; that in C(stream/*.conf) in the C(stream) context; others can be included from those
+      - The files of the configuration. nginx reads files that end in C(.conf) and are in no sub-folder in the
+        C(http) context, in the order of their names, and C(stream/*.conf) in the C(stream) context. These can include other files
         by C(<conf>/<name>/current/<path>).
       - Files for the C(stream) context are included from C(<name>.conf) in a folder that the user's own C(stream) block includes. Where
         there is no such block, from a block of our own in a folder that the main file includes outside of its blocks, as Debian's does
         with C(modules-enabled). Where neither is there, the error names the line to add.
-      - The list is complete, so a file that is no longer listed is gone with the next generation.
+      - The list is complete, so the next generation lacks files that are no longer listed.
       - Required for O(state=present).
     type: list
     elements: dict
@@ -56,10 +56,10 @@ options:
     default: []
   default_site:
     description:
-      - What becomes of the site that the distribution puts there for a first visit
+      - The state of the distribution's default site
         (C(sites-enabled/default), C(conf.d/default.conf)).
-      - V(disabled) puts it aside, and V(keep) as well as O(state=absent) put it back.
-      - One that was edited, or whose document root holds anything but the welcome page, is taken for a site of the user's. It
+      - V(disabled) disables it. V(keep) and O(state=absent) restore it.
+      - A site that was edited, or whose document root has more than the welcome page, counts as the user's. It
         stays, with a warning.
     type: str
     choices: [keep, disabled]
@@ -76,23 +76,23 @@ options:
     default: present
   generation:
     description:
-      - Where O(state=rolled_back) goes back to; the name of a generation or its number, see RV(generations).
-      - V(previous) is what served before the last O(state=present) that changed something. A second run stays there.
+      - The generation for O(state=rolled_back), by its name or its number, see RV(generations).
+      - V(previous) is the generation before the last O(state=present) that changed something. A second run changes nothing.
     type: str
     default: previous
   take_over:
     description:
       - Whether these files may answer requests for unknown host names on a port where another server answers them so far without
         being marked C(default_server).
-      - Otherwise such a change is refused, because a site that relies on being the only one would be gone.
+      - By default such a change is refused, because a site without C(default_server) would lose its requests.
     type: bool
     default: false
   start:
-    description: Start nginx where it isn't running. Otherwise the files are tested and put in place, but not confirmed.
+    description: Whether to start nginx if it isn't running. With V(false) the files are tested and put in place, but not confirmed.
     type: bool
     default: true
   keep_generations:
-    description: How many generations stay on the disk, the current one included; at least 1, from which nothing can be gone back to.
+    description: Number of generations on the disk, the current one included; at least 1, which leaves nothing to roll back to.
     type: int
     default: 3
   timeout:
@@ -106,12 +106,12 @@ options:
     type: str
     default: nginx
   main:
-    description: The main configuration file, where nginx runs with another than it was built with (C(nginx -c)).
+    description: The main configuration file, if nginx runs with another one than it was built with (C(nginx -c)).
     type: path
   prefix:
     description:
-      - The folder that nginx's relative paths start from, where it runs with another than it was built with (C(nginx -p)).
-      - All other paths are asked of the program itself (C(nginx -V)).
+      - The base folder of nginx's relative paths, if nginx runs with another one than it was built with (C(nginx -p)).
+      - All other paths come from the program itself (C(nginx -V)).
     type: path
   manager:
     description:

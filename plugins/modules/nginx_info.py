@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_info
-short_description: Tell which nginx a host has, and what of the host matters for it
+short_description: Return a host's nginx, and the facts of the host that matter for it
 version_added: "0.1.0"
 description:
-  - Asks nginx for its version and what it was built with, and the host for its addresses, name servers and SELinux.
-  - Takes one command of the host's shell, so it is much faster than M(ansible.builtin.setup), and works before Python is there.
+  - Reads nginx's version and build options, and the host's addresses, name servers and SELinux state.
+  - Runs one command of the host's shell, so it is much faster than M(ansible.builtin.setup), and needs no Python.
 options:
   binary:
     description:
       - The nginx program, as a name or a path.
-      - A name is looked for in C(PATH) and in the folders where distributions and vendors put nginx.
+      - A name is searched in C(PATH) and in the folders of distributions and vendors.
     type: str
     default: nginx
 extends_documentation_fragment:
@@ -40,16 +40,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 installed:
-  description: Whether there is an nginx that answers.
+  description: Whether a working nginx was found.
   type: bool
   returned: success
 version:
-  description: Its version, empty where there is none.
+  description: Its version, empty if there is no nginx.
   type: str
   returned: success
   sample: 1.26.3
 build:
-  description: What C(nginx -V) says, empty where there is none.
+  description: The output of C(nginx -V), empty if there is no nginx.
   type: str
   returned: success
 os_family:

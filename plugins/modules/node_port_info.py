@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_port_info
-short_description: Say at which addresses and ports Services can be reached from outside the cluster
+short_description: Return the addresses and ports of Services for clients outside the cluster
 version_added: 0.1.0
 author: edgemesh maintainers (@edgemesh)
 description:
-  - Returns of each Service its ports by the name, number or protocol that was asked for, never by position; the nodes with
+  - Returns each Service's ports by the requested name, number or protocol, never by position; the nodes with
     an address and whether they are Ready; the C(address:port) list to give to a proxy; and the load balancer's addresses.
-  - With C(externalTrafficPolicy=Local) only nodes count on which a ready endpoint serves the port, because the others drop
+  - With C(externalTrafficPolicy=Local) only nodes with a ready endpoint of the port count, because the others drop
     the traffic.
-  - Can wait until NodePorts, ready endpoints or a load balancer's address are there.
+  - Can wait for NodePorts, ready endpoints or a load balancer's address.
 options:
   services:
     description: The Services.
@@ -35,12 +35,12 @@ options:
         description:
           - Ports by name (V(https)), number (V(443)), number and protocol (V(443/UDP)) or protocol (V(UDP)); all ports if
             left out.
-          - A port that isn't there, or a word that fits several, is an error.
+          - A missing port, or a word that matches several, is an error.
         type: list
         elements: str
         default: []
   address_types:
-    description: Which of a node's addresses to use, the most wanted first.
+    description: Types of node addresses, by preference.
     type: list
     elements: str
     choices: [InternalIP, ExternalIP, Hostname, InternalDNS, ExternalDNS]
@@ -49,12 +49,12 @@ options:
     description: Label selector for the nodes to use; all if left out.
     type: str
   wait:
-    description: Whether to wait for what O(wait_for) says.
+    description: Whether to wait for O(wait_for).
     type: bool
     default: false
   wait_for:
     description:
-      - What to wait for; each port that was asked for must have it.
+      - The condition to wait for; each requested port must fulfil it.
       - V(node_port) a NodePort and a Ready node that serves it, V(endpoint) a ready endpoint, V(load_balancer) an address of
         the Service's load balancer.
     type: list
@@ -137,7 +137,7 @@ results:
       returned: always
     ports:
       description: >-
-        The ports, by what they were called in the task; by name, or number where there is none, if none was asked for. Each
+        The ports, by their names in the task; if none was requested, by port name, or number if it has no name. Each
         has C(name), C(port), C(node_port) (none if there is none), C(protocol) and C(target_port).
       type: dict
       returned: always
@@ -150,7 +150,7 @@ results:
       elements: dict
       returned: always
     node_ports:
-      description: Where each port can be reached, over all nodes that serve it; empty without a NodePort.
+      description: Addresses of each port, on all nodes that serve it; empty without a NodePort.
       type: dict
       returned: always
       sample: {https: ["192.0.2.10:30443", "192.0.2.11:30443"]}

@@ -49,7 +49,7 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: Seconds until which a path may be tried again with O(wait).
+    description: Seconds for which O(wait) tries a path again.
     type: int
     default: 15
 extends_documentation_fragment:

@@ -11,23 +11,23 @@ short_description: Kubernetes Secrets with certificates and keys, issued by a pr
 version_added: "0.1.0"
 author: edgemesh maintainers (@edgemesh)
 description:
-  - Makes a list of Secrets what their readers need (Istio's gateways, NGINX Ingress Controller, anything that takes C(kubernetes.io/tls)).
-  - Certificates are issued in this process by a private CA that is itself kept in a Secret; their keys go straight into the Secret and are
+  - Makes Secrets in the form that their readers need (Istio's gateways, NGINX Ingress Controller, any reader of C(kubernetes.io/tls)).
+  - A private CA, itself kept in a Secret, issues the certificates in this process; their keys go straight into the Secret and are
     never an Ansible value. Or they come from other Secrets, files, or PEM text.
-  - Material that its reader would refuse is refused here, before anything is written, with the reason.
-  - Nothing is issued again unless I(renew_before) is reached or what is asked for has changed.
-  - A CA is never replaced silently. One that is gone while what it signed is still anywhere in the cluster is an error, not a reason for
-    a new one. To replace a CA on purpose, roll it over (I(secrets[].issue.roll_over)).
+  - Refuses material that its reader would refuse, before anything is written, and gives the reason.
+  - A certificate is issued again only if I(renew_before) is reached or the entry has changed.
+  - A CA is never replaced silently. If the CA is gone while certificates of it are still in the cluster, the task fails and makes no
+    new CA. To replace a CA, roll it over (I(secrets[].issue.roll_over)).
   - A Secret without the label C(app.kubernetes.io/managed-by=edgemesh) is left alone, and so is one that has an owner, or whose content
     another field manager applies. An entry with neither I(issue) nor I(from)
-    says that somebody else makes the Secret; it must be there and fit for its use.
+    means that somebody else makes the Secret; it must exist and fit its use.
 extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.changes
   - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    details: Predicts what would change, also where the namespace, the CA or the source is only made in the same play.
+    details: Predicts the changes, even if the namespace, the CA or the source is only made in the same play.
   diff_mode:
     details: Shows names, dates and fingerprints; never a key or its encoding.
   idempotent:
@@ -35,7 +35,7 @@ attributes:
 options:
   secrets:
     description:
-      - The Secrets. All are planned first; when one can't be delivered, none is touched, and every such one is named.
+      - The Secrets. All are planned first; if some can't be delivered, none is changed, and the error names each of them.
       - Their order does not matter; a CA is made before the leaves that it issues.
     type: list
     elements: dict
@@ -50,18 +50,18 @@ options:
         type: str
         required: true
       kind:
-        description: C(ConfigMap) for CA certificates that shall not look like a secret; only I(for=gateway_ca) and I(for=nginx_ca).
+        description: C(ConfigMap) for CA certificates, which are not secret; only I(for=gateway_ca) and I(for=nginx_ca).
         type: str
         choices: [Secret, ConfigMap]
         default: Secret
       for:
         description:
-          - Who reads it, which decides its type and entries.
+          - The reader of the Secret. It decides the Secret's type and entries.
           - C(gateway) is a credential of an Istio Gateway (C(kubernetes.io/tls)). It belongs into the namespace of the gateway's pods.
-          - C(gateway_ca) is what a gateway verifies clients with (C(Opaque) with C(cacert)); name it in the Gateway's
+          - C(gateway_ca) is the CA with which a gateway verifies clients (C(Opaque) with C(cacert)); name it in the Gateway's
             C(caCertCredentialName) (a ConfigMap as C(configmap://<namespace>/<name>)), or call it C(<credential>-cacert).
           - C(nginx_ca) is a CA for NGINX Ingress Controller (C(nginx.org/ca) with C(ca.crt)).
-          - C(iks_alb) is what the legacy ALB of IBM Cloud Kubernetes Service shows to, and verifies, a TLS backend with (C(Opaque) with
+          - C(iks_alb) is the client certificate and CA of the legacy ALB of IBM Cloud Kubernetes Service, for TLS backends (C(Opaque) with
             C(client.crt), C(client.key) and C(trusted.crt)).
           - C(tls) is a plain C(kubernetes.io/tls) Secret.
           - C(ca) is a CA with its key (C(kubernetes.io/tls) with C(ca.crt)).
@@ -69,11 +69,11 @@ options:
         type: str
         choices: [gateway, gateway_ca, nginx_ca, iks_alb, tls, ca]
       issue:
-        description: Have it issued. Exclusive with I(from).
+        description: The certificate to issue. Exclusive with I(from).
         type: dict
         suboptions:
           usage:
-            description: What the certificate is for. C(ca) makes a private CA, self-signed, that signs leaves only.
+            description: The certificate's use. C(ca) makes a self-signed private CA that signs leaves only.
             type: str
             choices: [server, client, ca]
           ca:
@@ -85,7 +85,7 @@ options:
               folder: {description: The folder of its key when that is not in the Secret., type: path}
           names:
             description:
-              - Subject alternative names of a leaf, all of DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
+              - Subject alternative names of a leaf, which are DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
             type: list
             elements: str
           common_name:
@@ -95,32 +95,32 @@ options:
             description: How long it is valid; a leaf ends with its CA at the latest. Default 90 for leaves, 3650 for CAs.
             type: int
           renew_before:
-            description: A leaf is issued anew when fewer days than these are left. Default a third of I(days).
+            description: A leaf is renewed when fewer days are left. Default a third of I(days).
             type: int
           key_type:
-            description: C(ecdsa) is P-256 and the default, C(rsa) 2048 bits. A CA that exists is refused when its key is of another type.
+            description: C(ecdsa) is P-256 and the default, C(rsa) 2048 bits. An existing CA with another key type is refused.
             type: str
             choices: [ecdsa, rsa]
           folder:
             description:
               - Keep a CA's key in this folder of the host that runs the module, as C(<name>.pem) with mode C(0600), instead of in the
                 Secret, which then holds only the CA's certificates (C(ca.crt)).
-              - For command-line use. A job in a container of its own (AWX) finds no folder again; it wants the Secret.
+              - For command-line use. A job in a new container (AWX) does not find the folder again; keep the key in the Secret there.
             type: path
           roll_over:
             description:
-              - One step from a CA to its successor, while leaves of both are trusted. A step that is done already changes nothing.
+              - One step from a CA to its successor, while leaves of both are trusted. A finished step changes nothing.
               - C(add) makes the successor and adds it to the trusted certificates (C(ca.crt)); the old CA goes on signing.
-              - C(switch) lets the successor sign, so that leaves are issued anew. Refused while a copy of the CA's certificates that is
+              - C(switch) lets the successor sign, so leaves are issued again. Refused while a copy of the CA's certificates that is
                 known in the cluster lacks the successor.
               - C(finish) no longer trusts the old CA. Refused while a leaf of it is known in the cluster.
-              - C(cancel) takes C(add) back.
-              - Between the steps everything that verifies or is verified has to be brought up to date, in the cluster and on hosts;
+              - C(cancel) undoes C(add).
+              - Between the steps all users of the CA and of its leaves must be updated, in the cluster and on hosts;
                 playbook C(edgemesh.nginx_istio.roll_over) does all of it.
             type: str
             choices: [add, switch, finish, cancel]
       from:
-        description: Take it from somewhere. Exactly one of the suboptions.
+        description: The source of the material. Exactly one of the suboptions.
         type: dict
         suboptions:
           secret:
@@ -153,11 +153,11 @@ options:
               key: {description: The key., type: str}
               ca: {description: The CA certificates., type: str}
       expect:
-        description: What material that comes I(from) somewhere, or is somebody else's, must be fit for.
+        description: The use for which material I(from) elsewhere, or somebody else's Secret, must be fit.
         type: dict
         suboptions:
           usage:
-            description: Who presents it. The default is C(server) for a gateway, else what the certificate itself says.
+            description: The presenter of the certificate. The default is C(server) for a gateway, else the certificate's own usage.
             type: str
             choices: [server, client]
           names:
@@ -171,7 +171,7 @@ options:
         type: bool
         default: false
       ca:
-        description: Secret to take the CA certificates from, where the source has none or others.
+        description: Secret with the CA certificates, if the source has none or others.
         type: dict
         suboptions:
           namespace: {description: Its namespace., type: str, required: true}
@@ -189,7 +189,7 @@ options:
         type: bool
         default: false
       keep_foreign:
-        description: Use a Secret that is there and is not ours as it is, if it is fit for its use, where it would otherwise be refused.
+        description: Use an existing Secret that is not ours, without a change, if it is fit for its use. By default it is refused.
         type: bool
         default: false
   state:
@@ -209,8 +209,8 @@ options:
 notes:
   - Needs the RBAC verbs C(get), C(list), C(create), C(update) and C(delete) on C(secrets) (and C(configmaps) where I(kind) says so) in the
     namespaces that are written, and C(get) in those of the CA and of sources; as a ready Role in C(docs/rbac/tls_secret.yaml).
-  - C(list) is for finding what a CA has signed, when it is about to be made or rolled over, and reads names and annotations only. Where
-    it is allowed in the whole cluster the whole cluster is looked at, else the namespaces of this task.
+  - C(list) finds the certificates of a CA before it is made or rolled over, and reads names and annotations only. If
+    it is allowed in the whole cluster, the whole cluster is searched, else the namespaces of this task.
   - A leaf's annotation C(edgemesh.nginx-istio/issuer) names its CA's Secret; a copy's C(edgemesh.nginx-istio/source) and
     C(edgemesh.nginx-istio/source-version) its source.
 requirements:
@@ -285,11 +285,11 @@ results:
     namespace: {description: Namespace of the Secret., type: str, returned: always}
     name: {description: Name of the Secret., type: str, returned: always}
     kind: {description: C(Secret) or C(ConfigMap)., type: str, returned: always}
-    for: {description: Who reads it., type: str, returned: always}
+    for: {description: The reader., type: str, returned: always}
     action:
       description:
         - C(created), C(changed), C(recreated), C(unchanged), C(deleted) or C(absent).
-        - In check mode C(would_create), C(would_change) or C(would_delete) instead of what would be done.
+        - In check mode C(would_create), C(would_change) or C(would_delete) instead.
       type: str
       returned: always
     changed: {description: Whether it was or would be written., type: bool, returned: always}
@@ -306,7 +306,7 @@ results:
         not_after: "2027-02-19T09:30:00Z"
         sha256: 5f0c6e...
     findings:
-      description: What is, or will be, wrong. Each has a code, a severity, a sentence and a fix.
+      description: Faults, present and future. Each has a code, a severity, a sentence and a fix.
       type: list
       elements: dict
       returned: always

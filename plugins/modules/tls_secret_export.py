@@ -12,26 +12,26 @@ version_added: "0.1.0"
 author: edgemesh maintainers (@edgemesh)
 description:
   - Reads Secrets on the controller and writes their certificates, keys and CAs as files on the task's host.
-  - The host is first told digests only; key material travels there only when a file has to be written.
-  - Files are made with mode 0600 beside their place, given owner, mode and SELinux label, synced, and renamed. No key can be read by
-    others for an instant.
-  - All files of a task change together, or none does. A run that was killed half-way leaves a journal, by which the next run on these
-    folders first puts back what was there; then it goes on as usual.
-  - A file whose content is right is not written again.
+  - The host first gets digests only; key material is sent only when a file must be written.
+  - Files are made with mode 0600 beside their place, given owner, mode and SELinux label, synced, and renamed. Others can never read a
+    key.
+  - All files of a task change together, or none does. A killed run leaves a journal. With it, the next run on these
+    folders first restores the previous files; then it goes on as usual.
+  - A file with the right content is not written again.
 extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.changes
   - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    details: Also where the Secret, the folders or the owner are only made in the same play; such values show as C((known after apply)).
+    details: Works even if the Secret, the folders or the owner are only made in the same play; such values show as C((known after apply)).
   diff_mode:
     details: Shows names, dates and fingerprints; never a key.
   idempotent:
-    details: Inode and modification time of files that are right stay as they are.
+    details: Files with the right content keep inode and modification time.
 options:
   exports:
-    description: The Secrets, and where their parts go.
+    description: The Secrets, and the files for their parts.
     type: list
     elements: dict
     required: true
@@ -54,11 +54,11 @@ options:
             type: str
       cert:
         description:
-          - File for the certificate followed by its intermediates, as C(ssl_certificate) and C(proxy_ssl_certificate) want it.
+          - File for the certificate followed by its intermediates, as C(ssl_certificate) and C(proxy_ssl_certificate) require.
           - Paths are absolute and on the host.
         type: str
       fullchain:
-        description: A second file with the same content as O(exports[].cert), for who expects it under this name.
+        description: A second file with the same content as O(exports[].cert), for programs that expect this name.
         type: str
       leaf:
         description: File for the certificate alone.
@@ -67,7 +67,7 @@ options:
         description: File for the intermediates alone.
         type: str
       ca:
-        description: File for what verifies it, which is the Secret's CA entry, else the root at the end of the chain.
+        description: "File for the CA, which is the Secret's CA entry, else the root at the end of the chain."
         type: str
       key:
         description: File for the private key (PKCS#8).
@@ -91,16 +91,16 @@ options:
       setype: {description: SELinux type. The default comes from the policy for the path., type: str}
       selevel: {description: SELinux level., type: str}
       backup:
-        description: Whether a file that is replaced stays beside the new one, under a name with the time, with its owner and mode.
+        description: Whether to keep a replaced file beside the new one, under a name with the time, with its owner and mode.
         type: bool
         default: false
   state:
-    description: C(absent) removes the listed files, and folders that this module made and that are empty then. The cluster is not asked.
+    description: C(absent) removes the listed files, and then empty folders that this module made. It does not use the cluster.
     type: str
     choices: [present, absent]
     default: present
   _files:
-    description: Not for users. The action plugin tells the host's part here what the files shall be.
+    description: Not for users. The action plugin passes the wanted files to the host here.
     type: list
     elements: dict
   timeout:
@@ -174,9 +174,9 @@ results:
         part: {description: C(cert) or C(fullchain) or C(leaf) or C(chain) or C(ca) or C(key)., type: str, returned: always}
         changed: {description: Whether it was or would be changed., type: bool, returned: always}
         sha256: {description: Digest of the file; empty for keys and where it is not known., type: str, returned: always}
-        backup_file: {description: Where the file that was replaced is., type: str, returned: with I(backup)}
+        backup_file: {description: Path of the replaced file., type: str, returned: with I(backup)}
 restored:
-  description: Files of a run that was killed half-way, which were put back before all else.
+  description: Files of a killed run that were restored first.
   returned: success
   type: list
   elements: str

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tls_secret_info
-short_description: Say what certificates Secrets hold and whether they are fit for their use, and wait until they are
+short_description: Return the certificates in Secrets, check that they fit their use, and wait until they do
 version_added: 0.1.0
 author: edgemesh maintainers (@edgemesh)
 description:
   - Reads Secrets and ConfigMaps with certificates, by name, by label or by namespace, many in one task, and returns facts about every
-    certificate, what is or will be wrong with it, and whether it is fit for each use that is asked for. Never a key.
+    certificate, its present and future faults, and whether it is fit for each requested use. Never a key.
   - Understands C(kubernetes.io/tls), C(nginx.org/ca), C(Opaque) with C(tls.crt), C(tls.key), C(ca.crt) or C(cert), C(key), C(cacert),
     Istio's separate C(<name>-cacert), and ConfigMaps with a CA.
-  - Can wait until they are there, fit or changed. What ends a wait is their content, not that they exist.
+  - Can wait until they are present, fit or changed. The content ends a wait, not the existence.
 options:
   secrets:
-    description: Objects by name. One that isn't there is no error, unless it is waited for.
+    description: Objects by name. A missing object is an error only with O(wait).
     type: list
     elements: dict
     default: []
@@ -37,7 +37,7 @@ options:
         choices: [Secret, ConfigMap]
         default: Secret
       uses:
-        description: What it is to be fit for, if not the same as O(uses).
+        description: The uses that it must fit, if they differ from O(uses).
         type: list
         elements: dict
         suboptions: &uses
@@ -54,11 +54,11 @@ options:
             type: list
             elements: str
           reader:
-            description: By whose rules to judge; by both if left out.
+            description: The program whose rules decide; both if left out.
             type: str
             choices: [nginx, envoy]
       entries:
-        description: Names of the entries, where they aren't the usual ones.
+        description: Names of the entries, if they aren't the usual ones.
         type: dict
         suboptions:
           certificate:
@@ -111,14 +111,14 @@ options:
         choices: [Secret, ConfigMap]
         default: Secret
       uses:
-        description: What they are to be fit for, if not the same as O(uses).
+        description: The uses that they must fit, if they differ from O(uses).
         type: list
         elements: dict
         suboptions: *uses
   uses:
     description:
-      - What everything is to be fit for, unless an entry says otherwise. If nobody says, a certificate is judged for the use that it
-        itself says.
+      - The uses that all objects must fit, unless an entry has its own. Without any, a certificate is judged for the use that it
+        itself declares.
     type: list
     elements: dict
     suboptions: *uses
@@ -127,14 +127,14 @@ options:
     type: int
     default: 7
   wait:
-    description: Whether to wait for what O(until) says.
+    description: Whether to wait for O(until).
     type: bool
     default: false
   until:
     description:
-      - What to wait for, of all that is asked for; of O(select), at least one must be there.
-      - V(present) it is there, and no entry is missing or empty. V(fit) it is fit for every use. V(changed) it is fit, and another than
-        the one with C(fingerprint).
+      - The state to wait for, of all requested objects; O(select) must find at least one.
+      - V(present) it exists, and no entry is missing or empty. V(fit) it is fit for every use. V(changed) it is fit, and differs from
+        the object with C(fingerprint).
     type: str
     choices: [present, fit, changed]
     default: fit
@@ -148,11 +148,11 @@ extends_documentation_fragment:
   - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    details: Changes nothing in any mode. In check mode it does not wait, because an earlier task may only have said what it would do.
+    details: Changes nothing in any mode. In check mode it does not wait, because an earlier task may only have predicted its changes.
 notes:
   - Needs C(get) on the Secrets (and ConfigMaps), C(list) for O(select), and C(list) and C(watch) to wait; ready to apply in
-    C(docs/rbac/tls_secret_info.yaml). Rights to single names are enough for up to 8 names in a namespace. Without C(watch) it looks
-    every 2 seconds instead, and says so; without C(get) or C(list) it fails at once with the Role to apply in C(error.role).
+    C(docs/rbac/tls_secret_info.yaml). Rights to single names are enough for up to 8 names in a namespace. Without C(watch) it polls
+    every 2 seconds instead, and warns; without C(get) or C(list) it fails at once with the Role to apply in C(error.role).
   - 1000 Secrets by label take 2 requests and 6.5 seconds, a whole play on two busy cores (C(tests/bench/bench_tls_secrets.py)).
 requirements:
   - cryptography >= 42
@@ -218,7 +218,7 @@ results:
       returned: always
       sample: [{use: server, names: [shop.example.com], reader: envoy, fit: true, why: []}]
     findings:
-      description: What is wrong (C(severity) error) or will be (warning). Each has a C(code), a C(severity), a C(sentence) and a C(fix).
+      description: Faults, present (C(severity) error) or future (warning). Each has a C(code), a C(severity), a C(sentence) and a C(fix).
       type: list
       elements: dict
       returned: always

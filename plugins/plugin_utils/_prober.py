@@ -56,7 +56,7 @@ class Prober(EdgeAction):
             if "observations" not in raw:
                 # what the connection said, where the module did not even start
                 said = [*str(raw.get("module_stderr") or "").split("\n"), str(raw.get("msg") or "")]
-                raise EdgeError("the host can't be probed from", why=next((line for line in said if line.strip()), ""), where=vantage)
+                raise EdgeError("this host can't run probes", why=next((line for line in said if line.strip()), ""), where=vantage)
             python = raw["python"]
             return [[Observation.from_dict(each) for each in seen] for seen in raw["observations"]], raw["ca_files"]
 

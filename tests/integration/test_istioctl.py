@@ -77,4 +77,4 @@ def test_what_istioctl_refuses_is_said(role: Role) -> None:
     wrong = {"istio_istiod_values": {"pilot": "nonsense"}, "istio_method": "istioctl"}
     code, _changed, said = role.run(**wrong)
     assert code != 0
-    assert re.search(r"Say which pod is not ready and why.*pilot", said, re.DOTALL), said[-3000:]
+    assert re.search(r"Name the pods that are not ready, and the reason.*pilot", said, re.DOTALL), said[-3000:]

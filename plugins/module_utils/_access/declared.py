@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run's gateways and routes say about who may come in, and what has to be read of the cluster for it."""
+"""The access rules of a run's gateways and routes, and the objects of the cluster that they need."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def check(gateway: Gateway, routes: list[Route], clients: Mapping[str, list[str]
     """Refuses access that shuts somebody of ``clients`` out, unless it says that this is meant.
 
     :param routes: the gateway's.
-    :param clients: who it is -> its addresses, of which one has to be let in.
+    :param clients: addresses by a client's name; one of them must be admitted.
     """
     networks = (*gateway.front.health_checks, *clouds.health_checks(gateway.front.provider, gateway.front.kind))
     checks = {f"the health checks from {each}": [each] for each in networks}
@@ -43,7 +43,7 @@ def check(gateway: Gateway, routes: list[Route], clients: Mapping[str, list[str]
         for who, addresses in {**checks, **clients}.items():
             if addresses and not any(admits(access, each) for each in addresses):
                 shown = "" if who in checks else f" ({', '.join(addresses)})"
-                raise refuse(where, f"would lock out {who}{shown}", "Let them in, or say allow_lockout: true")
+                raise refuse(where, f"would lock out {who}{shown}", "Admit them, or set allow_lockout: true")
 
 
 def _lists(gateway: Gateway, routes: list[Route]) -> Iterator[tuple[str, Access]]:

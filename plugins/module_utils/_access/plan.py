@@ -34,7 +34,7 @@ class Plan:
 
 
 def plan(declared: Declared, live: Live, *, check: bool = False, sets_topology: bool = True) -> Plan:
-    """What these gateways and routes ask of the cluster.
+    """Plan the changes in the cluster for these gateways and routes.
 
     :param check: nothing was changed in this run, so gateways that it would have installed may be missing.
     :param sets_topology: whether what makes the client's address arrive is planned too.
@@ -129,20 +129,20 @@ def _believed(gateway: Gateway, declared: Declared) -> list[str]:
         return []
     header = "X-Forwarded-For" if front.kind == HTTP_PROXY else "PROXY header"
     return [
-        f"edge_gateways.{gateway.name}.front: whoever reaches the gateway past the proxy is believed what it writes into the {header}. "
+        f"edge_gateways.{gateway.name}.front: a client that bypasses the proxy can forge the {header}. "
         "Name the proxies' own addresses (front.proxies), or keep others off the gateway's port by the network."
     ]
 
 
 def _interruption(gateway: Gateway, live: Live) -> list[str]:
-    """PROXY protocol can't begin or end in place: old pods don't understand what new ones demand, or the other way round."""
+    """PROXY protocol can't be switched on or off in place: old pods don't understand what new ones demand, or the other way round."""
     wanted = topology.wanted(gateway.front)
     now = sorted({str(found) for found in live.topologies(gateway).values() if found.proxy_protocol != wanted.proxy_protocol})
     return [f"edge_gateways.{gateway.name}: from {' and '.join(now)} to {wanted}"] if now else []
 
 
 def _verified(gateway: Gateway, declared: Declared, live: Live) -> None:
-    """Refuses claims that nobody verifies: a list of ``deny`` by claims would let everybody in."""
+    """Refuse claims of unverified tokens: a list of ``deny`` by claims would admit everybody."""
     lists = [gateway.access, *(route.access for route in declared.through(gateway))]
     if not any(rule.claims for access in lists if access for rule in access.rules):
         return
@@ -152,7 +152,7 @@ def _verified(gateway: Gateway, declared: Declared, live: Live) -> None:
         f"edge_gateways.{gateway.name}",
         "access names claims, but no RequestAuthentication verifies tokens here",
         "Make one for this gateway",
-        why="a token that nobody has verified has no claims, so that a denial by them never fits",
+        why="an unverified token has no claims, so a rule on claims would never match",
     )
 
 
@@ -166,7 +166,7 @@ def _verifies(authentication: Manifest, gateway: Gateway, live: Live) -> bool:
 
 
 def _lacking(gateway: Gateway, live: Live, sets_topology: bool) -> str:
-    """What of the gateway is not there, in words; "" where all is."""
+    """The missing parts of the gateway, in words; "" if there are none."""
     name = f"{gateway.namespace}/{gateway.service}"
     if live.service(gateway) is None:
         return f"there is no Service {name}"

@@ -1,8 +1,8 @@
 """AuthorizationPolicies from access.
 
 **Every list becomes DENY.** An ALLOW policy would be the obvious thing for ``allow``, but all ALLOW policies of a gateway are one list of
-alternatives: one that names a host locks out all others on that gateway, whoever they belong to, and one more that lets those in
-again would open what somebody else's ALLOW policy keeps shut. "Deny whoever fits no entry of allow" says the same, and like
+alternatives: one that names a host locks out all other hosts of that gateway, and another one that admits those
+would admit requests that somebody else's ALLOW policy refuses. "Deny a client that matches no entry of allow" has no such effect, and like
 every DENY it can only take away: it changes nothing for other hosts, and nothing that others forbid becomes allowed.
 
 An entry of ``allow`` is a conjunction, so its negation is a choice of what does not fit, and the negation of a list is every combination of
@@ -60,7 +60,7 @@ def all_denied(entries: list[Rule]) -> list[Terms]:
 
 
 def not_allowed(entries: list[Rule], where: str) -> list[Terms]:
-    """What fits none of ``allow``'s entries, as rules of which one must hold."""
+    """Requests that match no entry of ``allow``, as rules of which one must hold."""
     choices = [[((field, not negated), wanted) for (field, negated), wanted in terms.items()] for terms in all_denied(entries)]
     rules: list[Terms] = []
     # one entry after the other, so that what says no more than another goes at once
@@ -128,7 +128,7 @@ def _name(field: str, negated: bool) -> str:
 
 
 def scopes(route: Route) -> list[Scope]:
-    """How a policy knows the route's requests.
+    """The conditions by which a policy matches the route's requests.
 
     By host, with any port that a client may write after it: Envoy ignores it when it chooses the route, a policy doesn't. A wildcard
     can't be written with one; there the server name of a Gateway of ours, which no other route has, closes the gap. It is also all
@@ -157,7 +157,7 @@ def of_gateway(gateway: Gateway, attach: Manifest) -> list[Manifest]:
     made = _policies(name, gateway.access, [Scope()], gateway, attach, MANAGED_BY)
     proxies = gateway.front.proxies
     if proxies:
-        # What such a proxy says of its clients is believed; so nobody else may connect.
+        # The gateway believes such a proxy about its clients, so only the proxy may connect.
         strangers = [rule({("addresses", True): proxies}, IP_BLOCKS, Scope())]
         made.append(_policy(f"{name}-proxies", strangers, gateway, attach, MANAGED_BY))
     return made

@@ -1,4 +1,4 @@
-"""What to ask on the wire: a marked request through the front before anything changes, and every pod of a gateway afterwards."""
+"""Probes: a marked request through the front before anything changes, and requests to every pod of a gateway afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Entry = dict[str, Any]
 Machines = Mapping[str, Mapping[str, str]]
 # Stands for the addresses of the hops between the client and the last proxy.
 _HOP = "192.0.2.78"
-# Nobody's networks (RFC 5737, RFC 3849): somebody whom no list names.
+# Documentation networks (RFC 5737, RFC 3849): a client that no list names.
 _NOBODY = ("192.0.2.79", "198.51.100.79", "203.0.113.79", "2001:db8::79")
 _DENIED = Expect(status=(403,), body_contains="RBAC: access denied")
 _ANSWERED = Expect(status=tuple(range(100, 600)))
@@ -82,7 +82,7 @@ class Pods:
 
 
 def agents(run: str) -> str:
-    """What the user agents of a run's marked requests begin with."""
+    """The prefix of the user agents of a run's marked requests."""
     return f"edgemesh-access/{run}/"
 
 
@@ -94,7 +94,7 @@ def unknown(declared: Declared, given: Mapping[str, list[str]]) -> list[Gateway]
 def entries(
     declared: Declared, given: Mapping[str, list[str]], offered: Mapping[str, list[str]], machines: Machines
 ) -> dict[str, list[str]]:
-    """Where clients come in, each a ``host:port``, by gateway name.
+    """Addresses that clients use, each a ``host:port``, by gateway name.
 
     :param given: what the user says of it.
     :param offered: the gateways' own addresses.
@@ -143,7 +143,7 @@ def _request(name: str, route: Route, endpoint: str, headers: dict[str, str], ex
 
 
 def probing(declared: Declared, machines: Machines, clients: Mapping[str, str]) -> dict[str, list[str]]:
-    """Who probes routes that a list is about, and has to be let in -> addresses: those who serve them, and the clients.
+    """Addresses, by name, of hosts that probe routes with a list and must be admitted: their VMs, and the clients.
 
     :param clients: addresses by name. A name in place of an address tells nothing.
     """
@@ -159,7 +159,7 @@ def judge(
     """What arrived of :func:`through`'s requests.
 
     :param lines: of the gateways' logs, by ``namespace/name`` of their Services.
-    :param clients: who has to be let in -> addresses, of which one counts.
+    :param clients: addresses by name of a client that must be admitted; one of them is enough.
     :param own: the addresses of the host that asked; they count where the log doesn't tell by which it is known.
     :raises EdgeError: where a front is not what is seen, or access would lock somebody out.
     """
@@ -179,7 +179,7 @@ def judge(
 
 
 def _true_source(gateway: Gateway, live: Live) -> bool:
-    """Whether the gateway sees already now where a connection comes from."""
+    """Whether the gateway already sees a connection's source address."""
     if gateway.front.kind == TCP_PROXY:
         return any(trusted.proxy_protocol for trusted in live.topologies(gateway).values())
     return live.local(gateway)
@@ -188,7 +188,7 @@ def _true_source(gateway: Gateway, live: Live) -> bool:
 def pods(declared: Declared, live: Live, consecutive: int) -> Pods:
     """Probes of every pod of the gateways.
 
-    :param consecutive: how often in a row a pod has to answer as it should.
+    :param consecutive: number of correct answers in a row from each pod.
     """
     made = Pods([], [])
     for gateway in declared.gateways:
@@ -207,13 +207,13 @@ def pods(declared: Declared, live: Live, consecutive: int) -> Pods:
 
 
 def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) -> Iterator[Path]:
-    """The answers that a pod owes for each route that asks no certificate of us; without a route, and in plain text, for no host."""
+    """Expected answers of a pod for each route that demands no client certificate; without a route, and in plain text, for no host."""
     front = gateway.front
     for route in routes or ([_NO_ROUTE] if plain else []):
         if route.upstream_tls.mode != "simple":
             continue
         if front.kind != HTTP_PROXY or front.proxies:
-            # We are no proxy that it believes, so it knows us by our own address; that it speaks to us is all that can be said.
+            # The gateway does not trust us as a proxy and sees our own address, so any answer is enough.
             probe = _request(route.name, route, endpoint, {}, _ANSWERED)
             yield replace(probe, proxy_protocol="v2" if front.kind == TCP_PROXY else "")
             continue

@@ -1,4 +1,4 @@
-"""What arrives at a gateway: a marked request asked through the front, and its line in the gateway's access log.
+"""How a request arrives at a gateway: a marked request through the front, and its line in the gateway's access log.
 
 The request carries X-Forwarded-For with one address of ours. Whatever proxies are on the way append to it, Envoy itself appends the
 connection's source as it knows it, and the log shows the result whatever the gateway trusts. So behind our address there is one entry
@@ -73,10 +73,10 @@ def fits(arrived: Seen, gateway: Gateway) -> None:
     way = " -> ".join([*arrived.chain, "gateway"])
     raise refuse(
         f"edge_gateways.{gateway.name}.front", f"says {hops} hop{'' if hops == 1 else 's'}, but {came}",
-        f"Set it to {_kind(arrived)}, or name in gateway_access_control_entries where clients really come in",
+        f"Set it to {_kind(arrived)}, or set gateway_access_control_entries to the addresses that clients use",
         why=f"addresses on the way: {way}; " + (
-            "what a client writes into X-Forwarded-For would be taken for its address" if hops > arrived.hops
-            else "all clients would be known by a proxy's address"
+            "the gateway would believe an address that a client forges in X-Forwarded-For" if hops > arrived.hops
+            else "all clients would have a proxy's address"
         ),
     )  # fmt: skip
 

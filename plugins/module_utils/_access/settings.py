@@ -23,7 +23,7 @@ FIELD_MANAGER = "edgemesh-access"
 #: What our fields were before, as JSON; null for what was not there.
 BEFORE = "edgemesh.nginx-istio/before"
 _MESH, _POLICY, _ROLLOUT = "mesh", "externalTrafficPolicy", "strategy"
-# A new pod first, and kube-proxies time to know it, before an old one goes: no connection finds nobody.
+# A new pod is ready, and kube-proxies know it, before an old one ends: every connection finds a pod.
 _LOSSLESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 # kind -> where it stands, and what the API makes of a manifest that says nothing
 _ROLLOUTS: dict[str, tuple[str, Any]] = {
@@ -46,7 +46,7 @@ class Noted:
             self.before[name] = live
 
     def kept(self, name: str, *path: str) -> bool:
-        """Whether we own a field of which nothing is noted, so that it must keep its value.
+        """Whether we own a field without a noted value, so it must keep its current value.
 
         Somebody else owns it too with the same value, or an earlier teardown has restored it.
         """
@@ -171,7 +171,7 @@ def _topology_text(noted: Noted, name: str, text: Optional[str], front: Optional
 
 
 def _restored(noted: Noted, name: str, text: Optional[str], where: str, within: str) -> Optional[str]:
-    """What others have written since stays; the topology becomes that of before us."""
+    """Restore the topology of before us; keep later changes by others."""
     original = noted.original(name)
     before = topology.parsed(original, where)
     trusted = topology.topology_of(_part(before, within))

@@ -53,9 +53,9 @@ def parsed(text: Optional[str], where: str) -> Config:
     try:
         found = yaml.safe_load(text or "")
     except yaml.YAMLError:
-        raise EdgeError("is not YAML", where=where, fix="Mend it, or remove it") from None
+        raise EdgeError("is not YAML", where=where, fix="Correct it, or remove it") from None
     if found is not None and not isinstance(found, dict):
-        raise EdgeError("is no mapping", where=where, fix="Mend it, or remove it")
+        raise EdgeError("is no mapping", where=where, fix="Correct it, or remove it")
     return found or {}
 
 

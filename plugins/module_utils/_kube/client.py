@@ -80,7 +80,7 @@ class Client:
         if api_version is None:
             found = known(kind)
             if found is None:
-                raise EdgeError(f"which kind {clean(kind, 100)} is meant is not clear", fix="Give its api_version")
+                raise EdgeError(f"the kind {clean(kind, 100)} is ambiguous", fix="Give its api_version")
             return found
         with self._lock:
             learnt = self._learnt.get((api_version, kind))
@@ -208,7 +208,7 @@ class Client:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Changes since ``resource_version`` as ``(ADDED | MODIFIED | DELETED | BOOKMARK, object)``, for ``timeout`` seconds at most.
 
-        One attempt, not repeated: who watches lists again. Ends quietly when the server ends it.
+        One attempt, not repeated: the caller lists again. Ends without an error when the server ends it.
 
         :raises ApiError: when it can't start, when the connection breaks, and for an ERROR event (410 = list again).
         """

@@ -27,7 +27,7 @@ class Deadline:
         return max(0.0, self.seconds - self.spent)
 
     def grace(self, seconds: float) -> float:
-        """What a last look may take: ``seconds``, but none of it later than that after the end."""
+        """The time for a last look: ``seconds``, counted from the end at the latest."""
         return max(self.remaining, min(seconds, self.seconds + seconds - self.spent))
 
     @property

@@ -1,4 +1,4 @@
-"""What the API answers when it does not do as asked, said so that a person can act on it."""
+"""Errors of the API, in words that a person can act on."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _field_conflict(it: _Refusal, managers: list[dict[str, Any]]) -> ApiError:
         name = clean(manager[1], 100) if manager else clean(cause.get("message"), 200)
         conflicts.append({"field": clean(cause.get("field"), 200), "manager": name})
     return it.error(
-        "another field manager owns what would be changed",
+        "another field manager owns fields of this change",
         code="CONFLICT",
         why="; ".join(f"{each['field']} belongs to {each['manager']}" for each in conflicts[:10]),
         fix="Leave these fields out, or take them over with force_conflicts: true",

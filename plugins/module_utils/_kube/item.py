@@ -13,7 +13,7 @@ from .ready import GATEWAY, Reason
 from .resources import Resource
 from .text import clean
 
-#: What others live in; what others refer to; the rest.
+#: Stages: namespaces and kinds; objects that others refer to; all others.
 FOUNDATION, SUPPORT, REST = 0, 1, 2
 _STAGES = {
     ("", "Namespace"): FOUNDATION,
@@ -80,7 +80,7 @@ class Item:
 
     @property
     def going(self) -> bool:
-        """What is there is being deleted."""
+        """Whether the existing object is being deleted."""
         return bool(mapping((self.before or {}).get("metadata")).get("deletionTimestamp"))
 
     def fail(self, error: EdgeError) -> None:

@@ -33,7 +33,7 @@ class Objects:
         if params["timeout"] < 1:
             raise EdgeError("this must be at least 1", where="timeout", why=f"it is {params['timeout']}")
         if self._prune and not self._prune["labels"]:
-            raise EdgeError("at least one label is needed", where="prune.labels", why="all that is ours would go otherwise")
+            raise EdgeError("at least one label is needed", where="prune.labels", why="otherwise all our objects would be removed")
         definitions = parse(params["definitions"], params["src"])
         self._items = [Item(manifest) for manifest in prepare(definitions, params.get("namespace"))]
         self._unlisted: list[Item] = []

@@ -26,7 +26,7 @@ def look(client: Client, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     for number, query in enumerate(queries):
         if query["kind"].startswith("Secret") and query["api_version"] == "v1":
-            raise EdgeError("Secrets are not read, because what is returned may be shown", where=f"queries[{number}]",
+            raise EdgeError("Secrets are not read, because results may be shown", where=f"queries[{number}]",
                             fix="Use tls_secret_info, which never returns a key", code="SECRET_REFUSED")  # fmt: skip
     results: list[dict[str, Any]] = [{} for _query in queries]
     parallel.each(lambda number: results[number].update(_answer(client, queries[number])), range(len(queries)), WORKERS)

@@ -66,7 +66,7 @@ class Reach:
         lacking = self._lacking(asked, found) if self._wait else ""
         if lacking and not isinstance(lacking, Never):
             why = "; ".join(part for part in (lacking, trouble) if part)
-            raise EdgeError(f"waited {client.deadline.seconds:g} s in vain", where=asked.title, why=why, code="TIMEOUT")
+            raise EdgeError(f"timed out after {client.deadline.seconds:g} s", where=asked.title, why=why, code="TIMEOUT")
         return describe(asked, found, self._types)
 
     def _lacking(self, asked: Asked, found: Found) -> Reason:

@@ -64,7 +64,7 @@ def _port(asked: Asked, word: str, ports: list[dict[str, Any]]) -> dict[str, Any
         return fitting[0]
     there = ", ".join(_called(port) for port in ports) or "none"
     raise EdgeError(
-        f"port {clean(word, 100)} fits several of its ports" if fitting else f"it has no port {clean(word, 100)}",
+        f"port {clean(word, 100)} matches several of its ports" if fitting else f"it has no port {clean(word, 100)}",
         where=asked.title,
         why=f"its ports are {there}",
         fix="Name one of them by its name, or by number/protocol",
@@ -136,7 +136,7 @@ def predicted(asked: Asked) -> dict[str, Any]:
 
 
 def service_lacks(asked: Asked, found: Found, until: Collection[str]) -> Reason:
-    """What the Service itself has not yet of ``until`` (node_port, endpoint, load_balancer); empty when nothing."""
+    """The parts of ``until`` (node_port, endpoint, load_balancer) that the Service still lacks; empty if none."""
     if found.service is None:
         return "it does not exist yet"
     try:

@@ -29,7 +29,7 @@ def merged(left: Fields, right: Fields) -> Fields:
 
 
 def project(value: Any, fields: Fields) -> Any:
-    """Only what ``fields`` names of ``value``: what others, or the server's defaults, have added is left out."""
+    """The part of ``value`` that ``fields`` names, without additions by others or the server's defaults."""
     inner = {name: mapping(below) for name, below in fields.items() if name != "."}
     if not inner:
         return type(value)() if "." in fields and isinstance(value, (dict, list)) else value

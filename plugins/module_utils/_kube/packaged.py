@@ -28,7 +28,7 @@ def library() -> Any:
         raise EdgeError(
             f"the Python library {(error.name or 'kubernetes').partition('.')[0]} is missing",
             where=f"{sys.executable} on {socket.gethostname()}",
-            fix="Install it there (pip install kubernetes), or run the task where it is (delegate_to localhost, ansible_playbook_python)",
+            fix="Install it there (pip install kubernetes), or use a host with it (delegate_to localhost, ansible_playbook_python)",
             code="LIBRARY_MISSING",
         ) from None
     return kubernetes
@@ -74,10 +74,10 @@ def _fill(config: Any, configuration: Any, options: dict[str, Any], folder: str)
     if complaints:
         # The package logs a failing exec plugin and goes on as nobody, which ends as a puzzling 401 or 403.
         raise EdgeError(
-            "the credentials of the kubeconfig can't be had",
+            "the kubeconfig's credentials can't be obtained",
             where=where,
             why=complaints[-1],
-            fix="Log in again, or mend its exec plugin",
+            fix="Log in again, or correct its exec plugin",
             code="CREDENTIALS",
         )
 

@@ -44,7 +44,7 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
     more = sorted(set(options) - {"kubeconfig", *_VARIABLES, *_NO_MATTER})
     if more or not isinstance(kubeconfig, (str, type(None))) or is_text(kubeconfig):
         raise EdgeError(
-            "no pod can be worked in with these credentials",
+            "Ansible can't connect to a pod with these credentials",
             why=f"kubectl would show {', '.join(more)} on its command line"
             if more
             else "the kubeconfig is no file that kubectl could read",
@@ -60,7 +60,7 @@ def connection(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def over(pods: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Pods that nobody works in any more: ended, or older than their own deadline. Pods of a run beside this one stay.
+    """Pods that no run uses any more: ended, or older than their own deadline. Pods of other running plays stay.
 
     :param pods: as the API gives them, all with :data:`LABELS`.
     :param now: with a time zone.

@@ -1,6 +1,6 @@
 """Kinds and where the API keeps them.
 
-What the API server would answer for these never changes, so nobody needs to ask it.
+The API server's answers for these never change, so no request is needed.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def wait_for(
     trouble = follow(client, Target(resource, namespace, [name]), done)
     if reason or trouble:
         raise EdgeError(
-            "waiting is of no use" if isinstance(reason, Never) else f"waited {client.deadline.seconds:g} s in vain",
+            "waiting can't help" if isinstance(reason, Never) else f"timed out after {client.deadline.seconds:g} s",
             where=resource.title(namespace, name),
             why="; ".join(part for part in (str(reason), trouble) if part),
             code="TIMEOUT",
@@ -254,4 +254,4 @@ class _Watch:
 
     def _poll(self, error: ApiError, verb: str) -> None:
         self.may_watch = False
-        self._client.warn(f"{error.what}: looking every {POLL:g} s instead; grant the verb {verb}")
+        self._client.warn(f"{error.what}: polling every {POLL:g} s instead; grant the verb {verb}")

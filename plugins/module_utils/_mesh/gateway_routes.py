@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What role gateway_routes asks the cluster about its routes, and where it may have left objects."""
+"""Role gateway_routes: the objects that it reads for its routes, and the places of its older objects."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def upstreams(routes: list[Route], services: list[dict[str, Any]], check: bool =
         elif not check:
             raise refuse(
                 f"edge_gateways.{gateway.name}",
-                f"Service {gateway.namespace}/{gateway.service} gives {gateway.port} no {gateway.address.replace('_', ' ')}",
+                f"Service {gateway.namespace}/{gateway.service} has no {gateway.address.replace('_', ' ')} for port {gateway.port}",
                 "Set address, or give addresses as host:port",
             )
     return found
@@ -94,9 +94,9 @@ def selector(gateway: Gateway, service: dict[str, Any], check: bool) -> dict[str
         return {"istio": UNKNOWN}
     raise refuse(
         f"edge_gateways.{gateway.name}",
-        f"no Ready pod stands behind Service {gateway.namespace}/{gateway.service}",
+        f"Service {gateway.namespace}/{gateway.service} has no Ready pod",
         "Install the gateway (role istio), or name the right Service",
-        why="a Gateway whose selector matches no pod programs nothing",
+        why="a Gateway whose selector matches no pod has no effect",
     )
 
 
@@ -136,7 +136,7 @@ def covered(route: Route, gateway: dict[str, Any] | None, check: bool) -> None:
     ]
     if not servers:
         raise refuse(
-            where, f"Istio Gateway {name} has no server with TLS mode {mode}", "Set the route's upstream_tls.mode to what the Gateway does"
+            where, f"Istio Gateway {name} has no server with TLS mode {mode}", "Set the route's upstream_tls.mode to that of the Gateway"
         )
     offered = [host for server in servers for host in _offered(server, gateway["metadata"]["namespace"], route.gateway.namespace)]
     missing = [

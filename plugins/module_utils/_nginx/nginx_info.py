@@ -62,7 +62,7 @@ def read(answers: Mapping[str, Answer]) -> Host:
     if missing:
         raise EdgeError(
             f"the host's shell did not answer ({', '.join(missing)})",
-            fix="See at -vvv what it says; it must be a POSIX shell",
+            fix="Run with -vvv to see its output; it must be a POSIX shell",
             code="HOST_FAILED",
         )
     said = {name: "" if each.status else each.said for name, each in answers.items()}

@@ -80,12 +80,12 @@ _TABLE = (
     # --- the TLS handshake
     Cause(
         "NO_SNI",
-        "No server name (SNI) is sent to {target}, so the gateway can't choose a server and hangs up.",
+        "No server name (SNI) is sent to {target}, so the gateway can't choose a server and resets the connection.",
         "proxy_ssl_server_name on; proxy_ssl_name {host};",
     ),
     Cause(
         "WRONG_SNI",
-        "{target} takes no connection for the server name {sni}: no Gateway server lists it, or its certificate Secret is missing{detail}.",
+        "{target} refuses connections for the server name {sni}: no Gateway server lists it, or its certificate Secret is missing{detail}.",
         "proxy_ssl_server_name on; proxy_ssl_name {host};",
     ),
     Cause("TLS_TO_PLAINTEXT_PORT", "TLS is spoken to {target}, which does not speak TLS.", "proxy_pass http://{target};"),
@@ -104,7 +104,7 @@ _TABLE = (
     # --- the server's certificate, judged by the rules of who connects
     Cause(
         "WRONG_TRUST_ANCHOR",
-        "The certificate that {target} shows is not signed by what {ca} trusts: {detail}.",
+        "The certificate that {target} shows is not signed by a CA in {ca}: {detail}.",
         "proxy_ssl_trusted_certificate /path/of/the/CA/that/signed/the/gateway.crt;",
     ),
     Cause(
@@ -152,18 +152,18 @@ _TABLE = (
     ),
     Cause(
         "CLIENT_CERT_UNTRUSTED",
-        "{target} does not trust who signed the client certificate{detail}.",
+        "{target} does not trust the issuer of the client certificate{detail}.",
         "kubectl -n istio-system get secrets  # the CA there (caCertCredentialName, <credential>-cacert) must be the client certificate's",
     ),
     Cause("CLIENT_CERT_EXPIRED", "The client certificate has expired{detail}.", "openssl x509 -in {cert} -noout -enddate  # then renew it"),
     Cause(
         "EKU_NO_CLIENTAUTH",
-        "The client certificate may not be used by a client: it lacks clientAuth, as all of public CAs do since 2026{detail}.",
+        "The client certificate may not be used by a client: it lacks clientAuth, like all certificates of public CAs since 2026{detail}.",
         "openssl x509 -in {cert} -noout -ext extendedKeyUsage  # re-issue from a private CA with clientAuth",
     ),
     Cause(
         "CLIENT_NAME_NOT_PINNED",
-        "{target} trusts who signed the client certificate but not its name: the Gateway's subjectAltNames do not list it{detail}.",
+        "{target} trusts the issuer of the client certificate but not its name: the Gateway's subjectAltNames do not list it{detail}.",
         "openssl x509 -in {cert} -noout -ext subjectAltName  # put that name under tls.subjectAltNames of the Gateway",
     ),
     Cause("CLIENT_CERT_REFUSED", "{target} refuses the client certificate{detail}.", "openssl x509 -in {cert} -noout -text"),
@@ -239,7 +239,7 @@ _TABLE = (
     Cause(
         "HTTP_NO_ANSWER", "{target} ended the connection without an answer{detail}.", "curl -kv https://{target}{path} -H 'Host: {host}'"
     ),
-    Cause("HTTP_GARBLED", "What {target} answers is not HTTP{detail}.", "curl -kv --http1.1 https://{target}{path} -H 'Host: {host}'"),
+    Cause("HTTP_GARBLED", "The answer of {target} is not HTTP{detail}.", "curl -kv --http1.1 https://{target}{path} -H 'Host: {host}'"),
     Cause("UNEXPECTED_STATUS", "The status is {status}{detail}.", "curl -kv https://{target}{path} -H 'Host: {host}'"),
     Cause("UNEXPECTED_ANSWER", "The answer is not the expected one: {detail}.", "curl -kv https://{target}{path} -H 'Host: {host}'"),
     Cause(
@@ -253,7 +253,7 @@ _TABLE = (
     ),
     Cause(
         "NOT_REFUSED",
-        "{target} answers what it should refuse ({detail}).",
+        "{target} answers a request that it should refuse ({detail}).",
         "kubectl get gateways.networking.istio.io --all-namespaces -o yaml",
     ),
     # --- nginx itself
@@ -302,17 +302,17 @@ _TABLE = (
     ),
     Cause(
         "UPSTREAM_IDENTITY_SHARED",
-        "Locations reach the same upstream with different TLS identities, so one uses what another left there: {detail}.",
+        "Locations reach the same upstream with different TLS identities, so one location uses sessions of another: {detail}.",
         "upstream edge_other {{ server {target}; keepalive 16; }}  # one upstream for each SNI, client certificate, CA, verification",
     ),
     Cause(
         "STALE_SNI_KEEPALIVE",
-        "proxy_ssl_name varies by request while connections are kept alive, so a request can ride on another host's connection: {detail}.",
+        "proxy_ssl_name varies by request while connections are kept alive, so a request can use another host's connection: {detail}.",
         "proxy_ssl_name {host};",
     ),
     Cause(
         "UPSTREAM_NOT_VERIFIED",
-        "nginx does not verify the gateway's certificate (proxy_ssl_verify is off): anyone in between can read along.",
+        "nginx does not verify the gateway's certificate (proxy_ssl_verify is off): anybody on the way can read the traffic.",
         "proxy_ssl_verify on; proxy_ssl_trusted_certificate /path/of/the/CA.crt; proxy_ssl_verify_depth 3;",
     ),
     Cause("NOT_TESTED", "It could not be tested: {detail}.", "ansible-doc edgemesh.nginx_istio.edge_probe"),

@@ -73,4 +73,4 @@ def _read(text: str, name: str) -> dict[str, Any]:
 
 
 def _foreign(name: str) -> EdgeError:
-    return EdgeError(f"a text is not what proof_probe returns as {name}", fix=f"Give `{name}` of its results as it is")
+    return EdgeError(f"{name} is not a result of proof_probe", fix=f"Pass `{name}` of its results unchanged")

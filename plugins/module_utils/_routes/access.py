@@ -1,4 +1,4 @@
-"""What stands before a gateway, and who may come in through it."""
+"""A gateway's front, and its access rules."""
 
 # ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does
 from __future__ import annotations
@@ -48,7 +48,7 @@ def apart(found: Iterable[str], where: str) -> None:
     for each in map(ipaddress.ip_network, found):
         for other in seen:
             if each.version == other.version and each.overlaps(other):
-                what = "is there twice" if each == other else f"and {other} overlap"
+                what = "is listed twice" if each == other else f"and {other} overlap"
                 raise refuse(where, f"{each} {what}", "Remove the one that is not meant")
         seen.append(each)
 
@@ -96,7 +96,7 @@ class Rule:
         if not any(getattr(self, field.name) for field in dataclasses.fields(self)):
             raise refuse(where, "says nothing", "Give addresses, paths, methods, claims or identities")
         if self.addresses and self.not_addresses:
-            raise refuse(f"{where}.not_addresses", "is given beside addresses", "Leave one out; what both would mean, two entries say")
+            raise refuse(f"{where}.not_addresses", "is given beside addresses", "Leave one out, or write two entries")
         return self
 
     @property
@@ -112,7 +112,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may come in. With ``allow`` a request has to fit one of its entries; what fits an entry of ``deny`` stays out in any case."""
+    """Access rules. With ``allow`` a request must match one of its entries; a request that matches ``deny`` is always refused."""
 
     allow: list[Rule] = of(list_of(nested(Rule)), [])
     deny: list[Rule] = of(list_of(nested(Rule)), [])
@@ -125,13 +125,13 @@ class Access:
         return [*self.allow, *self.deny]
 
     def finished(self, where: str) -> Access:
-        """No list without an entry, and none that is for nobody."""
+        """Refuse empty lists, and a ``deny`` of everybody."""
         for name in ("allow", "deny"):
             rules: list[Rule] = getattr(self, name)
             apart((each for rule in rules if rule.plain for each in rule.addresses), f"{where}.{name}")
         everybody = {each for rule in self.deny if rule.plain for each in rule.addresses if each.endswith("/0")}
         if everybody and not self.allow_lockout:
-            raise refuse(f"{where}.deny", f"{', '.join(sorted(everybody))} is everybody", "Use allow, or say allow_lockout: true")
+            raise refuse(f"{where}.deny", f"{', '.join(sorted(everybody))} is everybody", "Use allow, or set allow_lockout: true")
         return self
 
 
@@ -143,10 +143,10 @@ def access_given(value: Any, where: str) -> Optional[Access]:
 
 @dataclass(frozen=True)
 class Front:
-    """What stands before the gateway, seen from the mesh.
+    """The proxy or load balancer before the gateway, seen from the mesh.
 
     ``hops``: trusted HTTP proxies that append to X-Forwarded-For. ``proxies``: addresses from which connections to the gateway come, and
-    nobody else's are taken. ``health_checks``: addresses that ask the gateway's own port whether it lives.
+    nobody else's are taken. ``health_checks``: addresses that send health checks to the gateway's own port.
     """
 
     kind: str = of(choice(*FRONTS), HTTP_PROXY)
@@ -165,11 +165,11 @@ class Front:
         """Hops where there are HTTP proxies, and only there."""
         hops = self.hops if self.hops >= 0 else int(self.kind == HTTP_PROXY)
         if self.kind == HTTP_PROXY and hops == 0:
-            raise refuse(f"{where}.hops", "0 and an HTTP proxy disagree", "Count it, or say kind: none",
-                         why="an address in X-Forwarded-For is only as good as the last proxy that is trusted")  # fmt: skip
+            raise refuse(f"{where}.hops", "is 0, but kind is http_proxy", "Count the proxy, or set kind: none",
+                         why="without a trusted proxy, a client can forge X-Forwarded-For")  # fmt: skip
         if hops and self.kind not in PROXIES:
-            raise refuse(f"{where}.hops", f"is {hops}, but kind is {self.kind}", "Say kind: http_proxy, or leave hops out",
-                         why="hops are HTTP proxies, whatever stands between them and the gateway")  # fmt: skip
+            raise refuse(f"{where}.hops", f"is {hops}, but kind is {self.kind}", "Set kind: http_proxy, or leave hops out",
+                         why="hops counts HTTP proxies only")  # fmt: skip
         if self.provider and clouds.wanted(self.provider, self.kind) is None:
             raise refuse(f"{where}.provider", f"{self.provider} makes no {self.kind} for a Service",
                          f"Choose one of: {', '.join(clouds.kinds(self.provider))}; or leave provider out")  # fmt: skip
@@ -191,8 +191,8 @@ def fits(wanted: Optional[Access], front: Front, where: str) -> None:
         raise refuse(f"{where}.match", f"ip_blocks can't tell clients apart behind {_called(front)}", "Leave match out",
                      why="there every connection comes from the proxy")  # fmt: skip
     raise refuse(f"{where}.match", f"remote_ip_blocks needs a trusted hop, and front.kind is {front.kind}",
-                 "Leave match out, or say in front what stands before the gateway",
-                 why="with none, the address is either the connection's own or whatever a client wrote")  # fmt: skip
+                 "Leave match out, or set front",
+                 why="without one, the address is either the connection's own or one that a client forged")  # fmt: skip
 
 
 def _called(front: Front) -> str:

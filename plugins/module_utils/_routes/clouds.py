@@ -1,4 +1,4 @@
-"""What clouds' load balancers want to be told by annotations of the gateway's Service, by the clouds' own documentation."""
+"""Annotations of the gateway's Service for clouds' load balancers, from the clouds' own documentation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HEALTH_CHECKS: Mapping[tuple[str, str], tuple[str, ...]] = {("gke", "http_proxy
 
 
 def wanted(provider: Optional[str], kind: str) -> Optional[dict[str, str]]:
-    """What the Service is told; None where this cloud has no such front for a Service."""
+    """The Service's annotations; None if this cloud has no such front for a Service."""
     if provider is None:
         return {}
     found = _ANNOTATIONS.get((provider, kind))

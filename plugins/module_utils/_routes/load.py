@@ -20,7 +20,7 @@ CA = "edge-ca"
 
 @dataclass(frozen=True)
 class Run:
-    """What holds for all routes of a run.
+    """Settings of all routes of a run.
 
     :param namespace: where Secrets lie that are named without one (``edge_namespace``).
     :param ca: the private CA's Secret, which vouches for gateways where a route names no other (``edge_ca``).
@@ -126,7 +126,7 @@ def _unique(names: Iterable[str], where: str, key: str) -> None:
             raise refuse(
                 f"{where}[{index}].{key}",
                 f"{quoted(name)} is taken by {where}[{seen[name]}]",
-                "Names stand for objects and files: choose another",
+                "Objects and files are named after it: choose another",
             )
         seen[name] = index
 

@@ -14,7 +14,7 @@ PLAYBOOKS = (
     "edge_remove_ca",
 )  # fmt: skip
 KNOWN = frozenset((*VARIABLES, *PLAYBOOKS))
-# An inventory's own edge_something is nobody's error; one or two letters off one of ours is.
+# An inventory may have its own edge_* variables. A name that differs from ours in one or two letters is a misspelling.
 _CLOSE = 0.8
 
 
@@ -29,5 +29,5 @@ def check(names: Iterable[str]) -> None:
             if close:
                 raise refuse(
                     name, "is no variable of this collection, so it would have no effect",
-                    f"Did you mean {close[0]}? If it is your own, call it something that doesn't begin with edge_",
+                    f"Did you mean {close[0]}? If it is your own, choose a name that doesn't begin with edge_",
                 )  # fmt: skip

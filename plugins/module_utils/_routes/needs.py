@@ -15,7 +15,7 @@ from .schema import GATEWAY_ROUTES, Route
 
 
 def needs(reading: Reading) -> list[Need]:
-    """What must be there for the routes: certificates, CA certificates, and at each gateway those by which it verifies its clients."""
+    """The Secrets that routes need: certificates, CA certificates, and at each gateway the CA of its clients."""
     ca = Reference(reading.namespace, reading.ca)
     found = []
     for route in reading.routes:
@@ -28,7 +28,7 @@ def _certificates(route: Route) -> Iterator[tuple[str, Need]]:
     """Each with its word in ``edge_issue``."""
     tls, listen, gateway, title = route.upstream_tls, route.listen, route.gateway, f"in route {route.name}"
     if not gateway.istio_gateway and tls.mode != "passthrough":
-        # Where nginx passes TLS on, clients verify the gateway by the host that they asked for.
+        # If nginx passes TLS on, clients verify the gateway by the requested host.
         names = route.hosts if listen.mode == "passthrough" else [tls.server_name]
         place, labels = Reference(gateway.namespace, tls.credential), {**route.labels, **GATEWAY_ROUTES}
         who = f"gateway {gateway.name} {title}"
@@ -43,7 +43,7 @@ def _certificates(route: Route) -> Iterator[tuple[str, Need]]:
 
 
 def _issuable(kind: str, need: Need, ca: Reference, issue: list[str]) -> Need:
-    """The need with what ``edge_issue`` says of its kind, or would have to say."""
+    """The need with ``issue`` from ``edge_issue``, or with the value of ``edge_issue`` that would issue it."""
     if kind in issue or need.signer not in (Signer.ANYBODY, ca):
         return replace(need, issue=kind in issue)
     return replace(need, way_out=f"edge_issue: [{', '.join(each for each in LEAVES if each in (kind, *issue))}]")

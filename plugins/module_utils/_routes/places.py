@@ -1,4 +1,4 @@
-"""Where material from Secrets lies on a host."""
+"""The paths of Secrets' material on a host."""
 
 from __future__ import annotations
 

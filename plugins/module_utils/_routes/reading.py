@@ -1,4 +1,4 @@
-"""What one reading of a run's variables found, as every task that follows takes it."""
+"""The result of reading a run's variables, for all later tasks."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Reading:
             routes, listed = [Route.of(each) for each in found["routes"]], [build(Gateway, each) for each in found["gateways"]]
             return cls(**{**found, "routes": routes, "gateways": listed})
         except (ValueError, TypeError, KeyError):
-            raise EdgeError("a text is not what read_routes has found", fix="Give edge__read as it is") from None
+            raise EdgeError("the text is not a result of read_routes", fix="Pass edge__read unchanged") from None
 
     def text(self) -> str:
         """To be carried between tasks. Of some hundred routes Ansible would take a second to look at every value again."""

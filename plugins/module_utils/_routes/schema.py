@@ -42,7 +42,7 @@ def hsts(value: Any, where: str) -> Optional[Hsts]:
 
 @dataclass(frozen=True)
 class Listen:
-    """What clients of the VM's nginx see. ``mode`` passthrough: not nginx itself, but whoever their SNI leads to."""
+    """nginx's side towards clients. With ``mode`` passthrough clients see the server that their SNI selects."""
 
     mode: str = of(choice("terminate", "passthrough"), "terminate")
     port: int = of(kinds.port, 0)  # 443, or 80 without TLS
@@ -59,7 +59,7 @@ class Listen:
         """A certificate when, and only when, nginx speaks TLS to clients."""
         passes = self.mode == "passthrough"
         if passes and not self.tls:
-            raise refuse(f"{where}.tls", "is off, but mode is passthrough: only TLS has an SNI to go by", "Remove one of the two")
+            raise refuse(f"{where}.tls", "is off, but mode is passthrough: only TLS has an SNI", "Remove one of the two")
         if passes or not self.tls:
             extra = next((name for name in ("certificate", "hsts", "http3") if getattr(self, name)), "")
             if extra:
@@ -120,7 +120,7 @@ class Path:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """What one client address may ask for; more is answered 429. ``burst`` requests above the rate pass at once."""
+    """Limits for one client address; more requests are answered 429. ``burst`` requests above the rate pass at once."""
 
     rate: str = of(kinds.rate, "")
     burst: int = of(integer(0, 100000), 0)
@@ -169,13 +169,13 @@ class Route:
         if hosts[0].startswith("*"):
             raise refuse(
                 f"{where}.hosts[0]",
-                f"{quoted(hosts[0])} can't stand first: SNI and probes need a full name",
+                f"{quoted(hosts[0])} can't be the first host: SNI and probes need a full name",
                 "Put one before it, or set host",
             )
         pairs = [(path.path, path.match) for path in self.paths]
         twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
         if twice:
-            raise refuse(f"{where}.paths", f"{twice[0]} ({twice[1]}) is there twice")
+            raise refuse(f"{where}.paths", f"{twice[0]} ({twice[1]}) is listed twice")
         if self.upstream_tls.mode == "passthrough" and pairs != [("/", "prefix")]:
             raise refuse(f"{where}.paths", "the gateway can't see paths when mode is passthrough", "Give one path: /")
         _agrees(dataclasses.replace(self, hosts=hosts), where)
@@ -229,7 +229,7 @@ def _ends(route: Route, where: str) -> None:
     if route.proxy.proxy_protocol:
         raise refuse(
             f"{where}.proxy.proxy_protocol", "needs listen.mode passthrough", "Remove it: the gateway gets X-Forwarded-For",
-            why="nginx sends it only with connections that it passes on whole",
+            why="nginx sends it only on connections whose TLS it passes on",
         )  # fmt: skip
     grpc = route.proxy.protocol == "grpc" or any(cast(dict[str, Any], path.proxy or {}).get("protocol") == "grpc" for path in route.paths)
     if grpc and not route.listen.http2:
@@ -239,9 +239,9 @@ def _ends(route: Route, where: str) -> None:
 def _passes(route: Route, where: str) -> None:
     tls, unopened = route.upstream_tls, "is given, but listen.mode is passthrough"
     if tls.client_certificate:
-        raise refuse(f"{where}.upstream_tls.client_certificate", f"{unopened}: clients show their own", "Remove it")
+        raise refuse(f"{where}.upstream_tls.client_certificate", f"{unopened}: clients show their own certificates", "Remove it")
     if tls.server_name not in ("", route.hosts[0]):
-        raise refuse(f"{where}.upstream_tls.server_name", f"{unopened}: the SNI is what clients send", "Remove it")
+        raise refuse(f"{where}.upstream_tls.server_name", f"{unopened}: clients send the SNI themselves", "Remove it")
     for index, host in enumerate(route.hosts):
         _values.map_name(host, f"{where}.hosts[{index}]")
     same = {name: getattr(route.proxy, name) for name in ("connect_timeout", "read_timeout", "proxy_protocol")}
@@ -250,9 +250,9 @@ def _passes(route: Route, where: str) -> None:
     extra = extra or next((f"paths[{index}].proxy" for index, path in enumerate(route.paths) if path.proxy), "")
     if extra:
         raise refuse(
-            f"{where}.{extra}", "asks for what needs requests, but listen.mode is passthrough",
+            f"{where}.{extra}", "needs HTTP requests, but listen.mode is passthrough",
             "Remove it; of proxy only connect_timeout, read_timeout and proxy_protocol apply",
-            why="nginx sees none in TLS that it doesn't end",
+            why="nginx doesn't decrypt this TLS",
         )  # fmt: skip
 
 
@@ -270,7 +270,7 @@ def enforceable(route: Route, where: str) -> None:
     wildcard = next((host for host in route.hosts if host.startswith("*")), None)
     if wildcard and gateway.istio_gateway:
         raise refuse(
-            where, f"a policy can't name {wildcard} with every port that a client may write after it",
+            where, f"a policy can't match {wildcard} together with a port",
             "Name the hosts one by one, set access for the whole gateway, or leave istio_gateway out",
-            why="in a Gateway of ours the server name stands for the route, but this one is shared",
+            why="in our own Gateway the server name identifies the route, but this Gateway is shared",
         )  # fmt: skip

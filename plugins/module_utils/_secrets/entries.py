@@ -1,4 +1,4 @@
-"""What `tls_secret` is asked for, as typed values; refuses what contradicts itself, naming entry and field."""
+"""The options of `tls_secret` as typed values; contradictions are refused by entry and field."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
 
 
 def by_need(listed: list[Entry]) -> list[Entry]:
-    """What others are made from comes first; otherwise the order stays.
+    """Put sources before the Secrets that are made from them; otherwise keep the order.
 
     :raises EdgeError: ENTRY_INVALID where Secrets need each other in a circle.
     """

@@ -44,7 +44,7 @@ def findings(
     reader: str = "",
     soon: timedelta = SOON,
 ) -> list[Finding]:
-    """What is wrong with ``material`` for ``use``; errors first.
+    """Faults of ``material`` for ``use``; errors first.
 
     :param use: ``server`` (presented by a server), ``client`` (presented by a client), ``ca`` (what verifies others).
     :param asked_names: names that the certificate must cover (DNS names, addresses, URIs).
@@ -66,7 +66,7 @@ def beside(
 ) -> list[Finding]:
     """As :func:`findings`, of a certificate with a CA beside it.
 
-    That may be its issuer's, or the one for its peers: nobody can tell, so what doesn't fit to it is a warning.
+    It may be the issuer's CA or the CA for its peers. These can't be told apart, so a mismatch is only a warning.
     """
     found = findings(Material(material.certs, material.key), use, asked_names, now, reader, soon)
     for each in findings(material, use, asked_names, now, reader, soon) if material.ca else []:

@@ -30,7 +30,7 @@ def read(path: str) -> Optional[bytes]:
 
 
 def write(path: str, data: bytes, before: Optional[bytes]) -> None:
-    """Put ``data`` in place of ``before``; nobody else can read it for an instant, and a killed run leaves the old or the new.
+    """Put ``data`` in place of ``before``; others can never read it, and a killed run leaves the old or the new file.
 
     :raises EdgeError: BUSY. :raises ApiError: MODIFIED where another run was faster.
     """

@@ -87,10 +87,10 @@ class Keeper:
         late = untrusting(self._client, known.found, successor.certs)
         if late:
             raise EdgeError(
-                f"not everybody trusts the second CA yet, so it can't take over: {', '.join(late)}",
+                f"these Secrets don't trust the second CA yet, so it can't take over: {', '.join(late)}",
                 where=entry.ref.title,
-                why="who verifies with these would refuse what it signs",
-                fix="Bring them up to date first: run what makes them",
+                why="peers that verify with them would refuse its certificates",
+                fix="Update them first: run the playbook that makes them",
                 code="CA_NOT_TRUSTED_YET",
                 secrets=late,
             )
@@ -103,7 +103,7 @@ class Keeper:
             raise EdgeError(
                 f"certificates of the old CA are still in use, so it has to stay trusted: {', '.join(late)}",
                 where=entry.ref.title,
-                fix="Have them issued, or copied, anew first: run what makes them",
+                fix="Renew them first: run the playbook that makes them",
                 code="CA_STILL_NEEDED",
                 secrets=late,
             )
@@ -126,7 +126,7 @@ class Keeper:
             names = ", ".join(each.title for each in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
             file = issue.folder
             raise EdgeError(
-                f"the CA's {'file' if file else 'Secret'} is gone, but what it signed, or copies of its certificates, are there: {names}",
+                f"the CA's {'file' if file else 'Secret'} is gone, but certificates that it signed, or copies of its own, remain: {names}",
                 where=folder.path_of(file, entry.ref.name) if file else entry.ref.title,
                 why="a new CA would break everything that trusts the old one",
                 fix="Restore it from a backup; or, to start with a new CA, delete these as well; or give the new CA another name",
@@ -150,10 +150,10 @@ class Keeper:
             problems += _differences(issue, pairs)
         if problems:
             raise EdgeError(
-                "there is a CA, but it is not the one asked for, and a CA is never replaced silently",
+                "the existing CA differs from the requested one, and a CA is never replaced silently",
                 where=entry.ref.title,
                 why=" ".join(problems),
-                fix="Ask for what is there; or roll over to a second CA (issue.roll_over); or give the new CA another name; "
+                fix="Request the existing CA; or roll over to a second CA (issue.roll_over); or give the new CA another name; "
                 "or delete this Secret and the ones it issued",
                 code="CA_DOES_NOT_FIT",
             )
@@ -168,7 +168,7 @@ class Keeper:
 
 
 def _differences(issue: Issue, pairs: list[Material]) -> list[str]:
-    """What is asked for and neither the CA nor its successor has."""
+    """Requested properties that neither the CA nor its successor has."""
     known = [facts.facts(each.leaf) for each in pairs if each.certs]
     problems = []
     types, names = [each["key"]["type"] for each in known], [each["common_name"] for each in known]

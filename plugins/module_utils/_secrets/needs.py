@@ -30,7 +30,7 @@ class Signer(Enum):
     """Whose signature a certificate needs, where that is not a CA in a Secret."""
 
     ANYBODY = "anybody"
-    #: a CA that peers have in a file: nobody but its owner signs with it
+    #: a CA that peers have in a file: only its owner can sign with it
     CA_IN_A_FILE = "ca_in_a_file"
 
 
@@ -57,7 +57,7 @@ class Need:
     :ivar who: needs it, as sentences say it: "nginx as a client of gateway main in route shop".
     :ivar form: what ``for`` of tls_secret is.
     :ivar usage: server or client, of a certificate; CA certificates have none.
-    :ivar names: that the certificate has to be valid for. A client that nobody knows by a name is named like its Secret.
+    :ivar names: names that the certificate must be valid for. Without any, a client's certificate has its Secret's name.
     :ivar signer: whose signature peers accept.
     :ivar issue: whether the private CA may issue it; it does where ``signer`` accepts it.
     :ivar copy_of: the Secret whose CA certificates are copied here.

@@ -1,4 +1,4 @@
-"""What is to be done about one Secret (or ConfigMap): the object as it shall be, whether that is a change, and how it is shown."""
+"""The plan for one Secret (or ConfigMap): the wanted object, whether it differs, and how it is shown."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Plan:
 def manifest(
     entry: Entry, data: Optional[dict[str, bytes]], annotations: dict[str, str], existing: Optional[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The object as it shall be; what others put on it (labels, annotations, finalizers, owners) stays.
+    """The wanted object; it keeps the labels, annotations, finalizers and owners of others.
 
     :param data: None = only the run knows it.
     """
@@ -109,7 +109,7 @@ def _encoded(entry: Entry, value: bytes) -> str:
 
 
 def action(existing: Optional[dict[str, Any]], wanted: dict[str, Any], why: list[str]) -> str:
-    """How ``existing`` becomes ``wanted``; says in ``why`` what differs."""
+    """How to change ``existing`` to ``wanted``; adds the differences to ``why``."""
     if existing is None:
         why[:] = why or [f"there is no such {wanted['kind']} yet"]
         return "created"
@@ -135,13 +135,13 @@ def action(existing: Optional[dict[str, Any]], wanted: dict[str, Any], why: list
 
 
 def ours(existing: dict[str, Any]) -> bool:
-    """Whether we made it, and nobody has claimed it since."""
+    """Whether we made it, and nobody else manages it now."""
     labels = existing["metadata"].get("labels") or {}
     return all(labels.get(name) == value for name, value in MANAGED_BY.items()) and not claims(existing)
 
 
 def claims(existing: dict[str, Any]) -> list[str]:
-    """Who else keeps its content in order: its owners, and field managers that apply it (cert-manager, Flux, Argo CD do).
+    """Others that manage its content: its owners, and field managers that apply it (such as cert-manager, Flux, Argo CD).
 
     A plain update, as by ``kubectl edit``, is no claim but a drift, which is mended.
     """

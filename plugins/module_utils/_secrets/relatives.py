@@ -1,4 +1,4 @@
-"""What a CA's Secret has brought into the cluster: leaves, copies of its certificates, and copies of these; found by our labels."""
+"""The descendants of a CA's Secret in the cluster: leaves, copies of its certificates, and copies of copies; found by our labels."""
 
 from __future__ import annotations
 
@@ -102,6 +102,6 @@ def _read(client: Objects, found: list[Reference]) -> list[tuple[Reference, Mate
         try:
             material = from_secret(item) if item else Material()
         except EdgeError:
-            continue  # what can't be read serves nobody
+            continue  # nobody can use an unreadable Secret
         read.append((each, material))
     return read

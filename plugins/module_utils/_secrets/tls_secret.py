@@ -253,7 +253,7 @@ class Delivery:
             try:
                 current = from_secret(existing)
             except EdgeError as error:
-                why.append(f"what is there can't be read ({error.code})")
+                why.append(f"the existing file can't be read ({error.code})")
             else:
                 why += why_anew(issue, current, ca, self._now)
                 if ca is not None and not why:

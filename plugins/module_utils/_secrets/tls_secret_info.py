@@ -91,7 +91,7 @@ class Info:
         self._asked = [_asked(raw, f"secrets[{number}]", usual) for number, raw in enumerate(params["secrets"])]
         self._selections = [_selection(raw, f"select[{number}]", usual) for number, raw in enumerate(params["select"])]
         if not self._asked and not self._selections:
-            raise EdgeError("nothing is asked for", fix="Give secrets, or select", code="ENTRY_INVALID")
+            raise EdgeError("nothing is requested", fix="Give secrets, or select", code="ENTRY_INVALID")
         if self._until == "changed" and params["wait"]:
             if self._selections:
                 raise EdgeError("until: changed needs names", where="select", fix="List them in secrets", code="ENTRY_INVALID")
@@ -241,7 +241,7 @@ class Info:
         words = [f"{name}: {why}" if not where else why for name, why in missing[:5]]
         more = [f"and {len(missing) - 5} more"] if len(missing) > 5 else []
         return EdgeError(
-            f"waited {client.deadline.seconds:g} s in vain until {self._until}",
+            f"timed out after {client.deadline.seconds:g} s of waiting until {self._until}",
             where=where,
             why="; ".join(part.rstrip(".") for part in [*words, *more, trouble] if part),
             code="TIMEOUT",

@@ -22,7 +22,7 @@ def is_der(data: str | bytes) -> bool:
 
 
 def tags(der: bytes) -> tuple[int, int]:
-    """Of a SEQUENCE the tag of its first element, and the tag inside that one or, behind an INTEGER, of the second; 0 = none."""
+    """Tags in a SEQUENCE: of its first element, and the tag inside that one or, after an INTEGER, of the second; 0 = none."""
     try:
         at = _header(der, 0)[0]
         start, length = _header(der, at)

@@ -1,4 +1,4 @@
-"""What a certificate says, as plain data that may be shown to anybody."""
+"""A certificate's content as plain data that may be shown."""
 
 from __future__ import annotations
 

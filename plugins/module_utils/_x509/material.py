@@ -36,7 +36,7 @@ class Material:
 
     @property
     def trust(self) -> list[x509.Certificate]:
-        """What a peer needs to verify this: the given CA, else the chain's self-signed end."""
+        """The CA with which peers verify this: the given CA, else the chain's self-signed end."""
         return self.ca or [each for each in self.certs if facts.self_signed(each)]
 
     def key_pem(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What a certificate and its key may be used for in a handshake: by OpenSSL, which nginx uses, and by BoringSSL, which Envoy uses."""
+"""The allowed uses of a certificate and its key in a handshake: for OpenSSL, which nginx uses, and BoringSSL, which Envoy uses."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_when_even_going_back_fails_it_says_so_and_the_next_run_mends_it(serving
     with vm.load() as load:
         error = vm.refused(new, depends_on=["/etc/y.crt"], at={"tested": "mv /etc/y.crt /root/"})
         assert error["rolled_back"] is False
-        assert "going back failed too" in error["why"]
+        assert "the roll-back failed too" in error["why"]
         assert "cannot load certificate" in error["why"]
         vm.sh("mv /root/y.crt /etc/")
         outcome = vm.good(new, depends_on=["/etc/y.crt"])

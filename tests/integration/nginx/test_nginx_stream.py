@@ -181,7 +181,7 @@ def test_what_nginx_refuses_there(rig: Rig) -> None:
     broken = [rig.files("x")[0], {"path": "stream/raw.conf", "content": "server {\n nonsense on; }"}]
     assert 'unknown directive "nonsense"' in rig.refused(broken).why
     taken = rig.refused(rig.files("x", raw=rig.web))
-    assert f"127.0.0.1:{rig.web} can't be listened at twice" in taken.what
+    assert f"two listeners use 127.0.0.1:{rig.web}" in taken.what
     assert taken.why.endswith("does already, in the http context")
     assert rig.said() == "one"
 

@@ -77,7 +77,7 @@ def test_rights_to_the_names_are_enough_to_watch_them(client: Client, namespace:
     allow(client, namespace, f"user-of-{namespace}", ["get", "list", "watch"], names)
     client.create(tls(namespace, "web", server()))
     watcher = somebody(3)
-    with pytest.raises(Exception, match="web-cacert: waited 3 s in vain until fit: it does not exist"):
+    with pytest.raises(Exception, match="web-cacert: timed out after 3 s of waiting until fit: it does not exist"):
         info(watcher, *(named(namespace, name) for name in names), wait=True)
     assert watcher.warnings == []
 
@@ -92,7 +92,7 @@ def test_without_watch_or_list_it_looks_now_and_then_and_says_so(verbs: list[str
     assert time.monotonic() - started < wait.POLL + 2.5
     missing = "watch" if "list" in verbs else "list"
     assert poller.warnings == [
-        f"user-of-{namespace} may not {missing} secrets in namespace {namespace}: looking every 2 s instead; grant the verb {missing}"
+        f"user-of-{namespace} may not {missing} secrets in namespace {namespace}: polling every 2 s instead; grant the verb {missing}"
     ]
 
 

@@ -191,7 +191,7 @@ def tls_secret_info(scene: Scene) -> States:
     """The Secrets of the export."""
     listed = [scene.secret(name) for name in ("canary", "other", "bad", "junk")]
     states = _reader(States(scene, "tls_secret_info"), {"secrets": listed}, {"secrets": [scene.secret("none")]}, missing="ok")
-    states.add("waits in vain", "failed", kube(secrets=listed, wait=True, timeout=2), "waited 2 s in vain")
+    states.add("waits in vain", "failed", kube(secrets=listed, wait=True, timeout=2), "timed out after 2 s")
     states.more("by namespace", "ok", kube(select=[{"namespace": scene.namespace}]))
     return states
 

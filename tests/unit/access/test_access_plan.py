@@ -219,9 +219,9 @@ def test_a_front_that_fits() -> None:
 
 
 MISFITS: list[tuple[Any, str, str]] = [
-    ({"hops": 2}, WAYS[0][0], "says 2 hops, but a request through 198.18.0.11:443 came by 1 HTTP proxy: addresses on the way: 203.0.113.9 -> 198.18.0.11 -> gateway; what a client writes into X-Forwarded-For would be taken for its address. Set it to kind: http_proxy with hops: 1"),  # noqa: E501
+    ({"hops": 2}, WAYS[0][0], "says 2 hops, but a request through 198.18.0.11:443 came by 1 HTTP proxy: addresses on the way: 203.0.113.9 -> 198.18.0.11 -> gateway; the gateway would believe an address that a client forges in X-Forwarded-For. Set it to kind: http_proxy with hops: 1"),  # noqa: E501
     ({"hops": 1}, WAYS[3][0], "says 1 hop, but a request through 198.18.0.11:443 came by 2 HTTP proxies"),
-    ("node_port", WAYS[0][0], "all clients would be known by a proxy's address. Set it to kind: http_proxy with hops: 1"),
+    ("node_port", WAYS[0][0], "all clients would have a proxy's address. Set it to kind: http_proxy with hops: 1"),
     ({"hops": 1}, WAYS[2][0], "came by no HTTP proxies"),
 ]  # fmt: skip
 
@@ -263,7 +263,7 @@ def test_vms_monitoring_and_health_checks_come_in() -> None:
         judge({}, WAYS[0][0], shop(access=allow), clients={"VM a": ["198.18.0.11"]})
     with pytest.raises(EdgeError, match=r"would lock out 192\.0\.2\.0/24"):
         judge({}, WAYS[0][0], shop(access=allow), clients={"192.0.2.0/24": ["192.0.2.0/24"]})
-    with pytest.raises(EdgeError, match=r"would lock out the health checks from 35\.191\.0\.0/16\. Let them in"):
+    with pytest.raises(EdgeError, match=r"would lock out the health checks from 35\.191\.0\.0/16\. Admit them"):
         judge({"front": {"provider": "gke"}}, WAYS[0][0], shop(access=allow))
     with pytest.raises(EdgeError, match=r"would lock out the health checks from 192\.0\.2\.9/32"):
         judge({"front": {"health_checks": ["192.0.2.9"]}}, WAYS[0][0], shop(access=allow))

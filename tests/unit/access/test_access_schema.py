@@ -84,10 +84,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a scope", {"access": {"allow": ["fe80::1%eth0"]}}, "is not a network"),
     ("a netmask", {"access": {"allow": ["10.0.0.0/255.0.0.0"]}}, "is not a network"),
     ("IPv4 within IPv6", {"access": {"allow": ["::ffff:192.0.2.7"]}}, "is an IPv4 address in IPv6 form: Envoy compares it as IPv4. Write it as IPv4"),
-    ("twice", {"access": {"allow": ["192.0.2.7", "192.0.2.7/32"]}}, "access.allow: 192.0.2.7/32 is there twice. Remove the one"),
+    ("twice", {"access": {"allow": ["192.0.2.7", "192.0.2.7/32"]}}, "access.allow: 192.0.2.7/32 is listed twice. Remove the one"),
     ("overlap", {"access": {"deny": ["192.0.2.0/24", "192.0.2.7"]}}, "access.deny: 192.0.2.7/32 and 192.0.2.0/24 overlap"),
     ("overlap in an entry", {"access": {"deny": [{"paths": "/a", "addresses": "10.0.0.0/8,10.1.0.0/16"}]}}, "deny[0].addresses: 10.1.0.0/16 and 10.0.0.0/8 overlap"),
-    ("everybody", {"access": {"deny": ["0.0.0.0/0"]}}, "access.deny: 0.0.0.0/0 is everybody. Use allow, or say allow_lockout: true"),
+    ("everybody", {"access": {"deny": ["0.0.0.0/0"]}}, "access.deny: 0.0.0.0/0 is everybody. Use allow, or set allow_lockout: true"),
     ("empty entry", {"access": {"deny": [{}]}}, "access.deny[0]: says nothing"),
     ("both ways", {"access": {"deny": [{"addresses": "192.0.2.7", "not_addresses": "192.0.2.8"}]}}, "not_addresses: is given beside addresses"),
     ("typo", {"access": {"alow": []}}, "access.alow: is not a known key. Did you mean allow?"),
@@ -97,7 +97,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("ipBlocks behind an HTTP proxy", {"access": {"allow": ["192.0.2.7"], "match": "ip_blocks"}}, "access.match: ip_blocks can't tell clients apart behind an HTTP proxy: there every connection comes from the proxy"),
     ("ipBlocks behind a TCP proxy", {"front": "tcp_proxy", "access": {"allow": ["192.0.2.7"], "match": "ip_blocks"}}, "behind a TCP proxy"),
     ("remoteIpBlocks without a hop", {"front": "node_port", "access": {"allow": ["192.0.2.7"], "match": "remote_ip_blocks"}}, "access.match: remote_ip_blocks needs a trusted hop, and front.kind is node_port"),
-    ("no hop", {"front": {"kind": "http_proxy", "hops": 0}}, "front.hops: 0 and an HTTP proxy disagree"),
+    ("no hop", {"front": {"kind": "http_proxy", "hops": 0}}, "front.hops: is 0, but kind is http_proxy"),
     ("hops without a proxy", {"front": {"kind": "network_lb", "hops": 1}}, "front.hops: is 1, but kind is network_lb"),
     ("proxies without one", {"front": {"kind": "node_port", "proxies": ["192.0.2.7"]}}, "front.proxies: is given, but kind is node_port"),
     ("a cloud without it", {"front": {"kind": "tcp_proxy", "provider": "gke"}}, "front.provider: gke makes no tcp_proxy for a Service. Choose one of: network_lb, http_proxy"),
@@ -117,7 +117,7 @@ ROUTES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("ipBlocks", {"access": {"deny": ["192.0.2.7"], "match": "ip_blocks"}}, {}, "edge_routes[0] (shop).access.match: ip_blocks can't tell"),
     ("passthrough behind hops", {"access": {"deny": ["192.0.2.7"]}, "upstream_tls": {"mode": "passthrough"}}, {}, "(shop).access: the gateway can't see an address in X-Forwarded-For when mode is passthrough"),
     ("passthrough and paths", {"access": {"deny": [{"paths": "/a"}]}, "upstream_tls": {"mode": "passthrough"}}, {"front": "node_port"}, "can't see paths, methods, claims and identities"),
-    ("a shared wildcard", {"access": {"deny": ["192.0.2.7"]}, "hosts": ["*.shop.example.com"]}, {"istio_gateway": "a/b"}, "can't name *.shop.example.com with every port"),
+    ("a shared wildcard", {"access": {"deny": ["192.0.2.7"]}, "hosts": ["*.shop.example.com"]}, {"istio_gateway": "a/b"}, "can't match *.shop.example.com together with a port"),
 ]  # fmt: skip
 
 

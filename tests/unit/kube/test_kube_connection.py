@@ -187,7 +187,7 @@ def test_an_exec_plugin_runs_again_when_its_token_is_refused(tmp_path: Path) -> 
     ],
 )
 def test_a_failing_exec_plugin_is_named(tmp_path: Path, body: str, words: str) -> None:
-    with pytest.raises(EdgeError, match="the credentials of the kubeconfig can't be had") as caught:
+    with pytest.raises(EdgeError, match="the kubeconfig's credentials can't be obtained") as caught:
         connect({"kubeconfig": config("https://127.0.0.1:1", plugin(tmp_path, body))})
     assert words in caught.value.why
     assert caught.value.code == "CREDENTIALS"

@@ -68,8 +68,8 @@ def test_a_port_is_found_by_name_number_or_protocol(word: str, node_port: int) -
 @pytest.mark.parametrize(
     ("word", "what"),
     [
-        ("443", "fits several"),
-        ("TCP", "fits several"),
+        ("443", "matches several"),
+        ("TCP", "matches several"),
         ("444", "no port 444"),
         ("tcp", "no port tcp"),
         ("80/UDP", "no port"),

@@ -103,7 +103,7 @@ def test_a_client_probes_what_all_vms_ask_of_it() -> None:
 
 @pytest.mark.parametrize("text", ["shop", "[]", "3"])
 def test_what_nobody_asked_is_said(text: str) -> None:
-    with pytest.raises(EdgeError, match="Give `asked` of its results as it is"):
+    with pytest.raises(EdgeError, match="Pass `asked` of its results unchanged"):
         Action().work(arguments(asked=[text]), {})
 
 
@@ -161,7 +161,7 @@ def test_a_host_is_looked_at_for_the_routes_of_its_groups() -> None:
 def test_addresses_follow_from_what_the_cluster_says() -> None:
     service = {"found": True, "namespace": "istio-system", "name": "istio-ingressgateway", "node_ports": {"https": ["192.0.2.9:30443"]}}
     assert "192.0.2.9" in {each["address"] for each in planned(gateways={}, services=[service])["vm-1"]}
-    with pytest.raises(EdgeError, match="gives https no node ports"):
+    with pytest.raises(EdgeError, match="has no node ports for port https"):
         planned(gateways={})
 
 

@@ -101,7 +101,7 @@ def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["shop", "[]", '{"client": []}'])
 def test_what_is_no_evidence_is_said(text: str) -> None:
-    with pytest.raises(EdgeError, match="Give `evidence` of its results"):
+    with pytest.raises(EdgeError, match="Pass `evidence` of its results"):
         work(seen=[text])
 
 

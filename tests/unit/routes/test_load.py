@@ -234,7 +234,7 @@ REFUSED: list[tuple[str, Any, Any, str]] = [
     ("no host", [shop(host="")], None, "edge_routes[0] (shop).host: is missing"),
     ("no paths", [shop(paths=[])], None, "(shop).paths: is an empty list"),
     ("wildcard first", [shop(host="", hosts=["*.example.com"])], None, "SNI and probes need a full name"),
-    ("path twice", [shop(paths=SHOP["paths"] * 2)], None, "(shop).paths: / (prefix) is there twice"),
+    ("path twice", [shop(paths=SHOP["paths"] * 2)], None, "(shop).paths: / (prefix) is listed twice"),
     ("name twice", [SHOP, shop(host="b.example.com")], None, 'edge_routes[1].name: "shop" is taken by edge_routes[0]'),
     ("host twice", [SHOP, shop(name="b")], None, 'edge_routes[1] (b).hosts: "shop.example.com" belongs to route shop already'),
     ("SNI twice", [SHOP, shop(name="b", host="b.c", upstream_tls={"server_name": "shop.example.com"})], None, "is the SNI of route shop too"),

@@ -72,7 +72,7 @@ def test_port_by_name_and_by_number() -> None:
     "services", [[], [PREDICTED], [{**SERVICE, "selector": {}}], [{**SERVICE, "nodes": []}], [{**SERVICE, "nodes": SERVICE["nodes"][:1]}]]
 )
 def test_no_pod(services: list[dict[str, Any]]) -> None:
-    with pytest.raises(EdgeError, match=r"edge_gateways\.main: no Ready pod stands behind Service istio-system/istio-ingressgateway"):
+    with pytest.raises(EdgeError, match=r"edge_gateways\.main: Service istio-system/istio-ingressgateway has no Ready pod"):
         in_mesh(routes(), services, [])
     assert in_mesh(routes(), services, [], check=True)[0].selector == {"istio": "(known after apply)"}
 
@@ -127,6 +127,6 @@ def test_upstreams() -> None:
 
 
 def test_no_upstreams() -> None:
-    with pytest.raises(EdgeError, match="istio-ingressgateway gives https no node ports"):
+    with pytest.raises(EdgeError, match="istio-ingressgateway has no node ports for port https"):
         upstreams(routes(), [SERVICE])
     assert upstreams(routes(), [PREDICTED], check=True) == {}

@@ -306,7 +306,7 @@ def test_going_back_that_fails_too_is_said_and_mended_by_the_next_run(folder: Pa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", broken)
-        with pytest.raises(EdgeError, match="going back failed too") as failed:
+        with pytest.raises(EdgeError, match="the roll-back failed too") as failed:
             _file_set.write_all({f"{folder}/{name}": b"new" for name in "ab"}, nothing)
     assert failed.value.code == "ROLLBACK_FAILED"
     _file_set.recover([f"{folder}/a"])

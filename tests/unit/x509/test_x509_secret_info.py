@@ -127,7 +127,7 @@ def test_at_the_deadline_it_says_of_each_what_was_missing() -> None:
         assert WEB.key_pem().splitlines()[1] not in str(error)
     with (
         serving(lists(), events(hold=60)) as api,
-        pytest.raises(EdgeError, match="Secrets in namespace n with a=b: waited 1 s in vain until present: there is none"),
+        pytest.raises(EdgeError, match="Secrets in namespace n with a=b: timed out after 1 s of waiting until present: there is none"),
     ):
         task(select=[{"namespace": "n", "labels": "a=b"}], wait=True, until="present").look(api.client(1))
 
@@ -167,7 +167,7 @@ def test_a_thousand_that_come_one_by_one_are_judged_in_time() -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({}, "nothing is asked for"),
+        ({}, "nothing is requested"),
         ({"secrets": [named("A_b")]}, r"secrets\[0\]"),
         ({"secrets": [named(namespace="")]}, r"secrets\[0\]"),
         ({"secrets": [named(ca={"name": "../x"})]}, r"secrets\[0\]"),

@@ -65,7 +65,7 @@ class Store:
         """
         for path, ours in ((self.folder, os.path.exists(self._state)), (self.include, self._include_is_ours())):
             if os.path.lexists(path) and not ours and (path != self.folder or os.listdir(path)):
-                raise EdgeError("it is there and not ours", where=path, fix="Choose another name, or remove it")
+                raise EdgeError("it exists and is not ours", where=path, fix="Choose another name, or remove it")
 
     def _include_is_ours(self) -> bool:
         return disk.read(self.include) == self.include_text
@@ -81,7 +81,7 @@ class Store:
         own = [self.folder, self.include, *self.entries()]
         path, text = stream.entry(dump, self.conf, os.path.basename(self.folder), self.current, own)
         if os.path.lexists(path) and path not in self.entries():
-            raise EdgeError("it is there and not ours", where=path, fix="Choose another name, or remove it; nothing was touched")
+            raise EdgeError("it exists and is not ours", where=path, fix="Choose another name, or remove it; nothing was touched")
         return {path: _HEADER + text}
 
     def entries(self) -> list[str]:
@@ -160,14 +160,14 @@ class Store:
         if not found or manifest is None:
             raise EdgeError(
                 "there is no earlier generation" if which == "previous" else f"there is no generation {which[:80]!r} to go back to",
-                where=self.folder, why=f"kept are: {', '.join(kept)}" if kept else "none is kept",
+                where=self.folder, why=f"available: {', '.join(kept)}" if kept else "none is kept",
                 fix="Name one of those, or apply the files that you want (state=present); nothing was touched",
             )  # fmt: skip
         wanted = Desired(self.files(found[0]), tuple(manifest.depends_on), manifest.default_site)
         if wanted.digest(manifest.depends_on) != manifest.digest:
             raise EdgeError(
                 "its files are not those that were confirmed", where=os.path.join(self.generations, found[0]),
-                why="a hand changed them since", fix="Go back to another generation; nothing was touched",
+                why="somebody changed them since", fix="Go back to another generation; nothing was touched",
             )  # fmt: skip
         return manifest.copy_of or found[0], wanted
 
@@ -268,7 +268,7 @@ class Store:
             os.replace(fresh, self.current)
             disk.sync_folder(self.folder)
             self.step("swapped")
-        # only now: until the swap they may be what the generation before is read through
+        # only now: until the swap, nginx may read the previous generation through them
         if stale := [path for path in self.entries() if path not in manifest.entry]:
             self._remove(stale)
             self.write_state(entries=[*manifest.entry])

@@ -54,7 +54,7 @@ def _run(command: list[str], timeout: float, how: str, before: Callable[[], None
         done = commands.run(command, timeout, before)
     except subprocess.TimeoutExpired:
         raise EdgeError(
-            f"nginx gave no verdict within {timeout:g} s", where=command[0], why="it may be resolving a name in the configuration",
+            f"nginx -t did not finish within {timeout:g} s", where=command[0], why="it may be resolving a name in the configuration",
             fix="Look for upstream host names that DNS can't answer",
         ) from None  # fmt: skip
     return verdict(done.returncode, done.stdout, done.stderr, how)

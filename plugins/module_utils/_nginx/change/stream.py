@@ -45,13 +45,13 @@ def entry(dump: str, conf: str, name: str, current: str, ours: list[str]) -> tup
     main = next(iter(files))
     if blocks:
         raise EdgeError(
-            "this stream block includes no folder in which a file of ours could stand", where=f"{blocks[0].file}:{blocks[0].line}",
+            "this stream block includes no folder for our file", where=f"{blocks[0].file}:{blocks[0].line}",
             fix="Add `include stream.d/*.conf;` to it; nothing was touched",
         )  # fmt: skip
     if place := _place([one for one in parse(files[main], main) if one.name == "include"], conf, name):
         return place, f"stream {{\n    {include}}}\n"
     raise EdgeError(
-        "it has no stream block, and includes no folder outside of its blocks in which one could stand", where=main,
+        "it has no stream block, and includes no folder outside of its blocks for one", where=main,
         fix="Add `stream { include stream.d/*.conf; }` at its end; nothing was touched",
     )  # fmt: skip
 

@@ -104,8 +104,8 @@ class Transaction:
             verdict = staging.test(self.nginx, self.store.plan(None), self._left())
             if not verdict.good:
                 raise EdgeError(
-                    "nginx refuses what remains without our files", where=self.nginx.main, why=verdict.why,
-                    fix="Mend that first; nothing was touched", complaints=verdict.complaints,
+                    "nginx refuses the configuration without our files", where=self.nginx.main, why=verdict.why,
+                    fix="Correct that first; nothing was touched", complaints=verdict.complaints,
                 )  # fmt: skip
             outcome.tested, outcome.how_tested = True, verdict.how
             if not self.check:
@@ -220,7 +220,7 @@ class Transaction:
         if not alone.good:
             raise EdgeError(
                 "nginx's configuration is already broken, without this change", where=self._nginx().main, why=alone.why,
-                fix="Mend that first; nothing was touched", complaints=alone.complaints,
+                fix="Correct that first; nothing was touched", complaints=alone.complaints,
             )  # fmt: skip
         return alone
 
@@ -235,7 +235,7 @@ class Transaction:
         for path in stream.used([*wanted.files]):
             if not any(one.endswith(f"/{path}") for one in read):
                 raise EdgeError(
-                    f"{path} is not read", where=main, why="its stream block stands in a file that can't be tested here",
+                    f"{path} is not read", where=main, why="its stream block is in a file that can't be tested here",
                     fix="Put the stream block into the main file; nothing was touched",
                 )  # fmt: skip
 
@@ -243,7 +243,7 @@ class Transaction:
         twice = listeners.in_both(tree)
         if twice:
             raise EdgeError(
-                f"{twice[0]} can't be listened at twice", where=twice[2], why=f"{twice[1]} does already, in the http context",
+                f"two listeners use {twice[0]}", where=twice[2], why=f"{twice[1]} listens there already, in the http context",
                 fix="Choose another port; nothing was touched",
             )  # fmt: skip
 
@@ -253,8 +253,8 @@ class Transaction:
         lost = [(place, site) for place, site in lost if wanted.default_site == "keep" or not site.startswith(self._nginx().main + ":")]
         if lost and not self.take_over:
             raise EdgeError(
-                f"requests for unknown host names at {lost[0][0]} would come to these files instead of {lost[0][1]}",
-                where=self.store.folder, why="no server there is marked default_server, and these are read first",
+                f"these files would take requests for unknown host names at {lost[0][0]} away from {lost[0][1]}",
+                where=self.store.folder, why="no server there is default_server, and nginx reads these files first",
                 fix=f"Add default_server to the listen directive of {lost[0][1]}, or set take_over; nothing was touched",
                 taken_over=[f"{place} {site}" for place, site in lost],
             )  # fmt: skip
@@ -301,7 +301,7 @@ class Transaction:
                 self.store.step("noted")
         except EdgeError as second:
             raise EdgeError(
-                error.what, where=error.where, why=f"{error.why}; and going back failed too: {second.sentence}",
+                error.what, where=error.where, why=f"{error.why}; and the roll-back failed too: {second.sentence}",
                 fix="Look at nginx on this host now; the next run repairs what it can", rolled_back=False, **error.details,
             ) from None  # fmt: skip
         error.details.update(rolled_back=True, serving=good)

@@ -10,7 +10,7 @@ from .syntax import Directive
 from .variables import Variables
 
 Address = tuple[str, int]
-#: An exit leads to an upstream; whoever chains more of them than this has built a circle.
+#: An exit leads to an upstream; a longer chain of exits is a circle.
 _MOST = 5
 
 

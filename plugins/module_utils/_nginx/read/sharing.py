@@ -68,7 +68,7 @@ def said(shared: Shared) -> str:
 def neighbours(config: Config, way: Effective, known: Optional[list[Passing]] = None) -> list[Neighbour]:
     """One request for each other identity that goes to the same place, if it can be asked for at the same listener.
 
-    Also over other upstreams: whether they lend is then for the probe to say, since nginx may run with something else than its files.
+    Also over other upstreams: nginx may run with other settings than its files, and the probe shows whether identities mix.
 
     :param known: :func:`passing` of ``config``, where it is asked for many ways.
     """

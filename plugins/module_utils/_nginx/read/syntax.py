@@ -111,7 +111,7 @@ def parse(text: str, file: str = "") -> list[Directive]:
         else:
             _siblings, owner = open_blocks.pop()
             if owner is None or words:
-                raise EdgeError("a '}' stands where none belongs", where=f"{file}:{token.line}")
+                raise EdgeError("a '}' has no matching '{'", where=f"{file}:{token.line}")
             owner.end = token.end
     if words or len(open_blocks) > 1:
         raise EdgeError("the file ends inside a directive", where=file)

@@ -8,11 +8,11 @@ from typing import Any
 from ..._probe.entry import entry
 from ..._probe.spec import Expect, Http, Path, Tls
 
-#: Whose certificate it is, the role ``verify`` proves; here nginx and all behind it must answer.
+#: Role ``verify`` proves the certificate; here nginx and the hops behind it must answer.
 _ANSWERED = Expect(status=tuple(range(200, 500)))
 #: only the gateway can ask for a certificate
 _ASKED = Expect(refused=True, codes=("CLIENT_CERT_MISSING",))
-#: Of a host, what stands for ``*.``.
+#: The probe's label in the place of a wildcard host's ``*.``.
 _ANY = "edgemesh-probe."
 
 

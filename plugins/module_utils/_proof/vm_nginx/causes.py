@@ -18,7 +18,7 @@ _TABLE = (
         "A request for a name that belongs to no route got an answer.",
         "server {{ listen 443 ssl default_server; ssl_reject_handshake on; }}",
     ),
-    Cause("REDIRECT_ELSEWHERE", "The redirect leads to another place than this host over https.", "return 301 https://$host$request_uri;"),
+    Cause("REDIRECT_ELSEWHERE", "The redirect does not lead to https on this host.", "return 301 https://$host$request_uri;"),
     Cause(
         "NOT_THROUGH_MESH",
         "The answer lacks the header that Envoy adds, so something else answered, or something hides the header.",
@@ -36,7 +36,7 @@ _TABLE = (
     ),
     Cause(
         "WEBSOCKET_BROKEN",
-        "The upgrade got no WebSocket server's answer.",
+        "No WebSocket server answered the upgrade.",
         "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;",
     ),
     Cause(
@@ -47,17 +47,17 @@ _TABLE = (
     Cause("SCHEME_LOST", "The app is told another scheme than the client used.", "{prefix}_set_header X-Forwarded-Proto $scheme;"),
     Cause(
         "OTHER_CLIENT_IDENTITY",
-        "The gateway saw another client certificate than the one that lies on the VM: an old one still in use, or another location's.",
+        "The gateway saw another client certificate than the one on the VM: an old one still in use, or another location's.",
         "nginx -s reload  # and one upstream block for each SNI, client certificate, CA and verification",
     ),
     Cause(
         "FORGED_HEADER_PASSED",
-        "What a client claims about itself reaches the app.",
+        "A header that the client forged reaches the app.",
         '{prefix}_set_header X-Forwarded-For $remote_addr; {prefix}_set_header X-Forwarded-Client-Cert "";',
     ),
     Cause(
         "ACCESS_LOG_DISAGREES",
-        "The gateway saw something else than the route declares.",
+        "The gateway's access log differs from the route.",
         "nginx -T | grep -nE '{prefix}_ssl_name|{prefix}_http_version|X-Forwarded-For'",
     ),
 )
