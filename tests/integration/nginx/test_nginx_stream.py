@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins.module_utils._lock import locked
 
 from lab import apt
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._lock import locked
 from plugins.module_utils._nginx import commands
 from plugins.module_utils._nginx.change.desired import desired
 from plugins.module_utils._nginx.change.generations import Store

@@ -84,12 +84,12 @@ def sidecar(case: Case) -> Verdict:
     if "tcp" not in {each["check"] for each in case.result["checks"] if each["status"] == OK}:
         return not_tested("the probe pod can't connect to the app's pod: a NetworkPolicy, perhaps")
     shown = identity(case.result, case.wanted["namespace"])
-    return Verdict(OK, shown) if shown else case.failed(seen(case.result), target=case.proof["target"])
+    return Verdict(OK, shown) if shown else case.failed(seen(case.result))
 
 
 def plaintext(case: Case) -> Verdict:
     """The rule of the claim: it is refuted by an answer alone."""
-    return case.failed(seen(case.result), target=case.proof["target"]) if case.status else by_probe(case.result)
+    return case.failed(seen(case.result)) if case.status else by_probe(case.result)
 
 
 def identity(result: Result, namespace: str) -> str:

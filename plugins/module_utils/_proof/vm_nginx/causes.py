@@ -26,12 +26,12 @@ _TABLE = (
     ),
     Cause(
         "APP_OUTSIDE_MESH",
-        "Nobody at {target} speaks the mesh's TLS as the app: no sidecar, mTLS disabled there, or IPv6 that the sidecar does not take in.",
+        "Nobody at the app's address speaks the mesh's TLS: no sidecar, mTLS disabled there, or IPv6 that the sidecar does not take in.",
         "kubectl get pods -A -o wide  # sidecar.istio.io/inject, and proxyMetadata.ISTIO_DUAL_STACK where pods have two addresses",
     ),
     Cause(
         "APP_TAKES_PLAINTEXT",
-        "{target} answers plaintext, so whoever reaches the app's pod gets in past the gateway: mTLS is PERMISSIVE there.",
+        "The app answers plaintext, so anybody who reaches its pod gets in past the gateway: mTLS is PERMISSIVE there.",
         "kubectl get peerauthentication -A  # for the app: spec: {{mtls: {{mode: STRICT}}}}, and no portLevelMtls that says otherwise",
     ),
     Cause(
