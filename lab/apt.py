@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The machine's own way to the Debian archive, for another root file system.
 
 Mirrors, proxies, credentials and authorities are asked of apt when they are needed. None of them is written into this

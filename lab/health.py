@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Is the lab well? Part by part, as seen from outside of the parts."""
 
 from __future__ import annotations

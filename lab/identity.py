@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What makes a copy of a Debian root one particular host: its name, keys, resolver and way to packages."""
 
 from __future__ import annotations

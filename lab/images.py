@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Container images without an engine: docker-archive tars of one layer, imported by `ctr`.
 
 Their tags come from what is in them, so that the pull policy stays IfNotPresent and nothing stale is ever run.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the lab tells its users: an Ansible inventory."""
 
 from __future__ import annotations

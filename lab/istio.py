@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Istio on the lab, by Helm from the charts in Istio's own Go module, and the proof that it works."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One mount namespace for everything that mounts: containerd, kubelet, pods.
 
 In it the root is shared, as kubelet wants it; the machine's own mounts stay as they are. When the last process in it has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which processes are a VM's, told by namespaces and mounts rather than by notes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A network namespace for each VM and client: `eth0` inside, its other end on the lab's bridge."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's bridge, its addresses, the way out of it, and the kernel settings that a node needs.
 
 All of it can be taken away without a trace: rules live in chains of the lab's own, and every setting is remembered

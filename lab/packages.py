@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Debian packages that the lab runs on, installed without starting their services."""
 
 from __future__ import annotations

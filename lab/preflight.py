@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the lab can't do without, looked at before anything is changed, each with its remedy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Daemons without systemd: started in sessions of their own, found again, and stopped by identity, never by name.
 
 Every process of the lab carries its daemon's name in its environment (`EDGEMESH_LAB=<name>`), and so do its children.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Say what is being done, how far it is and how long it took: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations

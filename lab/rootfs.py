@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Debian root file systems: built once by mmdebstrap, kept in the cache as a tar and unpacked, shared read-only by VMs.
 
 mmdebstrap rather than debootstrap: it installs with the machine's own apt, so mirrors, proxies and credentials are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Run other programs and say what they said when they fail."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's "VMs" and clients: each a Debian root of its own, with its own init, sshd, network and processes.
 
 Nothing about a running VM is written down. Its init is found by the overlay that is its root: that mount lives in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What every test may use: the lab, an API server, and honest skips."""
 
 from __future__ import annotations

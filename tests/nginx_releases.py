@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The nginx of each Debian release, run on this machine: nothing is installed, no root file system entered.
 
 The machine's own release is its own package. Another one's is that release's package, started by the dynamic loader and the libraries of

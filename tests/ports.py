@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Ports for servers that tests start."""
 
 from __future__ import annotations

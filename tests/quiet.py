@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Progress that nobody watches, for what the lab does inside a test."""
 
 from __future__ import annotations

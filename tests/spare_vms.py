@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """VMs, and bare network namespaces, that a test makes and throws away.
 
 Each has a name and an address that no other test run on this machine uses: whoever holds the number's lock has them, and the kernel

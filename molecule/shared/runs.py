@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Compares runs that the recorder wrote down, and looks for key material in what they printed.
 
 runs.py same PREDICTED REAL           tasks and objects that check mode foresaw are those that the real run changed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The object list of the cluster, and comparing two files of lines: what a scenario leaves behind.
 
 state.py objects KUBECTL KUBECONFIG  > objects.txt

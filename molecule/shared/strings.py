@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Prints variables with every value as a text, as surveys and -e name=value hand them over: JSON text for lists and dictionaries.
 
     strings.py VARIABLES.json DEFAULTS.yml...

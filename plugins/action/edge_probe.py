@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The controller's half of edge_probe: what the host saw is judged here."""
 
 from __future__ import annotations

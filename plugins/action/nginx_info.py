@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx_info as a whole: one command of the host's shell, read here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """proof_probe as a whole: commands and probes run on the task's host, plan and verdicts are made here."""
 
 from __future__ import annotations

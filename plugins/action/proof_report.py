@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """proof_report as a whole: it works on the controller, with what the play has found out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """read_routes: the one way from a user's variables into the schema of gateways and routes."""
 
 from __future__ import annotations

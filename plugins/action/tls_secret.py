@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the module tls_secret: in this process where that is the same."""
 
 from __future__ import annotations

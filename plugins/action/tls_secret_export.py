@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The part of tls_secret_export that works on the controller: it reads the Secrets; the module of the same name writes the files."""
 
 from __future__ import annotations

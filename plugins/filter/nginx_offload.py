@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Filters that stand between a user's values and nginx's configuration."""
 
 from __future__ import annotations

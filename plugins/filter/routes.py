@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From gateways and routes to what roles work with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The one place where our utilities meet AnsibleModule."""
 
 from __future__ import annotations

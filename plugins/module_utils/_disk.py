@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads and writes files so that each is there whole and durable, or not at all.
 
 Runs on targets with the standard library of Python >=3.9.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The one kind of error that a user is meant to read."""
 
 from __future__ import annotations

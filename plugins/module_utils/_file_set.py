@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Files that change as one set: never readable by others for an instant, and all new or all old, also after a kill at any moment.
 
 A change goes like this, under a lock on all folders:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where key files may lie, what is there, and folders for them; they are written by :mod:`._file_set`.
 
 Runs on targets with the standard library of Python >=3.9.

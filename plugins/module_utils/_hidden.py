@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The options that Ansible itself may show: all but credentials, keys and Secrets' values.
 
 Ansible logs a module's options to syslog and returns them as ``invocation``. It masks the exact values of ``no_log`` options, so a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reading other people's data, which may lack or mistype anything."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Turns what Ansible hands over into plain Python data.
 
 Since ansible-core 2.19 plugins receive tagged subclasses of the built-in types and lazy containers, which ``type(x) is``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Several commands in one call of a host's shell, with the output of each: every call costs an SSH session, and mostly sudo."""
 
 from __future__ import annotations

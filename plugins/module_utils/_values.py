@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Typed values for nginx configuration: what is accepted needs no quoting, everything else is rejected.
 
 nginx has no escape for ``$``, and an unquoted ``;`` or newline opens a new directive, so nothing here escapes. Each

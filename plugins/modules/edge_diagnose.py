@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Name the cause why a host name behind nginx does not work; see DOCUMENTATION. All of it happens in the action plugin."""
 
 from __future__ import annotations

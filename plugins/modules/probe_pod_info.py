@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whether and how Ansible can work in a pod; see DOCUMENTATION."""
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ description:
   - Gives a name for a new pod, the variables by which connection P(kubernetes.core.kubectl#connection) reaches it with the credentials that
     the collection's modules use, and such pods that have outlived their runs.
   - No credential is in the variables. Where kubectl would show one on its command line, no pod can be worked in.
-author: edgemesh maintainers
+author:
+  - edgemesh maintainers (@edgemesh)
 options:
   namespace:
     description: The pod's namespace.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The one base for action plugins: work that belongs on the controller, with a module's manners."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Checks a task's arguments in an action plugin, as AnsibleModule checks a module's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a run over routes works with, imported once.
 
 Ansible starts a process for each task and host. What an action imports as it is loaded they all have; what they import themselves, each

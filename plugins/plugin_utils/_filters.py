@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the filters share.
 
 To find one filter Ansible imports every file of filters, and in every worker anew: each imports what it works with only when it is called.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where Ansible would start this very Python once more for a module of ours, its work is done in this process.
 
 To pack and unpack a module, start Python and import what it needs takes a second of a processor; what these modules ask of an API

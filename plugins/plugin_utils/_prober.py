@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What actions that probe share: the host connects, the controller, where the certificate tools are, judges."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What read_routes has found, for actions and filters that take it as text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Keys in a module's arguments, and the ways by which Ansible would leave them where others can read them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """k8s_objects beside kubernetes.core.k8s: one task with the same 100 objects of ten kinds, server-side apply, no waiting.
 
 Needs a cluster (KUBECONFIG) and kubernetes.core. Whole plays are timed, in turns, so that what else the machine does hits

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The role's nginx beside the seed's final configuration and one tuned by hand: same nginx, same listener, same gateway.
 
 Needs the lab. Two VMs of its own (nginx 1.22 and 1.26), thrown away afterwards. The gateway answers by itself (`directResponse`), so that

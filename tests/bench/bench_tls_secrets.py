@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret_info and tls_secret_export beside kubernetes.core.k8s_info and copy: many Secrets of one namespace, read, and put on one host.
 
 Needs a cluster (KUBECONFIG), kubernetes.core, and root, because the host is an SSH server of its own on this machine. Whole plays are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """docs/benchmark.md and its plots, from what bench_nginx measured."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Damaged certificates, keys and Secrets, by the million: every reader answers with facts or an EdgeError, quickly, and repeats no key.
 
     python -m tests.fuzz.fuzz_x509 --iterations 1000000 --seed 1

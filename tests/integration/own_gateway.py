@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """An ingress gateway of a test's own, on NodePorts that Kubernetes chooses."""
 
 from __future__ import annotations

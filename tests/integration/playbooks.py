@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Runs playbooks as a user does, and reads back what they left on the lab."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A playbook outside the checkout, with nothing but the built artifact on its path, applies one route."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Ten VMs: one that is broken on purpose stops the roll-out while the others serve; mended, the same command goes on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Roles private_ca and gateway_routes at a gateway of their own: on the wire, attached, pruned, with foreign things left alone."""
 
 from __future__ import annotations

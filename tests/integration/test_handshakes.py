@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Two hosts by turns, each over a new client connection: no answer for the other's name, and next to no handshakes with the gateway."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Istio by istioctl in place of Helm: foreseen, installed, unchanged, removed; at full length only, for it takes the lab's own away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lab itself: well when it is up, the same after a second `up`, mended after any kind of death, gone after `down`."""
 
 from __future__ import annotations

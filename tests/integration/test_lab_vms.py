@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's VMs: real enough for SSH, become, apt and init, and gone without a trace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A VM converges to 200 routes in little more time than to one, and what is right already isn't touched."""
 
 from __future__ import annotations

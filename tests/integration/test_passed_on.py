@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """TLS that nginx passes on unopened, by its SNI, to real gateways: beside a route that nginx ends, with and without the PROXY protocol."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Role probe_pod: what edge_probe sees from a pod with and without a sidecar, and that no pod stays behind, whatever becomes of the run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The private CA is replaced under load, by a VM's nginx and the gateway's mutual TLS: not one request is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What Ansible may show of options that hold secrets somewhere inside."""
 
 from __future__ import annotations

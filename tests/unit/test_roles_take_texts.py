@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Every default of every role may come as a text, as surveys and -e name=value hand it over: the argument specs let it through."""
 
 from __future__ import annotations

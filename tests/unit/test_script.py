@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Several commands by one call of a shell."""
 
 from __future__ import annotations

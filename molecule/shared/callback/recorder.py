@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Writes what each run changed, or would have changed, to a file: one JSON line for each task, host and item."""
 
 from __future__ import annotations

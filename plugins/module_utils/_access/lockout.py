@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Refuses lists that would lock out health checks, machines that probe, or the host of this very run."""
 
 from __future__ import annotations

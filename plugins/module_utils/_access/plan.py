@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """All that gateways and their routes ask of the cluster, from what is there now; and what of it interrupts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """AuthorizationPolicies from access.
 
 **Every list becomes DENY.** An ALLOW policy would be the obvious thing for ``allow``, but all ALLOW policies of a gateway are one list of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Probes: a marked request through the front before anything changes, and requests to every pod of a gateway afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How a request arrives at a gateway: a marked request through the front, and its line in the gateway's access log.
 
 The request carries X-Forwarded-For with one address of ours. Whatever proxies are on the way append to it, Envoy itself appends the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The changes that a front asks of objects that are not ours: the gateway's Deployment and Service, and the mesh's configuration.
 
 They are partial objects for server-side apply under a field manager of our own: fields that they don't name are left alone, and fields

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """gatewayTopology: what Envoy trusts of what stands before it, within the proxy configuration of a gateway's pods or of the whole mesh.
 
 Only the keys that follow from the front are ours; whatever else stands in the same text stays.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a request through nginx arrived with another client's identity: it is compared with the same request alone. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Facts of a host that explain why nginx fails while the same request sent past it works. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The probes of a diagnosis. Pure.
 
 1. Through nginx, and past nginx exactly the request that nginx sends to each upstream address (:func:`first_look`).

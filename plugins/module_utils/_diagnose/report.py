@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A diagnosis as lines for people: the answer comes first."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One root cause, from nginx's configuration and the results of the probes. Pure."""
 
 from __future__ import annotations

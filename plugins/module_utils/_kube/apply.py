@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Many objects as one change: applied by stages, judged exactly, predicted in check mode."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Options by which a module is told of a cluster, apart from what works with them: hosts without access to one know them too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Waiting for the objects of a change together, and saying of each that isn't ready why not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The Kubernetes API as verbs on plain dictionaries; every call is repeated within one deadline while that can help."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Ways into a cluster: kubernetes.core's option names and K8S_AUTH_* variables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One deadline for a whole task, and the pauses between attempts within it."""
 
 from __future__ import annotations

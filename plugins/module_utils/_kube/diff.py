@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Differences for ``--diff``: the fields that we apply, and never a Secret's values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Errors of the API, in words that a person can act on."""
 
 from __future__ import annotations

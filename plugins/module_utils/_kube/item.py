@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One object of a change, and what becomes of it."""
 
 from __future__ import annotations

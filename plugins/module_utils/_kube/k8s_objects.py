@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The task behind module k8s_objects: its options understood, its parts called in order, its result put together."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Objects of several kinds and namespaces as they are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How objects of ours are recognised, by us and by others."""
 
 from __future__ import annotations

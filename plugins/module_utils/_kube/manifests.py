@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Manifests: what a user wants an object to be, checked and in the one form that the API keeps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The task behind module node_port_info: Services, their endpoints and the nodes, looked up or waited for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where a Service can be reached from outside the cluster: its NodePorts on the nodes, its load balancer's addresses."""
 
 from __future__ import annotations

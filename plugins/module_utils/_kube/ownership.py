@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whose fields are whose: reading ``metadata.managedFields`` (server-side apply)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Configuration and credentials by the ``kubernetes`` package: contexts, exec plugins, OIDC, token files, in-cluster, proxies."""
 
 from __future__ import annotations

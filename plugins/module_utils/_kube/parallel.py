@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A few things at a time."""
 
 from __future__ import annotations

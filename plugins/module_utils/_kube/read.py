@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What is in the cluster before a change: one LIST for each kind and namespace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """When an object is ready, by its kind's own meaning; otherwise why not, in words.
 
 Each rule takes the live object and returns ``""`` or the reason, a :class:`Never` where waiting is of no use. A status that

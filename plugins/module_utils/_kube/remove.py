@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Objects made absent: in the reverse order of their making, and gone only when their finalizers are done."""
 
 from __future__ import annotations

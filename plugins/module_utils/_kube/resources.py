@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Kinds and where the API keeps them.
 
 The API server's answers for these never change, so no request is needed.

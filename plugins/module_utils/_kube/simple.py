@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The plainest kubeconfigs, read without the ``kubernetes`` package, whose import costs a fifth of a second of a processor.
 
 Imported once before Ansible starts its processes, it made a task alone 30 % dearer (0.69 to 0.89 s of a processor), and a converge without

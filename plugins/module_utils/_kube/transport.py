@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP requests to the API server over kept-alive connections; one attempt each, faults sorted into what may pass and what won't."""
 
 from __future__ import annotations

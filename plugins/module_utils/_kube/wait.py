@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Waiting by list and watch, within the client's one deadline, through every fault that passes by itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Hangs up on an answer that takes longer than it may, however slowly it drips: a socket's own timeout starts anew with every byte."""
 
 from __future__ import annotations

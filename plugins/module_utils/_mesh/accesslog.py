@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Envoy's access log, in Istio's text format or as JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The access logs of gateways, where we may read them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Joins routes with what the cluster says about their gateways."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Runs nginx and the programs around it, and reads what nginx says of itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What of a host matters to the nginx on it, as its shell answers: to start Python there would cost more than all the answers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The table of causes: a stable code, why in one sentence, and one line that mends it. docs/causes.md explains each.
 
 Templates may use the fields of :class:`Context` and nothing else.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From what was sent and what was seen to one cause. Pure."""
 
 from __future__ import annotations

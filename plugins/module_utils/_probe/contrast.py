@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """When a cause is ambiguous on the wire: the same probe with one thing changed decides. Pure.
 
 A server that hangs up may miss the server name, the PROXY header, or a host; only trying tells which.

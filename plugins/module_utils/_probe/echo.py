@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the app received, as far as it tells: the request headers in the body of an echo app."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Many paths at once, each as often as asked, within one deadline."""
 
 from __future__ import annotations

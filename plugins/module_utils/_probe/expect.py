@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whether what was seen is what was expected, as far as the wire alone tells. Pure; used on both sides."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A client certificate that nobody trusts: who still gets in with it proves that mutual TLS is not enforced."""
 
 from __future__ import annotations

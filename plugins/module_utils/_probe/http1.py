@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP/1.0 and 1.1 by hand, so that the probe sends exactly what it is told to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP/2 through curl where the probing host has one that can; the standard library can't.
 
 The TLS facts come from the probe's own handshake before; curl makes a second connection for the request.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """On the controller: what was seen on the wire becomes a verdict with one cause.
 
 The only place that knows `_x509`: certificates become facts, and the server's chain is judged by nginx's and by Envoy's rules.

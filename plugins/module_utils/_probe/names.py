@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A distinguished name in DER as text, as servers list the CAs that they take (`cryptography` has no way in for a bare name)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a probe saw on the wire, in a form that travels as JSON from the host to the controller."""
 
 from __future__ import annotations

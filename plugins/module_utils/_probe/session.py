@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The controller's half of a probe from beginning to end: paths, trust, verdicts, and the second look where one is needed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a probe sends and what it expects: the module's options, and the same as types."""
 
 from __future__ import annotations

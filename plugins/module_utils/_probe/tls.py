@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """TLS as the probe needs it: nothing is verified on the wire, everything is noticed. Python 3.9 and later.
 
 The server's chain is judged on the controller, by nginx's or by Envoy's rules, not by the rules of whichever Python the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One attempt on one path, phase by phase, with the standard library alone. Python 3.9 and later.
 
 It sends what it is told to, follows no redirect, verifies nothing, and always reads after the handshake: in TLS 1.3 a

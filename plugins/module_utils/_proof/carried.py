@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What one task hands on to the next as text: Ansible looks into every value that it passes on, a second for some hundred proofs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Verdicts in the light of each other: no proof without its control, and one root cause for a failure of the whole path."""
 
 from __future__ import annotations

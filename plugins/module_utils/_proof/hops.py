@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The hops of a route with the most telling observations, for the picture of the path."""
 
 from __future__ import annotations

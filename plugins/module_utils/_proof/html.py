@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """proof.html from the model of proof.json: one file, no script, nothing loaded from anywhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From what a probe saw to a verdict on one proof, and the rules that every kind of path may use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A proof before it is made, and what all probes may say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The path of a route as shapes of SVG: nodes, the hops between them, and what was seen on each.
 
 Drawn twice: lying for a wide screen, standing for a phone.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What all plans have in common."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From plans and what the probes brought back to the model of proof.json. Pure."""
 
 from __future__ import annotations

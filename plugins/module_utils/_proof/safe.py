@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Text from anywhere, made fit to be shown."""
 
 from __future__ import annotations

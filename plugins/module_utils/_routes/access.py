@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A gateway's front, and its access rules."""
 
 # ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does

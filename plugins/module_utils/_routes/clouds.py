@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Annotations of the gateway's Service for clouds' load balancers, from the clouds' own documentation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From what a user wrote to complete routes: entries read one by one, then checked against each other."""
 
 from __future__ import annotations

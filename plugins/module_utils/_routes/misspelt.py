@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Variables that look like ours and are not: a survey's typing error must not be a setting that silently isn't there."""
 
 from __future__ import annotations

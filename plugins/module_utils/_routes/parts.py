@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the routes of every scenario are made of: names of Secrets, key pairs, CAs, gateways, backends, probes."""
 
 # ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The result of reading a run's variables, for all later tasks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The edge route as a dataclass: every key, its kind and its default, in one place. What it is made of stands in :mod:`.parts`.
 
 Templates get :meth:`Route.as_dict`, so the field names here are the keys that users write and templates read.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Flat variables, as an AWX survey asks for them, and the one route that they describe."""
 
 from __future__ import annotations

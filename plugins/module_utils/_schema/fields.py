@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads plain data into dataclasses: coerces, fills in defaults, and refuses with the entry and the field named.
 
 A survey, an extra variable or a template may hand over any value as text, so every kind accepts its text form. ``None``

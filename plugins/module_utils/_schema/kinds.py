@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The kinds of value that the schema's fields hold: nginx's typed values, and Kubernetes' names."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Dataclasses that were read once, between tasks: to plain data and back, without checking again what was checked."""
 
 from __future__ import annotations

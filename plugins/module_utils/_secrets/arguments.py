@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Options that several modules have in common, as argument specs.
 
 Ansible merges documentation fragments at the top level only, so each module documents these itself; a test holds the texts equal.

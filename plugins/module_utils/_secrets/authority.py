@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A private CA as it is kept, and how it gives way to the next: both are trusted until every leaf has moved.
 
 A roll-over has three steps, each a change of one object, so that a killed run leaves the state before or after it:

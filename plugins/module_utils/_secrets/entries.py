@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The options of `tls_secret` as typed values; contradictions are refused by entry and field."""
 
 from __future__ import annotations

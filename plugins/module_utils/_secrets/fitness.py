@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Is this material fit for its use? Findings with a stable code, a severity, a sentence and a fix.
 
 Errors are what the reader (nginx, Envoy, istiod, the API server) would refuse or what would fail on the wire; warnings are what

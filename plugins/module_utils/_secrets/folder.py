@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A private CA in a folder of the controller, for command-line use: one file, so that it changes as a whole."""
 
 from __future__ import annotations

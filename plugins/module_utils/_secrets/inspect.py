@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a Secret or ConfigMap holds, as facts, and whether it is fit for the uses that are asked for. Never a byte of a key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Private CAs as `tls_secret` asks for them: made once, never replaced silently, rolled over in steps that prove they are safe."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The plan for one Secret (or ConfigMap): the wanted object, whether it differs, and how it is shown."""
 
 from __future__ import annotations

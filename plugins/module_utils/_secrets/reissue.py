@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a leaf that exists still does, or why it is issued anew."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The descendants of a CA's Secret in the cluster: leaves, copies of its certificates, and copies of copies; found by our labels."""
 
 from __future__ import annotations

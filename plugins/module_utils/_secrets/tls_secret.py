@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Brings Secrets to what is asked: plans every one first, writes only when all can be written, and survives races.
 
 A Secret is created with create and updated with its resourceVersion, so that two runs at once end with one result; one that does

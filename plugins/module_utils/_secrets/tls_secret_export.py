@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which files an export of a Secret makes, and what goes into each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The task behind module tls_secret_info: Secrets and ConfigMaps with certificates, read or waited for."""
 
 from __future__ import annotations

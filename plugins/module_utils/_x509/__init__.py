@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates as facts: parse, describe, verify as nginx or as Envoy would, make keys and sign.
 
 Pure functions over PEM text, DER bytes and `cryptography`'s objects; runs on the controller. What verifies::

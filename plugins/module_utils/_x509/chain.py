@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Would the other side accept this chain? Answered by nginx's rules and by Envoy's, which differ.
 
 OpenSSL itself builds and checks the path (pyOpenSSL's X509Store: names, signatures, dates, basic constraints, name constraints,

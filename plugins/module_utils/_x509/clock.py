@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The one clock by which certificates are judged and made."""
 
 from __future__ import annotations

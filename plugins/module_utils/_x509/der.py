@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads DER: what it is, as far as its outermost tags tell, and the elements of what `cryptography` has no way in for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A certificate's content as plain data that may be shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Python's ``cryptography``, which only the controller has to have, from the one place that may import it.
 
 Where it is missing this module, and all that is built on it, still loads; whoever is about to use it calls :func:`require`.

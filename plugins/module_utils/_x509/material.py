@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates, key and trusted certificates that belong together, and the shapes of Secrets that hold them."""
 
 from __future__ import annotations

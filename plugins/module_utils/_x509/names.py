@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Does a certificate cover a name? The two answers: OpenSSL's X509_check_host (nginx) and Envoy's.
 
 They differ: OpenSSL takes the common name where no DNS SAN exists, and nginx never looks at IP or URI SANs, so an upstream that is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PEM, read block by block, as strictly as OpenSSL, BoringSSL and Go together, with faults that name the block.
 
 Fault codes of the text as a whole: PEM_EMPTY, PEM_TOO_LONG, PEM_NOT_TEXT, PEM_UTF16, PEM_DER, PEM_BOM, PEM_DOUBLE_BASE64,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The allowed uses of a certificate and its key in a handshake: for OpenSSL, which nginx uses, and BoringSSL, which Envoy uses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Keys and certificates of a private CA, made in this process; a key leaves it only inside a :class:`.material.Material`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Gateways of their own behind every front, clients with addresses of their own, and the role that says who may come in."""
 
 from __future__ import annotations

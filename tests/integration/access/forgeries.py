@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How a client that is denied may pretend to be one that is allowed."""
 
 from __future__ import annotations

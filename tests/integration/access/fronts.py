@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What may stand before a gateway: nothing, nginx and HAProxy as TCP proxies, nginx as an HTTP proxy, and nginx behind nginx.
 
 Each is the real program, configured as its users would, in a network namespace with addresses of its own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Ingress gateways of a test's own, which tell of every request what address arrived, and what they count and run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A node that exists for the API and on the network, without a kubelet: its NodePorts are passed on to the lab's node."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A client that is denied stays out whatever it writes; where somebody miscounted the hops, the same forgeries get in."""
 
 from __future__ import annotations

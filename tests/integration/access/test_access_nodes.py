@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where a gateway with `externalTrafficPolicy: Local` is reached: nginx's list of upstream servers follows its pods from node to node."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The role as its users run it: again and again, as a check, and taken back."""
 
 from __future__ import annotations

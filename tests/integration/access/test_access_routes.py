@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Access of one route among a gateway's others, and what the role refuses, by itself or once it has asked through the front."""
 
 from __future__ import annotations

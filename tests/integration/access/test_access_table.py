@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Who comes in through which front: as the lists say, by IPv4 and IPv6, and every denial is counted once."""
 
 from __future__ import annotations

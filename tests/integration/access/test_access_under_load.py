@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What stands before a gateway changes while it is in use, and no request is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Requests of which every byte is the test's own, sent from a network namespace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The demo, once for all tests of the folder: two routes on both VMs, made by its own script."""
 
 from __future__ import annotations

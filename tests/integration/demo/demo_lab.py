@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The demo on the lab, as its tests see it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Break one setting of a VM's nginx by hand, on the lab: exactly the predicted lines of the proof turn red, with the cause named.
 
 Each round breaks one setting for each VM and route, so that one run of the proof judges four of them; every VM and route

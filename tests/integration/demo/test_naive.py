@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A configuration as people write it, in the demo's place: one gateway, asked with a client certificate for one path, without for another.
 
 nginx keeps TLS sessions for each server of an upstream, whoever opened them, so the path without a certificate gets in as the other one.

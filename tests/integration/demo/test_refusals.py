@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Broken input is refused in words, and nothing has changed: not nginx's files, not an object in the cluster. The demo survives all."""
 
 from __future__ import annotations

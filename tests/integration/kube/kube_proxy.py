@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A proxy that breaks things in front of a real API server, and the ways in which it does."""
 
 from __future__ import annotations

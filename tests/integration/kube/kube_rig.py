@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Runs k8s_objects' and node_port_info's work against a real API server: in this process, or by Ansible."""
 
 from __future__ import annotations

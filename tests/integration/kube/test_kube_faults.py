@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """k8s_objects through a proxy that breaks things in front of a real API server."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A module's work in Ansible's own process: the same results as from a process of its own, and only where that would be the same."""
 
 from __future__ import annotations

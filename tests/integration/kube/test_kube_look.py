@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """k8s_objects_info: what it reads is what is there, and what kubernetes.core reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The modules as Ansible runs them."""
 
 from __future__ import annotations

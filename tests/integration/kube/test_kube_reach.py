@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """node_port_info against a real API server."""
 
 from __future__ import annotations

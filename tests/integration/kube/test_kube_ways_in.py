@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Every way into a cluster that kubernetes.core has, against a real API server, which says whom it takes us for."""
 
 from __future__ import annotations

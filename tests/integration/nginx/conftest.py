@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """VMs with nginx 1.22 (Debian 12) and 1.26 (Debian 13), made for these tests and removed afterwards."""
 
 from __future__ import annotations

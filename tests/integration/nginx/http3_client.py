@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Asks over HTTP/3 for each URL, connecting to 127.0.0.1 whatever its host; prints a JSON list. Runs in an environment with aioquic.
 
 The entry is ``{"status", "headers", "body"}``, or ``{"error"}`` where no session came about.

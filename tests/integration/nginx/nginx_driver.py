@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Runs one transaction on a VM as the module does, with something happening at a step: a kill, or a shell command.
 
 Reads a JSON request from stdin, prints one JSON line: outcome or error, and the steps that were passed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Requests at a fixed rate while something is done to an nginx; see load/main.go for what counts as a failure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The machine's own nginx on a rendered configuration in a folder: tested, or run as a process of ours."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A throw-away VM of the lab with an nginx of its own, as the tests see it."""
 
 from __future__ import annotations

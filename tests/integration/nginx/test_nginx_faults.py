@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whatever happens in the middle of a change, no client notices, and the next run converges.
 
 Every test sends 200 requests a second while it happens. In the long form all steps are tried, on both releases.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP/3 by Debian 13's nginx, asked by a real client (aioquic), and what an older nginx is told instead."""
 
 from __future__ import annotations

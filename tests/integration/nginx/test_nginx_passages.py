@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """TLS that is passed on, by a real nginx: whose certificate clients see, where each name leads, and who is told the client's address."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Changes that nginx_config refuses before anything is touched."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Many changes one after the other under load: no request fails, on whatever connection it comes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the role renders, given to a real nginx: tested as a whole, and asked for what each option promises."""
 
 from __future__ import annotations

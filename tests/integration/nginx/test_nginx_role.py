@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Role nginx_offload on an empty VM, in front of a gateway that demands a client certificate."""
 
 from __future__ import annotations

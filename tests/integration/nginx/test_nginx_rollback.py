@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Going back to an earlier generation: a change like every other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What role nginx_offload asks of SELinux, with programs that answer in its place: no machine with SELinux is at hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Files for the stream context as part of the transaction: this machine's nginx with a main file of the test's."""
 
 from __future__ import annotations

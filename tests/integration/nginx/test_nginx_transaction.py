@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx_config's transaction against real nginx: what is asked for is tested, served and confirmed, and goes without a trace."""
 
 from __future__ import annotations

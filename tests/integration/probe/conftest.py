@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The rig, once for all tests of the folder."""
 
 from __future__ import annotations

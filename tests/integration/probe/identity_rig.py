@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A gateway that says of every request on which connection, with which server name and as whom it arrived.
 
 A real Envoy with four TLS listeners: ``open`` asks for a client certificate without insisting, ``strict`` insists, ``second`` is another

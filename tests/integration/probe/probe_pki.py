@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates for a gateway, its clients and its mistakes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A real Envoy set up as Istio sets up its ingress gateway, and real nginxes in front of it, all on loopback.
 
 The gateway has one listener for TLS with a filter chain for each host (chosen by SNI, none for strangers), one for plain HTTP, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The way of edge_probe and of edge_diagnose, without Ansible: for tests that need many of them fast."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The diagnosis of a real nginx in front of a real Envoy: the seed's ladder and more by code, and nothing on healthy paths."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Our reading of nginx's rules against nginx itself: many random configurations, each request sent to the real program."""
 
 from __future__ import annotations

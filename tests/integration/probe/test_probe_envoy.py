@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """edge_probe against a real Envoy and a real nginx: each mistake is named by its code, and a healthy path by none."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx lends one location's TLS identity to another that goes to the same upstream: seen on configurations as people write them.
 
 By session: TLS sessions are kept for each server of an upstream, whoever opened them. By pool: so are kept-alive connections.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Our configuration gives nginx no occasion to lend identities: routes of every kind, by turns, over warm connections."""
 
 from __future__ import annotations

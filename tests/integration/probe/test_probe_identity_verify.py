@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What role verify finds about identities: both leaks on a naive nginx, read and seen, and none on ours."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The seed's ladder for real: Istio's own ingress gateway on the lab, named by edge_probe and by the diagnosis of a real nginx."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """edge_probe and diagnose.yml as users run them: by ansible-playbook, on every Python that a target may have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret_info and tls_secret against an API server of their own, which may be broken at will."""
 
 from __future__ import annotations

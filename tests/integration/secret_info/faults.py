@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The faults of an API server, and of the way to it, and what is to become of a task that meets one; docs/api_faults.md shows it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Objects with certificates, and the two modules' work in this process."""
 
 from __future__ import annotations

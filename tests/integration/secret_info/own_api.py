@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """An API server with its store, both of the tests' own: it may be killed, and its clients may be anybody."""
 
 from __future__ import annotations

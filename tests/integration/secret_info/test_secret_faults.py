@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Every fault of an API server, and of the way to it, for what reads and waits (tls_secret_info) and for what writes (tls_secret).
 
 faults.py says which must be got over and which must end the task at once, and how. Whatever happens, the task ends before its

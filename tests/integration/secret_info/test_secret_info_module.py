@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret_info as Ansible runs it."""
 
 from __future__ import annotations

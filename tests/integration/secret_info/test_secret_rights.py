@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Who may not watch polls; who may not list gets; who may not get is told the Role to apply; and a token that expires is renewed."""
 
 from __future__ import annotations

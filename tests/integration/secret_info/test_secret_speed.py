@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How soon a wait reacts, how little it asks while nothing happens, and how it fares with a thousand."""
 
 from __future__ import annotations

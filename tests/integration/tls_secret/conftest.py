@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Plays against a real API server, in namespaces of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Runs a module in all its states in one way, and looks where its keys went."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Every module that handles keys or could, in every state a task may end in; adding one is a function and a line in SUBJECTS."""
 
 from __future__ import annotations

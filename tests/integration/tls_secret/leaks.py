@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Looks for a private key in anything that was printed, logged, stored or passed on a command line, in every form it may take."""
 
 from __future__ import annotations

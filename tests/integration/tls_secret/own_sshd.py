@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """An SSH server of the test's own, on a loopback address, with a host key and an ordinary user of its own."""
 
 from __future__ import annotations

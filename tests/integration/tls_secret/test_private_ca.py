@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Role private_ca against a real API server: its three ways to keep a CA, and the roll-over, as plays.
 
 cert-manager itself doesn't run here: its kinds are defined as far as the role uses them, and a few lines answer in its place. What

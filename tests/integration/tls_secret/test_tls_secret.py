@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret and tls_secret_export against a real API server, as plays."""
 
 from __future__ import annotations

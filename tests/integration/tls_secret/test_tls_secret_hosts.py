@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret_export on VMs by SSH, as an ordinary user that becomes another, with pipelining and without."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret killed at every step of its work on a real API server: no half set, and the next run goes on from there."""
 
 from __future__ import annotations

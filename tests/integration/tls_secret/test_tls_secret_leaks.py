@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """No private key in any output, log, cache, command line or file that is not for it, whatever a task does and however it ends."""
 
 from __future__ import annotations

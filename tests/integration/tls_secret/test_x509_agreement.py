@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Do a real nginx and a real Envoy accept exactly the chains that we say they accept, and refuse the others for our reason?
 
 Handshakes are made, not assumed. Each program judges every set of tests/unit/x509/sets.py in both roles that it has at a mesh's edge: as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Sees what plays do on this machine while they run, and what they leave: command lines, the system log, files."""
 
 from __future__ import annotations

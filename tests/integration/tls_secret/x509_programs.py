@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One nginx and one Envoy that judge many certificate sets at once, each at a unix socket of its own; and peers that show the sets.
 
 Whoever judges is named by the set's number and the role in which it is shown, ``12.server`` or ``12.client``; what programs load for

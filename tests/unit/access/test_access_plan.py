@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From live objects to what is applied, what arrives at a gateway, and who would be locked out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Policies say what access says: judged by an evaluation of their own of what Istio's documentation says of each field."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What stands before a gateway and who may come in: read, or refused with its place named."""
 
 # ruff: noqa: E501 - one refusal, one line

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What is changed of other people's objects, and that it goes back: against a server-side apply of our own."""
 
 from __future__ import annotations

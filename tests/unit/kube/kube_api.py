@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A small HTTP server that answers as an API server does, and as it does on a bad day."""
 
 from __future__ import annotations

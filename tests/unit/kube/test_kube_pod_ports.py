@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where a Service's own pods listen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How the machine's own apt configuration becomes a VM's."""
 
 from __future__ import annotations

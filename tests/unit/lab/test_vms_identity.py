@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What makes a root one host, and how a host is told apart: the parts that need no VM."""
 
 from __future__ import annotations

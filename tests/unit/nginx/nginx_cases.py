@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Configurations in which any one value may be any text: what is put where, and what the outcome has to be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Renders the role's template as Ansible does, and reads it back with nginx-crossplane."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What nginx's processes, answers and log tell about a reload."""
 
 from __future__ import annotations

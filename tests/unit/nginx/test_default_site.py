@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A default site is the distribution's only as long as nobody made anything of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Our folder on the disk: generations, the link to the current one, the journal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx_info: what a host is asked, and what is made of its answers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What `nginx -V` says about an installation, what `nginx -T` says about a configuration."""
 
 from __future__ import annotations

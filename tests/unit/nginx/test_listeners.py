@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where the confirmation server may listen, and whose requests a new server would take."""
 
 from __future__ import annotations

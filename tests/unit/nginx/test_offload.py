@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What nginx is told for routes: the rendered configuration, read back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Any text in any value is refused, or nginx reads exactly what was meant: the same directives, with only that value different."""
 
 from __future__ import annotations

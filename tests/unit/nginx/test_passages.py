@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """TLS that is passed on: what the stream context is told, and what stands behind it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What is written is read back: for any route, the reader finds in the role's configuration how the route speaks to its gateway."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Who looks after an nginx: a manager that would command another one must not be asked."""
 
 from __future__ import annotations

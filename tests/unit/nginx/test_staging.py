@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Staging without a mount namespace: which includes of a copied main file lead elsewhere. The rest needs a real nginx."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How nginx comes to read files of ours in the stream context: where the include stands, and that it comes and goes with them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reading nginx configuration: words, blocks, positions, and the dump of ``nginx -T``."""
 
 from __future__ import annotations

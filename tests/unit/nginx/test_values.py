@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Typed values: what is right passes in canonical form, everything else is refused."""
 
 from __future__ import annotations

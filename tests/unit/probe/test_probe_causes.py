@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The table of causes: complete, documented, and its sentences name only what there is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Classification: (phase, alert, verdict, answer, what was sent) to one code."""
 
 from __future__ import annotations

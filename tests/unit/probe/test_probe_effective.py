@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx's rules as we read them; that nginx agrees is tested with a real one in tests/integration/probe."""
 
 from __future__ import annotations

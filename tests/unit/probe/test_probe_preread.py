@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where the stream context sends a name, what that means for a request's way, and what a diagnosis makes of it."""
 
 from __future__ import annotations

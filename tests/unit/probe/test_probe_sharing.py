@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which locations share what nginx keeps, and which requests would show it."""
 
 from __future__ import annotations

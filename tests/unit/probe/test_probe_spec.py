@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a path may say, and what it means when it says nothing."""
 
 from __future__ import annotations

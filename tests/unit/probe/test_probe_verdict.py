@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The verdict where only the host's own facts tell, and the report."""
 
 from __future__ import annotations

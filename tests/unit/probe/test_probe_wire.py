@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The wire, against servers made here with this very Python's TLS: what each version of Python must see alike."""
 
 from __future__ import annotations

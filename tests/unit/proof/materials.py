@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The certificates of the small world, and its routes."""
 
 from __future__ import annotations

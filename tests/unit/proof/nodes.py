@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The nodes of the small world: what a gateway, an app and an nginx show to who connects."""
 
 from __future__ import annotations

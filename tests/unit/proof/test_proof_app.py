@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The claim that the app's own pods take no plaintext, as a pod without a sidecar makes it."""
 
 from __future__ import annotations

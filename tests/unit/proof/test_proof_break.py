@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Breaking one setting of one VM's nginx turns exactly the predicted lines red; docs/proof.md has the same table."""
 
 from __future__ import annotations

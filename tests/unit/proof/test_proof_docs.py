@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """docs/proof.md has the tables of each kind of path, as its catalogue says. EDGEMESH_WRITE_DOCS=1 writes them."""
 
 from __future__ import annotations

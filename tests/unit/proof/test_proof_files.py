@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates as files: only certificates leave the VM, and nginx's configuration is read as it is."""
 
 from __future__ import annotations

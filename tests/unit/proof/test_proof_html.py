@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """proof.html stands alone, shows everything, and lets nothing that came over the wire become markup."""
 
 from __future__ import annotations

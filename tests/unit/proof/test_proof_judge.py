@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Rules by which single proofs are judged, on what real apps and proxies say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Another kind of path than a VM's nginx: the core proves, judges and draws it without a word of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What is planned for which route, and that every plan can prove something."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Gateways' logs: found by their Service, read where allowed, and said where not."""
 
 from __future__ import annotations

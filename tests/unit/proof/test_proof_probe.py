@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The action proof_probe: its options, what it asks of the VM, and what it hands on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The report as a whole: what makes a route proven, what is missed, and what never gets in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whose identity arrives: what is asked by turns, and what the answers prove."""
 
 from __future__ import annotations

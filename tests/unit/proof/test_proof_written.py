@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The action proof_report: its options, and what it leaves on the controller."""
 
 from __future__ import annotations

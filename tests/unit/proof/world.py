@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A small world to plan against: a gateway, VMs with nginx, an echo app. What it shows goes through edge_probe's own judge.
 
 It behaves as the real things were seen to behave; the lab's tests hold the same plans against the real things.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Routes as users write them, any that the schema takes, for property tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a user writes becomes complete routes, or is refused with its place named."""
 
 # ruff: noqa: E501 - one refusal, one line

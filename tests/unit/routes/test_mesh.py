@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Routes joined with live gateways."""
 
 from __future__ import annotations

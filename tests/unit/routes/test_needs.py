@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which Secrets routes need, and what the private CA does about them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One reading: what it takes, what it carries, and which variables it doesn't know."""
 
 from __future__ import annotations

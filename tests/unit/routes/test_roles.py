@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Every role says what it takes: argument specs, defaults and README agree."""
 
 from __future__ import annotations

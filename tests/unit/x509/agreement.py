@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The tables of docs/certificates.md: our verdicts beside what nginx and Envoy did, written by tests/integration/tls_secret."""
 
 from __future__ import annotations

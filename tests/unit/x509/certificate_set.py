@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A set of certificates that somebody presents and somebody else judges."""
 
 from __future__ import annotations

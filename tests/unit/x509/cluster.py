@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Secrets in memory with the API server's manners that matter here: resourceVersion, uid, conflicts, immutable types."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Secrets as an Istio gateway is given them by the name of a credential: what it takes of them, and what it can't use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The machine's own OpenSSL, the library that its nginx uses, asked directly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates and keys as a program is given them for itself: what it loads, and what it refuses to start with."""
 
 from __future__ import annotations

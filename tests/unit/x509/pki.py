@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates of every kind for tests: good by default, each fault by a keyword."""
 
 from __future__ import annotations

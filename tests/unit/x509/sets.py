@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificate sets with the verdict that each side must give, for the tests against openssl, nginx and Envoy; more in variations.py."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """docs/certificates.md says what we say today; that nginx and Envoy do so is the integration test's to prove."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Verdicts on chains: as listed in sets.py, and as `openssl verify` gives them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret's planning: what is made, kept, renewed, refused, and what races and checks do to it."""
 
 from __future__ import annotations

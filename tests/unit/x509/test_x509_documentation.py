@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What several modules document alike, because documentation fragments can't be nested."""
 
 from __future__ import annotations

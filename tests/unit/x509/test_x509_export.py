@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret_export's controller side: what goes into which file, and what the host is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """tls_secret_export's part on the host, killed at every step: what the next run finds and makes of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Writing key files: who can see them when, what a failure or a kill leaves, which folders are refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Material judged for a use: what is refused, what is only said, and nothing on good material."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Secrets that somebody else made: left alone, used when fit, and asked for by name when missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A short run of the fuzzer; the long one is `python -m tests.fuzz.fuzz_x509`."""
 
 from __future__ import annotations

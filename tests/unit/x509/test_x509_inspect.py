@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a Secret holds, whatever is wrong with it, and for what it is fit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where things are kept and whose they are: CAs in a folder, CA certificates in ConfigMaps, Secrets that somebody else claims."""
 
 from __future__ import annotations

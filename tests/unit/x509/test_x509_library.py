@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A controller without cryptography."""
 
 from __future__ import annotations

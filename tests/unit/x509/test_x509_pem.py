@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PEM as people really paste it: every fault is named, with its block, and nothing of the text is repeated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From one private CA to the next: both trusted until every leaf has moved, and no step before it is safe."""
 
 from __future__ import annotations

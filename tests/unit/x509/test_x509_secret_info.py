@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The task of tls_secret_info against a small API server: what it asks for, what it waits for, what it says in the end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What we sign, judged by others: openssl in its strictest mode, and Python's own TLS in a handshake of both sides."""
 
 from __future__ import annotations

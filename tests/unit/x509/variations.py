@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """More certificate sets: each fault in the forms that people really make of it, and what looks like one and isn't."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Proves that nginx took a configuration: new workers, and only they, accept and answer; the old ones drain."""
 
 from __future__ import annotations

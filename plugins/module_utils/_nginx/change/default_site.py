@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Tells a distribution's welcome page from a site that somebody made of it, which must not be taken away."""
 
 from __future__ import annotations

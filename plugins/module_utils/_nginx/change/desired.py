@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a user asks for, checked: files, the material that they refer to, the default site's fate; and how a generation records it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Our folder beside nginx's main file: numbered generations of files, the link to the current one, and the journal.
 
 ``<conf>/<name>/generations/0007-1f2e3d4c5b6a/`` holds the files of one generation, ``<conf>/<name>/current`` is a link to

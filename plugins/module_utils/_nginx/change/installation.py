@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The nginx of this host: where it was built to look, which of its processes run, what its configuration holds."""
 
 from __future__ import annotations

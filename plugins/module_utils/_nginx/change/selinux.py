@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What to do about a denial by SELinux, which a configuration test doesn't meet: only the service runs in nginx's domain.
 
 Labels themselves need no doing of ours. Every file is made in the folder where it stays, so it bears the label that the

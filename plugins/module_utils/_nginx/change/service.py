@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reloads, starts and stops nginx through whatever looks after it on this host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Tests a configuration that isn't there yet: ``nginx -T`` with the true main file and the files of a planned change.
 
 The change is a :data:`Plan`: what each path under the configuration folder will be. Where the kernel lets us, nginx

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How nginx comes to read files in its ``stream`` context, which no distribution's main file has.
 
 A second ``stream`` block is an error, so ours goes into one of the user's where there is one; else it is a block of ours, in a folder that

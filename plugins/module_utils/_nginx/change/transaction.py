@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One change of nginx's configuration, all or nothing: test, swap, reload, confirm; roll back when any of it fails."""
 
 from __future__ import annotations

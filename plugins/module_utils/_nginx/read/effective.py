@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What an nginx does with a request for a host and a path, read from what ``nginx -v -T`` prints.
 
 nginx's own rules: which server answers, which location, what is inherited (a single ``proxy_set_header`` drops all inherited ones),

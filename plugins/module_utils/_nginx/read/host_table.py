@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx's own way to look a host name up among names with wildcards, for ``server_name`` and for ``map … hostnames``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where an effective configuration listens, as far as the confirmation server needs to know."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which location answers a path, and what it does: answer by itself, or pass the request on."""
 
 from __future__ import annotations

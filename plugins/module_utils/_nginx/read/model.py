@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What is read of a configuration: its servers and sockets, the way of a request through it, and how the next hop is spoken to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How a location speaks to the next hop: address, headers, TLS; with nginx's inheritance and this version's defaults."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where the stream context sends a TLS connection by its SNI: to a gateway, or to servers of nginx's own http context. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which server answers a host name: by its sockets, its names, and nginx's order among them."""
 
 from __future__ import annotations

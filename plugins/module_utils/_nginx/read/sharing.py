@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which locations lend each other their TLS identity. Pure.
 
 nginx keeps TLS sessions, and connections where it pools them, for each server of an upstream, whoever opened them. So a location without a

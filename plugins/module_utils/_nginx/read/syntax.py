@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads nginx configuration: the text of a file, or what ``nginx -T`` prints, as a tree of directives."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """nginx variables as far as they can be known without nginx: the request's own, ``set``, ``map``, captures."""
 
 from __future__ import annotations

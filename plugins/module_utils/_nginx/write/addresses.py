@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where a gateway is reached: the ``server`` lines of an upstream."""
 
 from __future__ import annotations

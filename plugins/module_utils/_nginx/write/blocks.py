@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The blocks of a VM's nginx configuration as data: checked text only, every value ready to be written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The certificates, keys and CAs that a configuration refers to: which Secret becomes which file."""
 
 from __future__ import annotations

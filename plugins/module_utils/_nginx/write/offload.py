@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From routes to what templates need to write a VM's nginx configuration. The reading has checked every value; here it is formatted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """TLS that nginx passes on unopened, by the name in its ClientHello: the stream context's part of a configuration.
 
 One port may serve both kinds of routes. Its listener is then the stream context's, and routes that end TLS stand behind it on a loopback

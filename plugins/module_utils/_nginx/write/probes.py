@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Each route as a client on the nginx host itself asks for it: data for ``edge_probe``."""
 
 from __future__ import annotations

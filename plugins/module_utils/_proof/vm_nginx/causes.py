@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Causes that only a proof of this path finds, besides those of the probe itself; docs/proof.md explains each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The proofs from a client through a VM's nginx."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How a VM's nginx speaks to the gateway by its own configuration."""
 
 from __future__ import annotations

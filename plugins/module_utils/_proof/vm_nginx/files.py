@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates as they lie on a VM. Only CERTIFICATE blocks ever leave it: a key may stand in the same file."""
 
 from __future__ import annotations

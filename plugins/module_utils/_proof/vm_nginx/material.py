@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where a route's certificates lie on a VM."""
 
 from __future__ import annotations

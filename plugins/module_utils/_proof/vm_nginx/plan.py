@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From routes and the VM that they go through to the proofs to make, and the probes that make them.
 
 Pure: the same inputs give the same plan. A plan is made for one VM; together the VMs' plans are what the report expects

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The proofs that nginx sends no request with the TLS identity of another one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The JSON callback beside the one on stdout, so that one run shows both."""
 
 from __future__ import annotations

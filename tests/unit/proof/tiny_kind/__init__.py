@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A kind of path that there is in tests alone: parcels that a relay passes on to a shelf. Three nodes, two checks."""
 
 from __future__ import annotations
