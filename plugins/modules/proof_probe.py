@@ -1,6 +1,6 @@
 #!/usr/bin/python
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Plan a host's proofs and make its own; see DOCUMENTATION. The action plugin does it, by commands and by edge_probe on the host."""
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
 from .checks import NEGATIVE
 from .hops import milliseconds, worst
 from .picture import GLYPHS, pictures
@@ -40,7 +38,9 @@ def page(model: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # Ansible's own, which only the controller has
+
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=visible, undefined=StrictUndefined, trim_blocks=True
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Union
 
 T = TypeVar("T")
+_NONE = type(None)
 
 
 def build(schema: type[T], data: Mapping[str, Any]) -> T:
@@ -30,7 +31,7 @@ def _makers(schema: type[Any]) -> dict[str, Callable[[Any], Any]]:
 def _maker(hint: Any) -> Callable[[Any], Any]:
     if dataclasses.is_dataclass(hint):
         return functools.partial(build, typing.cast(type[Any], hint))
-    inner = [each for each in typing.get_args(hint) if each is not type(None)]
+    inner = [each for each in typing.get_args(hint) if each is not _NONE]
     if typing.get_origin(hint) is Union and len(inner) == 1:
         make = _maker(inner[0])
         return lambda value: None if value is None else make(value)
