@@ -26,7 +26,7 @@ def page(model: dict[str, Any]) -> str:
     :param model: what report.py makes. Every text in it may come from anywhere: the template escapes it, and shows what can't be seen.
     """
     by_id = {line["id"]: line for line in model["proofs"]}
-    return _template().render(
+    made: str = _template().render(
         model=model,
         status=OK if model["ok"] else NOT_TESTED if model["check_mode"] and not model["summary"][FAILED] else FAILED,
         verdict=_verdict(model),
@@ -35,6 +35,7 @@ def page(model: dict[str, Any]) -> str:
         routes=[_route(route, model) for route in model["routes"]],
         certificates=_certificates(model),
     )
+    return made
 
 
 @lru_cache(maxsize=1)
