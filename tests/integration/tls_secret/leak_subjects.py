@@ -261,7 +261,7 @@ def proof_report(scene: Scene) -> States:
     states.add("check", "ok", judged(), check_mode=True, **seen)
     states.add("ok", "ok", judged(), **seen)
     states.add("no folder", "failed", judged(f"{scene.folder}/crt/report"), "the report can't be written", **seen)
-    states.add("a key for evidence", "failed", judged(seen=[KEY]), "Give `evidence`")
+    states.add("a key for evidence", "failed", judged(seen=[KEY]), "Pass `evidence`")
     states.more("no such option", "failed", judged(of="nobody"), "Unsupported parameters", **seen)
     return states
 
@@ -286,9 +286,80 @@ def proof_probe(scene: Scene) -> States:
     states.add("check", "ok", look("cat", f"{scene.folder}/key"), check_mode=True)
     states.add("ok", "ok", look("cat", f"{scene.folder}/key"))
     states.add("no nginx", "ok", look(f"{scene.folder}/key"))
-    states.add("a key for what is asked", "failed", {"asked": [KEY]}, "Give `asked`")
+    states.add("a key for what is asked", "failed", {"asked": [KEY]}, "Pass `asked`")
     states.more("no such option", "failed", look("true", of="nobody"), "Unsupported parameters")
     return states
+
+
+def read_routes(scene: Scene) -> States:
+    """A key where a survey's user may paste one."""
+    states = States(scene, "read_routes")
+    route = {"name": "a", "host": "a.example.com", "listen": {"certificate": "c"}, "paths": [{"service": {}}]}
+    states.add("check", "ok", {}, check_mode=True)
+    states.add("ok", "ok", {})
+    states.add("key for a host", "failed", {}, vars={"edge_host": KEY, "edge_service": "web"})
+    states.add("key for a certificate", "failed", {}, vars={"edge_routes": [{**route, "listen": {"certificate": KEY}}]})
+    states.more("key for the list", "failed", {}, vars={"edge_routes": KEY})
+    states.more("key for a namespace", "failed", {}, vars={"edge_routes": [route], "edge_namespace": KEY})
+    states.more("no such option", "failed", {"of": "nobody"}, "Unsupported parameters")
+    return states
+
+
+def edge_diagnose(scene: Scene) -> States:
+    """What nginx prints may hold a key."""
+    states = States(scene, "edge_diagnose")
+
+    def ask(*nginx: str, **more: Any) -> dict[str, Any]:
+        return {"host": "a.example.com", "gateway": ["127.0.0.1:1"], "nginx": list(nginx), "attempt_timeout": 1, **more}
+
+    states.add("check", "ok", ask("cat", f"{scene.folder}/key"), check_mode=True)
+    states.add("a key for a configuration", "ok", ask("cat", f"{scene.folder}/key"))
+    states.add("no nginx", "ok", ask(f"{scene.folder}/key"))
+    states.more("no such option", "failed", ask("true", of="nobody"), "Unsupported parameters")
+    return states
+
+
+def access_plan(scene: Scene) -> States:
+    return _access(States(scene, "access_plan"), {"detect": False})
+
+
+def access_settled(scene: Scene) -> States:
+    return _access(States(scene, "access_settled"), {"stage": "started"})
+
+
+def _access(states: States, options: dict[str, Any]) -> States:
+    """It asks the cluster about the gateways of a route with a list."""
+    where = {"main": {"namespace": "default", "service": "kubernetes"}}
+    route = {
+        "name": "a",
+        "host": "a.example.com",
+        "listen": {"certificate": "c"},
+        "paths": [{"service": {"namespace": "default", "name": "web", "port": 80}}],
+        "access": {"deny": ["203.0.113.0/24"]},
+    }
+    good = {**options, "read": Reading.of_variables({"edge_gateways": where, "edge_routes": [route]}).text()}
+    states.add("a key for what was read", "failed", kube(**{**good, "read": KEY}))
+    credentials(states, good)
+    states.add("silent API", "failed", silent(**good))
+    states.more("no such option", "failed", kube(**good, of="nobody"), "Unsupported parameters")
+    return states
+
+
+def probe_pod_info(scene: Scene) -> States:
+    """Credentials of a kubeconfig that no pod can be reached by: no failure, but a reason."""
+    states = States(scene, "probe_pod_info")
+    pod = {"namespace": scene.namespace, "image": "localhost/edgemesh/none:1"}
+    states.add("check", "ok", kube(**pod), check_mode=True)
+    states.add("ok", "ok", kube(**pod))
+    states.add("token is a key", "ok", {**pod, "api_key": KEY, "host": "https://127.0.0.1:1"})
+    states.more("kubeconfig is a key", "ok", {**pod, "kubeconfig": KEY})
+    states.more("no image", "ok", kube(namespace=scene.namespace))
+    return states
+
+
+def pod_port_info(scene: Scene) -> States:
+    service = {"services": [{"namespace": "default", "name": "kubernetes", "port": 443}]}
+    return _reader(States(scene, "pod_port_info"), service, {"services": [{**scene.secret(), "port": 443}]}, missing="ok")
 
 
 def nginx_info(scene: Scene) -> States:
@@ -333,9 +404,12 @@ def nginx_config(scene: Scene) -> States:
 
 #: What is done in Ansible's own process where the host is the controller, or wherever it is: nothing is written on the way.
 IN_PROCESS = frozenset(
-    {"tls_secret", "tls_secret_info", "k8s_objects", "k8s_objects_info", "edge_probe", "gateway_log_info", "node_port_info"}
-)
-ACTION_ALONE = frozenset({"proof_report", "nginx_info"})
+    {
+        "tls_secret", "tls_secret_info", "k8s_objects", "k8s_objects_info", "edge_probe", "gateway_log_info", "node_port_info",
+        "pod_port_info", "probe_pod_info", "access_plan", "access_settled",
+    }
+)  # fmt: skip
+ACTION_ALONE = frozenset({"proof_report", "nginx_info", "read_routes", "edge_diagnose"})
 
 #: name -> its states, and whether it can work as an ordinary user (others need the controller's Python, or root)
 SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
@@ -351,6 +425,12 @@ SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "node_port_info": (node_port_info, False),
     "proof_probe": (proof_probe, True),
     "proof_report": (proof_report, False),
+    "read_routes": (read_routes, True),
+    "edge_diagnose": (edge_diagnose, True),
+    "access_plan": (access_plan, False),
+    "access_settled": (access_settled, False),
+    "probe_pod_info": (probe_pod_info, False),
+    "pod_port_info": (pod_port_info, False),
 }
 
 POISON = '''\

@@ -45,6 +45,12 @@ SHORT = (
     Way("k8s_objects_info", "ssh", False, 4),
     Way("proof_probe", "ssh", True, 4),
     Way("proof_report", "local", True, 4),
+    Way("read_routes", "ssh", True, 4),
+    Way("edge_diagnose", "ssh", False, 4),
+    Way("access_plan", "local", True, 4),
+    Way("access_settled", "ssh", True, 4),
+    Way("probe_pod_info", "local", False, 4),
+    Way("pod_port_info", "ssh", False, 4),
 )
 FULL = tuple(Way(*each) for each in product(SUBJECTS, ("ssh", "local"), (True, False), range(5)))
 
