@@ -9,7 +9,7 @@ import yaml
 
 from plugins.module_utils._errors import EdgeError
 
-from . import files, istio, settings, vms
+from . import files, istio, network, settings, vms
 
 INVENTORY = settings.STATE / "inventory.yml"
 
@@ -35,6 +35,7 @@ def inventory() -> dict[str, Any]:
         "lab_pod_cidr": settings.POD_CIDR,
         "lab_charts": str(settings.CHARTS),
         "lab_istiod_values": str(istio.VALUES / "istiod.yaml"),
+        "lab_dual_stack": network.has_ipv6(),
         "lab_gateway_values": str(istio.VALUES / "gateway.yaml"),
         "lab_images": images,
         "lab_hub": images["hub"],
