@@ -25,7 +25,7 @@ def strings(given: dict[str, Any], defaults: list[dict[str, Any]]) -> dict[str, 
     """All of them as texts."""
     everything = {name: value for each in defaults for name, value in each.items() if "{{" not in str(value)}
     # What a playbook hands to a role stands below extra variables.
-    handed = ("_upstreams", "_state", "_needs")
+    handed = ("_upstreams", "_state", "_needs", "_only_with_lists")
     return {name: text(value) for name, value in {**everything, **given}.items() if not name.endswith(handed)}
 
 

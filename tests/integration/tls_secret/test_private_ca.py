@@ -223,7 +223,8 @@ def cert_manager(kubeconfig: Path, client: Client) -> Iterator[Stand]:
 
 
 def test_with_cert_manager_nothing_is_signed_here(cert_manager: Stand, client: Client, namespace: str, play: Player) -> None:
-    values = {"private_ca_keep": "cert_manager", "private_ca_cert_manager_namespace": cert_manager.place, "private_ca_timeout": 30}
+    # Kubernetes' garbage collector looks for new kinds every half minute, and until then ends no deletion of theirs.
+    values = {"private_ca_keep": "cert_manager", "private_ca_cert_manager_namespace": cert_manager.place, "private_ca_timeout": 100}
     first = run(play, namespace, **values)
     assert first.code == 0, first.printed
     material = check(client, namespace, 1)
@@ -255,7 +256,7 @@ def test_with_cert_manager_nothing_is_signed_here(cert_manager: Stand, client: C
 
 @pytest.mark.soak
 def test_with_a_cluster_issuer_of_the_users_own(cert_manager: Stand, client: Client, namespace: str, play: Player) -> None:
-    values = {"private_ca_keep": "cert_manager", "private_ca_issuer": "theirs", "private_ca_timeout": 30}
+    values = {"private_ca_keep": "cert_manager", "private_ca_issuer": "theirs", "private_ca_timeout": 100}
     first = run(play, namespace, **values)
     assert first.code == 0, first.printed
     check(client, namespace, 1)
