@@ -38,7 +38,7 @@ def test_back_to_one_by_name_or_number(vm: Machine) -> None:
     assert "there is no generation '1' to go back to" in error["what"], "the oldest have gone"
     assert names[2] in error["why"]
     vm.sh(f"echo '# mine' >> /etc/nginx/edgemesh/generations/{names[3]}/site.conf")
-    assert "a hand changed them" in vm.refused(state="rolled_back", generation=names[3])["why"]
+    assert "somebody changed them" in vm.refused(state="rolled_back", generation=names[3])["why"]
     assert vm.get() == "three"
 
 

@@ -183,7 +183,7 @@ def test_what_nginx_refuses_there(rig: Rig) -> None:
     assert 'unknown directive "nonsense"' in rig.refused(broken).why
     taken = rig.refused(rig.files("x", raw=rig.web))
     assert f"two listeners use 127.0.0.1:{rig.web}" in taken.what
-    assert taken.why.endswith("does already, in the http context")
+    assert taken.why.endswith("listens there already, in the http context")
     assert rig.said() == "one"
 
 
