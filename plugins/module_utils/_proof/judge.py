@@ -139,7 +139,7 @@ def _access_log(case: Case) -> Verdict:
     if entry is None:
         return not_tested("the gateway's log has no line of this request: the mesh writes no access log, or in a format without user agent")
     protocol, sni, source = (entry.get(key) or "(none)" for key in ("protocol", "requested_server_name", "x_forwarded_for"))
-    good = protocol == "HTTP/1.1" and sni == case.wanted["sni"] and begins(source, case.result["source"])
+    good = protocol == case.wanted["protocol"] and sni == case.wanted["sni"] and begins(source, case.result["source"])
     verdict = case.compare(good, f"{protocol}, SNI {sni}, X-Forwarded-For {source}")
     # The last proxy of the chain is the gateway whose log this is. The last address is its own addition, those before it are the other
     # proxies'. Whom the gateway takes for the client, and a list of addresses goes by, depends on how many of them it trusts.

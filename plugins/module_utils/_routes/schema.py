@@ -201,6 +201,12 @@ class Route:
         """What every object made for this route carries."""
         return {**MANAGED_BY, ROUTE_LABEL: self.name}
 
+    def requests(self, path: str) -> Requests:
+        """How nginx passes on a request for this path, a query included: as the most specific entry that says so, else as the route."""
+        asked = path.partition("?")[0]
+        own = (each for each in self.paths if each.proxy and (asked == each.path if each.match == "exact" else asked.startswith(each.path)))
+        return next((each.proxy for each in own if each.proxy), self.proxy)
+
     def as_dict(self) -> dict[str, Any]:
         """For templates, and to be carried between tasks as JSON."""
         return {**dataclasses.asdict(self), "labels": self.labels}

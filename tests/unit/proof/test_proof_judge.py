@@ -209,12 +209,12 @@ JSON = json.dumps(
 )
 def test_the_log_line_of_this_very_request_decides(line: str, change: tuple[str, str], status: str) -> None:
     log = ["2026-11-21T10:00:00Z info xds started", '{"level": "info"}', "{broken", line.replace(*change) if change[0] else line]
-    wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
+    wanted = proof("access_log", protocol="HTTP/1.1", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
     assert judge(wanted, result(), Evidence(log=log)).status == status
 
 
 def test_each_proxy_of_the_chain_has_its_place_in_x_forwarded_for() -> None:
-    wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
+    wanted = proof("access_log", protocol="HTTP/1.1", user_agent="edgemesh-verify/r1-abc", sni="shop.example.com")
     assert judge(wanted, result(), Evidence(log=[TEXT])).saw == {"nginx": "198.18.0.101", "gateway": "198.18.0.11"}
     client, nginx, *others = KIND.chain.nodes
     chain = dataclasses.replace(KIND.chain, nodes=(client, dataclasses.replace(nginx, key="balancer"), nginx, *others))
@@ -226,12 +226,12 @@ def test_each_proxy_of_the_chain_has_its_place_in_x_forwarded_for() -> None:
 
 
 def test_another_sni_in_the_log_fails() -> None:
-    wanted = proof("access_log", user_agent="edgemesh-verify/r1-abc", sni="pay.example.com")
+    wanted = proof("access_log", protocol="HTTP/1.1", user_agent="edgemesh-verify/r1-abc", sni="pay.example.com")
     assert judge(wanted, result(), Evidence(log=[TEXT])).code == "ACCESS_LOG_DISAGREES"
 
 
 def test_a_log_that_may_not_be_read_is_said() -> None:
-    wanted = proof("access_log", user_agent="x", sni="y")
+    wanted = proof("access_log", protocol="HTTP/1.1", user_agent="x", sni="y")
     assert judge(wanted, result(), Evidence(no_log="forbidden")).why == "forbidden"
 
 

@@ -102,3 +102,23 @@ def test_a_foreign_text_is_refused() -> None:
 
 def test_all_variables_of_a_list_are_known() -> None:
     assert set(reading.VARIABLES) <= misspelt.KNOWN
+
+
+@pytest.mark.parametrize(
+    ("asked", "protocol"),
+    [
+        ("/", "http"),
+        ("/shop.v1.Cart/Get", "grpc"),
+        ("/shop.v1.Cart/Get?x=/", "grpc"),
+        ("/import", "http"),
+        ("/imports", "http"),
+        ("/a?b=/shop.v1.Cart/", "http"),
+    ],
+)
+def test_a_request_is_passed_on_as_its_path_says(asked: str, protocol: str) -> None:
+    service = SHOP["paths"][0]["service"]
+    grpc = {"path": "/shop.v1.Cart/", "service": service, "proxy": {"protocol": "grpc"}}
+    exact = {"path": "/import", "match": "exact", "service": service, "proxy": {"read_timeout": "9s"}}
+    (route,) = Reading.of_variables({"edge_routes": [{**SHOP, "access": {}, "paths": [{"service": service}, grpc, exact]}]}).routes
+    found = route.requests(asked)
+    assert (found.protocol, found.read_timeout) == (protocol, "9s" if asked == "/import" else "60s")

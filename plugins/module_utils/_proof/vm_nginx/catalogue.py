@@ -175,7 +175,7 @@ _ALL = (
           "A forged identity is not in the headers that the app received.",
           "path.answer", "forged", required=False),
     Check("path.access_log", PATH, POSITIVE, "The gateway's access log agrees",
-          "The log line of this very request shows HTTP/1.1, the declared SNI and an address of the client's own.",
+          "The log line of this very request shows HTTP/1.1 (HTTP/2 for gRPC), the declared SNI and an address of the client's own.",
           "path.answer", "access_log", required=False, telling=True),
 )  # fmt: skip
 

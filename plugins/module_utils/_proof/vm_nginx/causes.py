@@ -59,7 +59,7 @@ _TABLE = (
     Cause(
         "ACCESS_LOG_DISAGREES",
         "The gateway's access log differs from the route.",
-        "nginx -T | grep -nE '{prefix}_ssl_name|{prefix}_http_version|X-Forwarded-For'",
+        "nginx -T | grep -nE '{prefix}_pass|{prefix}_ssl_name|X-Forwarded-For'",
     ),
 )
 

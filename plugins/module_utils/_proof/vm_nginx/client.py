@@ -84,15 +84,17 @@ class ClientPlan(RoutePlan):
             self.add("path.mesh", f"{CALLED_UPSTREAM} present", answer, shared="path.answer", header=CALLED_UPSTREAM)
         if self.http_at_gateway and not self.passes:
             sni = self.upstream.server_name
-            expected = f"HTTP/1.1, SNI {sni}, X-Forwarded-For = client"
-            gateway = f"{self.route.gateway.namespace}/{self.route.gateway.service}"
-            self.add("path.access_log", expected, answer, shared="path.answer", user_agent=name, sni=sni, gateway=gateway)
+            protocol = "HTTP/2" if self.route.requests(self.request.path).protocol == "grpc" else "HTTP/1.1"
+            expected = f"{protocol}, SNI {sni}, X-Forwarded-For = client"
+            wanted = {"protocol": protocol, "sni": sni, "gateway": f"{self.route.gateway.namespace}/{self.route.gateway.service}"}
+            self.add("path.access_log", expected, answer, shared="path.answer", user_agent=name, **wanted)
         if self.tls and self.listen.http2:
             request = self._probe(replace(self.tls, alpn=("h2",)), replace(self.request, version="2"), replace(self.good, http_version="2"))
             self.add("path.http2", f"HTTP/2 {self.status}", request)
         times = self.given.repeat
         self.add("path.repeat", f"{times} times HTTP {self.status}", self._probe(self.tls, self.request, self.good, consecutive=times))
-        if self.route.proxy.websocket:
+        upgrades = self.route.requests(self.given.websocket_path or self.request.path)
+        if upgrades.websocket and upgrades.protocol != "grpc":
             self._websocket()
 
     def _websocket(self) -> None:

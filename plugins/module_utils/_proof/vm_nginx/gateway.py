@@ -85,7 +85,8 @@ class GatewayPlan(RoutePlan):
         self._configured_tls(nginx)
         if self.http_at_gateway:
             request = self._probe(self.declared, replace(self.request, version=nginx.http_version), self.good)
-            self.add("nginx.http_version", "1.1", request, setting=f"{nginx.prefix}_http_version", value=nginx.http_version)
+            setting, wanted = ("grpc_pass: HTTP", "2") if nginx.prefix == "grpc" else ("proxy_http_version", "1.1")
+            self.add("nginx.http_version", wanted, request, setting=setting, value=nginx.http_version)
             request = self._probe(self.declared, replace(self.request, host=nginx.host), self.good)
             self.add("nginx.host", self.host, request, setting="Host", value=nginx.host or "(none)")
         # what is read matters whether or not the gateway answers; it comes with the probe of the session that it is about
