@@ -57,7 +57,7 @@ EXAMPLES = r"""
 - name: Wait until every gateway pod has taken it in
   edgemesh.nginx_istio.access_settled:
     read: "{{ ansible_facts.edge__read }}"
-    until: answering
+    stage: answering
 """
 
 RETURN = r"""

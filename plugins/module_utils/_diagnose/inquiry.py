@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .. import _values as values
+from .._address import split
 from .._errors import EdgeError
 from .._nginx import commands
 from .._nginx.read.effective import Effective, read
@@ -67,10 +69,4 @@ def addresses(listed: list[str]) -> tuple[tuple[str, int], ...]:
 
     :raises EdgeError: for any other text.
     """
-    found = []
-    for entry in filter(None, map(str.strip, listed)):
-        address, _colon, port = entry.rpartition(":")
-        if not (address and port.isdigit()):
-            raise EdgeError(f"{entry!r} is not address:port", where="gateway", fix="Write it like 192.0.2.10:30443")
-        found.append((address.strip("[]"), int(port)))
-    return tuple(found)
+    return tuple(split(values.endpoint(each, "gateway")) for each in filter(None, map(str.strip, listed)))

@@ -67,7 +67,7 @@ def describes_route(flat: Mapping[str, Any]) -> bool:
 def route(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of ``edge_routes``; its name is made from the host's first label, its certificate is ``<name>-public``."""
     entry = _nest(flat, ROUTE)
-    first_host = str(flat.get("edge_host") or re.split(r"[,\s]+", str(flat["edge_hosts"]).strip())[0])
+    first_host = re.split(r"[,\s]+", str(flat.get("edge_host") or flat["edge_hosts"]).strip())[0]
     entry.setdefault("name", re.sub(r"[^a-z0-9]+", "-", first_host.split(".", 1)[0].lower()).strip("-") or "route")
     listen = entry.setdefault("listen", {})
     if boolean(flat.get("edge_tls", True), "edge_tls") and listen.get("mode") != "passthrough":

@@ -193,8 +193,8 @@ def test_addresses_as_people_write_them() -> None:
         ("2001:db8::1", 443),
         ("gw.example", 2),
     )
-    for wrong in ("192.0.2.1", ":443", "gw.example:https"):
-        with pytest.raises(EdgeError, match="is not address:port"):
+    for wrong in ("192.0.2.1", ":443", "gw.example:https", "-----BEGIN PRIVATE KEY-----"):
+        with pytest.raises(EdgeError, match=r"^gateway: ('[a-z0-9.:]*'|what looks like key material) is not an address with a port"):
             addresses([wrong])
 
 

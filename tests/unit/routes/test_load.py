@@ -326,6 +326,7 @@ def test_survey_without_tls() -> None:
     ("flat", "sentence"),
     [
         ({"edge_host": "a;b"}, "edge_host: 'a;b' is not a host name"),
+        ({"edge_host": "-----BEGIN PRIVATE KEY-----\nMIGHAgEA\n"}, "edge_host: what looks like key material is not a host name"),
         ({"edge_service_port": "70000"}, "edge_service_port: '70000' is not a port"),
         ({"edge_service": ""}, "edge_service: is missing"),
         ({"edge_client_certificate": ""}, "edge_client_certificate: is missing, and mode is mutual"),
