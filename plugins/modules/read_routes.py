@@ -11,9 +11,9 @@ short_description: Internal - read and check the list of routes once
 version_added: "0.1.0"
 description:
   - Internal to the collection's roles; may change in any release.
-  - Reads the variables C(edge_routes), C(edge_gateways), C(edge_namespace), C(edge_ca) and C(edge_issue), or the flat variables of a
-    survey, and sets the fact C(ansible_facts.edge__read), a text that the roles' tasks take. Every role begins with it. What was read of
-    the same variables before, on this host or on the controller, is not read again.
+  - Reads the variables C(edge_routes), C(edge_gateways), C(edge_namespace), C(edge_ca), C(edge_issue), C(edge_list) and
+    C(edge_exclusive), or the flat variables of a survey, and sets the fact C(ansible_facts.edge__read), a text that the roles' tasks
+    take. Every role begins with it. What was read of the same variables before, on this host or on the controller, is not read again.
   - A variable whose name is nearly one of the collection's, such as C(edge_sevice), is refused.
 author:
   - edgemesh maintainers (@edgemesh)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._lists import DEFAULT
 from .._schema import kinds
-from .._schema.fields import from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
+from .._schema.fields import choice, from_json, given, list_of, mapping, meant, quoted, read, refuse, wrong_type
 from . import survey
 from .parts import Gateway, SecretName
 from .schema import Route, enforceable
@@ -25,31 +26,41 @@ class Run:
 
     :param namespace: where Secrets lie that are named without one (``edge_namespace``).
     :param ca: the private CA's Secret, which vouches for gateways where a route names no other (``edge_ca``).
+    :param list_name: the name of the list (``edge_list``).
     """
 
     namespace: str = NAMESPACE
     ca: str = CA
+    list_name: str = DEFAULT
 
 
 def load(
-    routes: Any, gateways: Any = None, flat: Optional[Mapping[str, Any]] = None, namespace: str = NAMESPACE, ca: str = CA
+    routes: Any,
+    gateways: Any = None,
+    flat: Optional[Mapping[str, Any]] = None,
+    namespace: str = NAMESPACE,
+    ca: str = CA,
+    list_name: str = DEFAULT,
 ) -> list[Route]:
-    """Complete routes, in the order given.
+    """Complete routes, in the order given, without those that are said to be absent (:func:`absent`).
 
     :param routes: a list of entries, a dictionary of them by name, or JSON text of either.
     :param gateways: the same for gateways; without any there is one, ``main``, with the schema's defaults.
     :param flat: a survey's variables; they make one route when ``routes`` is empty.
     :param namespace: where Secrets lie that are named without one (``edge_namespace``).
     :param ca: the private CA's Secret, which vouches for gateways where a route names no other (``edge_ca``).
+    :param list_name: the name of the list (``edge_list``).
     :raises EdgeError: names the entry and the field.
     """
-    run = Run(kinds.dns_label(namespace, "edge_namespace"), kinds.object_name(ca, "edge_ca"))
+    run = Run(kinds.dns_label(namespace, "edge_namespace"), kinds.object_name(ca, "edge_ca"), kinds.dns_label(list_name, "edge_list"))
     route_entries, gateway_entries = entries(routes, "edge_routes"), entries(gateways, "edge_gateways")
     flat = {name: value for name, value in (flat or {}).items() if given(value)}
     if not survey.describes_route(flat):
         return _load(route_entries, gateway_entries, run)
     if route_entries:
         raise refuse("edge_routes", "and edge_host are both given", "Describe the route in one of the two")
+    if survey.goes(flat):
+        return []
     try:
         return _load([survey.route(flat)], gateway_entries or [survey.gateway(flat)], run)
     except EdgeError as error:
@@ -57,13 +68,34 @@ def load(
         raise EdgeError(error.what, where=where, why=error.why, fix=error.fix, code=error.code) from None
 
 
+def absent(routes: Any, flat: Optional[Mapping[str, Any]] = None) -> list[str]:
+    """The names of the routes that shall go (``state: absent``); nothing else of such an entry is looked at.
+
+    :raises EdgeError: names the entry and the field.
+    """
+    listed = entries(routes, "edge_routes")
+    flat = {name: value for name, value in (flat or {}).items() if given(value)}
+    if not listed and survey.goes(flat):
+        return [kinds.name(survey.name(flat), "edge_name")]
+    numbered = [(place("edge_routes", index, entry), entry) for index, entry in enumerate(listed)]
+    return [kinds.name(entry.get("name"), f"{where}.name") for where, entry in numbered if not _present(entry, where)]
+
+
+def _present(entry: Mapping[str, Any], where: str) -> bool:
+    return not given(entry.get("state")) or choice("present", "absent")(entry["state"], f"{where}.state") == "present"
+
+
 def _load(route_entries: list[Any], gateway_entries: list[Any], run: Run) -> list[Route]:
     known = load_gateways(gateway_entries)
-    made = [read(Route, entry, place("edge_routes", index, entry)) for index, entry in enumerate(route_entries)]
-    _unique((route.name for route in made), "edge_routes", "name")
-    result = [_complete(route, known, place("edge_routes", index, route_entries[index]), run) for index, route in enumerate(made)]
-    _no_overlap(result)
-    return result
+    places = [place("edge_routes", index, entry) for index, entry in enumerate(route_entries)]
+    _unique((str(entry.get("name") or index) for index, entry in enumerate(route_entries)), "edge_routes", "name")
+    listed = [(where, entry) for where, entry in zip(places, route_entries) if _present(entry, where)]
+    made = [
+        _complete(read(Route, {key: value for key, value in entry.items() if key != "state"}, where), known, where, run)
+        for where, entry in listed
+    ]
+    _no_overlap(made)
+    return made
 
 
 def load_gateways(gateway_entries: list[Any]) -> dict[str, Gateway]:
@@ -104,7 +136,9 @@ def _complete(route: Route, gateways: dict[str, Gateway], where: str, run: Run) 
         raise refuse(f"{where}.gateway", "is missing, and there are several", f"Choose one of: {', '.join(gateways)}")
     if name not in gateways:
         raise refuse(f"{where}.gateway", f"{quoted(name)} is not in edge_gateways", meant(name, gateways))
-    made: Route = _named(dataclasses.replace(route, gateway=gateways[name]), run)
+    if route.list_name not in ("", run.list_name):
+        raise refuse(f"{where}.list_name", f"is not {quoted(run.list_name)}", "Set the variable edge_list, which holds for the whole run")
+    made: Route = _named(dataclasses.replace(route, gateway=gateways[name], list_name=run.list_name), run)
     enforceable(made, f"{where}.access")
     return made
 

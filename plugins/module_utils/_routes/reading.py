@@ -7,19 +7,20 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import EdgeError
-from .._schema.fields import choice, given, list_of
+from .._lists import DEFAULT, Run
+from .._schema.fields import boolean, choice, given, list_of
 from .._schema.typed import build
 from . import survey
-from .load import CA, NAMESPACE, gateways, load
+from .load import CA, NAMESPACE, absent, gateways, load
 from .parts import Gateway
 from .schema import Route
 
 #: The variables that make the list of routes. No role, filter or action has others for it.
-LISTS = ("edge_routes", "edge_gateways", "edge_namespace", "edge_ca", "edge_issue")
+LISTS = ("edge_routes", "edge_gateways", "edge_namespace", "edge_ca", "edge_issue", "edge_list", "edge_exclusive")
 VARIABLES = (*LISTS, *survey.VARIABLES)
 #: The certificates that the private CA may issue: the gateway's, nginx's as its client, and nginx's towards its own clients.
 LEAVES = ("gateway", "client", "listener")
@@ -36,6 +37,9 @@ class Reading:
     :ivar namespace: where Secrets lie that are named without one.
     :ivar ca: the private CA's Secret, in ``namespace``.
     :ivar issue: those of :data:`LEAVES` that the private CA issues.
+    :ivar list_name: whose routes they are.
+    :ivar absent: names of routes that shall go.
+    :ivar exclusive: whether the list's other routes go too.
     """
 
     digest: str
@@ -44,6 +48,14 @@ class Reading:
     namespace: str
     ca: str
     issue: list[str]
+    list_name: str = DEFAULT
+    absent: list[str] = field(default_factory=list)
+    exclusive: bool = False
+
+    @property
+    def run(self) -> Run:
+        """What this run may change and takes away."""
+        return Run(self.list_name, frozenset(route.name for route in self.routes), frozenset(self.absent), self.exclusive)
 
     @classmethod
     def of_variables(cls, variables: Mapping[str, Any]) -> Reading:
@@ -56,8 +68,13 @@ class Reading:
         flat = {name: variables[name] for name in survey.VARIABLES if name in variables}
         listed, asked = variables.get("edge_gateways"), variables.get("edge_issue")
         issue = list_of(choice(*LEAVES))(asked, "edge_issue") if given(asked) else ISSUED
-        routes = load(variables.get("edge_routes"), listed, flat, namespace, ca)
-        return cls(digest(variables), routes, gateways(listed), str(namespace).strip(), str(ca).strip(), issue)
+        exclusive = given(variables.get("edge_exclusive")) and boolean(variables["edge_exclusive"], "edge_exclusive")
+        list_name = variables.get("edge_list") or DEFAULT
+        routes = load(variables.get("edge_routes"), listed, flat, namespace, ca, list_name)
+        return cls(
+            digest(variables), routes, gateways(listed), str(namespace).strip(), str(ca).strip(), issue,
+            str(list_name).strip(), absent(variables.get("edge_routes"), flat), exclusive,
+        )  # fmt: skip
 
     @classmethod
     def of(cls, text: str) -> Reading:

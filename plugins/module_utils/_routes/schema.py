@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, cast
 
-from .. import _values
-from .._kube.labels import COMPONENT, MANAGED_BY, ROUTE_LABEL
+from .. import _lists, _values
+from .._kube.labels import COMPONENT, LIST_LABEL, MANAGED_BY, ROUTE_LABEL
 from .._schema import kinds
 from .._schema.fields import boolean, choice, given, integer, list_of, mapping, nested, of, quoted, read, refuse
 from .._schema.typed import build
@@ -161,6 +161,7 @@ class Route:
     access_log: str = of(choice("default", "json", "off"), "default")
     access: Optional[Access] = of(access_given, None)
     probe: Probe = of(nested(Probe), Probe())
+    list_name: str = of(kinds.dns_label, "")  # the run's (``edge_list``), which :mod:`.load` puts here
 
     def finished(self, where: str) -> Route:
         """Names that follow from others, and paths with the most specific first: the mesh takes the first that matches."""
@@ -199,7 +200,12 @@ class Route:
     @property
     def labels(self) -> dict[str, str]:
         """What every object made for this route carries."""
-        return {**MANAGED_BY, ROUTE_LABEL: self.name}
+        return {**MANAGED_BY, LIST_LABEL: self.list_name, ROUTE_LABEL: self.name}
+
+    @property
+    def owner(self) -> _lists.Owner:
+        """Whose everything is that is made for this route."""
+        return _lists.Owner(self.list_name, self.name)
 
     def requests(self, path: str) -> Requests:
         """How nginx passes on a request for this path, a query included: as the most specific entry that says so, else as the route."""

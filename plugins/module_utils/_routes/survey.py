@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._schema.fields import boolean
+from .._schema.fields import boolean, choice, refuse
 
 # flat variable -> where its value stands in a route
 ROUTE: dict[str, tuple[str, ...]] = {
@@ -56,7 +56,9 @@ GATEWAY: dict[str, tuple[str, ...]] = {
     "edge_gateway_hops": ("front", "hops"),
     "edge_istio_gateway": ("istio_gateway",),
 }
-VARIABLES = (*ROUTE, *PATH, *GATEWAY)
+# whether the route shall be there at all
+STATE = "edge_state"
+VARIABLES = (*ROUTE, *PATH, *GATEWAY, STATE)
 
 
 def describes_route(flat: Mapping[str, Any]) -> bool:
@@ -64,11 +66,26 @@ def describes_route(flat: Mapping[str, Any]) -> bool:
     return "edge_host" in flat or "edge_hosts" in flat
 
 
-def route(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of ``edge_routes``; its name is made from the host's first label, its certificate is ``<name>-public``."""
-    entry = _nest(flat, ROUTE)
+def goes(flat: Mapping[str, Any]) -> bool:
+    """Whether the route that the variables name shall go; its name, or its host, is enough."""
+    state = choice("present", "absent")(flat[STATE], STATE) if STATE in flat else "present"
+    if state == "absent" and not (describes_route(flat) or "edge_name" in flat):
+        raise refuse(STATE, "is absent, but no route is named", "Set edge_name or edge_host")
+    return state == "absent"
+
+
+def name(flat: Mapping[str, Any]) -> str:
+    """The route's name: as given, or made from the host's first label."""
+    if "edge_name" in flat:
+        return str(flat["edge_name"])
     first_host = re.split(r"[,\s]+", str(flat.get("edge_host") or flat["edge_hosts"]).strip())[0]
-    entry.setdefault("name", re.sub(r"[^a-z0-9]+", "-", first_host.split(".", 1)[0].lower()).strip("-") or "route")
+    return re.sub(r"[^a-z0-9]+", "-", first_host.split(".", 1)[0].lower()).strip("-") or "route"
+
+
+def route(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of ``edge_routes``; its name is by :func:`name`, its certificate is ``<name>-public``."""
+    entry = _nest(flat, ROUTE)
+    entry.setdefault("name", name(flat))
     listen = entry.setdefault("listen", {})
     if boolean(flat.get("edge_tls", True), "edge_tls") and listen.get("mode") != "passthrough":
         listen.setdefault("certificate", f"{entry['name']}-public")

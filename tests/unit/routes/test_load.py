@@ -102,7 +102,12 @@ def test_complete() -> None:
         "access_log": "default",
         "access": None,
         "probe": {"path": "/", "status": 200, "method": "GET"},
-        "labels": {"app.kubernetes.io/managed-by": "edgemesh", "edgemesh.nginx-istio/route": "shop"},
+        "list_name": "default",
+        "labels": {
+            "app.kubernetes.io/managed-by": "edgemesh",
+            "edgemesh.nginx-istio/list": "default",
+            "edgemesh.nginx-istio/route": "shop",
+        },
     }
 
 

@@ -15,7 +15,11 @@ from plugins.module_utils._secrets.needs import Need, by_kind, plan, read
 
 CA = {"namespace": "edgemesh", "name": "edge-ca"}
 
-SHARED = {"app.kubernetes.io/managed-by": "edgemesh", "app.kubernetes.io/component": "private-ca"}
+SHARED = {
+    "app.kubernetes.io/managed-by": "edgemesh",
+    "app.kubernetes.io/component": "private-ca",
+    "edgemesh.nginx-istio/list": "default",
+}
 
 
 def route(name: str = "shop", gateway: str = "main", certificate: Any = "public", **tls: Any) -> dict[str, Any]:
