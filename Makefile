@@ -26,15 +26,15 @@ export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
-help: ## What there is
+help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
 
 .PHONY: demo
-demo: $(VENV)/ready $(LINK) ## Everything from nothing to a proof report, on the local lab
+demo: $(VENV)/ready $(LINK) ## The lab, the collection's roles on it, and a proof report
 	bash demo/run.sh
 
 .PHONY: test
-test: $(VENV)/ready $(LINK) $(OLD_VENV)/ready ## All tests, load and fault parts in short form; what CI runs
+test: $(VENV)/ready $(LINK) $(OLD_VENV)/ready ## All tests, with short load and fault tests; CI runs this
 	OLD_VENV=$(OLD_VENV) bash tests/tools/integration.sh check
 
 .PHONY: soak
@@ -93,12 +93,12 @@ build: $(VENV)/ready $(LINK) ## The collection's artifact
 	ansible-galaxy collection build --force
 
 .PHONY: release
-release: $(VENV)/ready $(LINK) ## Release notes out of changelogs/fragments, for the version of galaxy.yml, and the artifact
+release: $(VENV)/ready $(LINK) ## Release notes from changelogs/fragments for galaxy.yml's version, and the artifact
 	antsibull-changelog release
 	ansible-galaxy collection build --force
 
 .PHONY: clean
-clean: ## Caches inside the checkout
+clean: ## Remove caches inside the checkout
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible proof edgemesh-nginx_istio-*.tar.gz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -126,14 +126,14 @@ def arguments() -> argparse.ArgumentParser:
         return added
 
     for name, function, help_ in (
-        ("up", up, "bring everything up; repair what is broken; change nothing that is well"),
-        ("status", status, "say part by part what runs and what doesn't; exit code 0 if all is well"),
+        ("up", up, "start everything; repair broken parts; leave healthy parts alone"),
+        ("status", status, "show the state of each part; exit code 0 if all is well"),
     ):
         command(name, function, help_).add_argument(
             "--vms", action=argparse.BooleanOptionalAction, default=True, help="also the VMs and clients (default)"
         )
     commands.choices["status"].add_argument("--json", action="store_true", help="for programs")
-    command("down", down, "remove all that `up` made, but the cache")
+    command("down", down, "remove everything that `up` made, except the cache")
     command("inventory", show_inventory, "print an Ansible inventory")
     command("build", build_only, "only build programs, images and root file systems into the cache")
     command("reset", reset, "give VMs fresh root file systems").add_argument("names", nargs="+", metavar="VM")

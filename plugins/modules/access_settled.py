@@ -1,19 +1,19 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Wait until every gateway pod lets in whom it should; see DOCUMENTATION. All of it happens in the action plugin."""
+"""Wait until every gateway pod admits and refuses the right clients; see DOCUMENTATION. All of it happens in the action plugin."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: access_settled
-short_description: Internal - wait until every gateway pod lets in whom it should, and nobody else
+short_description: Internal - wait until every gateway pod admits and refuses the right clients
 version_added: "0.1.0"
 author: edgemesh maintainers (@edgemesh)
 description:
   - Internal to the collection's roles; may change in any release.
-  - Looks at the gateways' pods, and refuses those that have started with another topology than C(front) needs; or asks each of them as a
-    client that may come in and as one that may not.
+  - Reads the gateways' pods, and fails if one has started with another topology than C(front) needs; or sends requests to each of them as
+    an admitted and as a refused client.
 options:
   read:
     description: The text of the fact C(edge__read) that M(edgemesh.nginx_istio.read_routes) has set.
@@ -21,21 +21,21 @@ options:
     required: true
   stage:
     description:
-      - V(started) looks once what every pod trusts.
-      - V(answering) asks every pod until it answers as it should. Where pods can't be reached from the task's host, nothing is asked.
+      - V(started) reads every pod's topology once.
+      - V(answering) sends requests to every pod until it answers correctly. If the task's host can't reach the pods, it sends none.
     type: str
     choices: [started, answering]
     required: true
   consecutive:
-    description: How often in a row every pod has to answer as it should.
+    description: Number of correct answers in a row from every pod.
     type: int
     default: 5
   wait_timeout:
-    description: Seconds until every pod answers as it should.
+    description: Seconds until every pod answers correctly.
     type: int
     default: 180
   istio_namespace:
-    description: Where istiod and the mesh's configuration are.
+    description: Namespace of istiod and of the mesh's configuration.
     type: str
     default: istio-system
   mesh_config:
@@ -48,13 +48,13 @@ extends_documentation_fragment:
   - edgemesh.nginx_istio._kube_connection
 attributes:
   check_mode:
-    details: It asks in check mode too.
+    details: It sends requests in check mode too.
 notes:
   - Needs the RBAC of C(docs/rbac/gateway_access_control.yaml), of which it only reads.
 """
 
 EXAMPLES = r"""
-- name: Wait until every gateway pod has taken it in
+- name: Wait until every gateway pod applies the policies
   edgemesh.nginx_istio.access_settled:
     read: "{{ ansible_facts.edge__read }}"
     stage: answering
@@ -62,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 asked:
-  description: How many answers of pods were judged; 0 where no pod could be asked.
+  description: Number of judged answers of pods; 0 if no pod could be reached.
   returned: success
   type: int
 """

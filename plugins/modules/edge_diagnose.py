@@ -13,7 +13,7 @@ description:
   - Internal to the collection's roles; may change in any release.
   - Reads nginx's configuration on the host (C(nginx -v -T)), finds the server and location for the host name and path, and probes through
     nginx. Past nginx, from this very host, it sends the request that nginx sends to each upstream address.
-  - Where these fail, it sends the same corrected step by step, asks the host about SELinux and a missing reload, and names one root cause.
+  - If these fail, it corrects one setting at a time, checks the host for SELinux and a missing reload, and names one root cause.
     All causes are explained in C(docs/causes.md).
   - It changes nothing. It never shows nginx's configuration, which may hold passwords.
 options:
@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   path:
-    description: The path to ask for.
+    description: The path of the request.
     type: str
     default: /
   port:
@@ -31,7 +31,7 @@ options:
     default: 0
   gateway:
     description:
-      - C(address:port) of the mesh's gateway. Only needed where there is no nginx, or to find the right address when nginx has a wrong one.
+      - C(address:port) of the mesh's gateway. Only needed if there is no nginx, or if nginx has a wrong address.
     type: list
     elements: str
     default: []

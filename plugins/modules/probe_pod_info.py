@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: probe_pod_info
-short_description: Internal - whether and how Ansible can work in a pod of the cluster
+short_description: Internal - the way for Ansible to run modules in a pod of the cluster
 version_added: "0.1.0"
 description:
   - Internal to the collection's roles; may change in any release.
-  - Gives a name for a new pod, the variables by which connection P(kubernetes.core.kubectl#connection) reaches it with the credentials that
-    the collection's modules use, and such pods that have outlived their runs.
-  - No credential is in the variables. Where kubectl would show one on its command line, no pod can be worked in.
+  - Returns a name for a new pod, the variables of connection P(kubernetes.core.kubectl#connection) for it with the credentials that
+    the collection's modules use, and pods that earlier runs left behind.
+  - No credential is in the variables. If kubectl would show one on its command line, no pod can be used.
 author:
   - edgemesh maintainers (@edgemesh)
 options:
@@ -48,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reason:
-  description: Why there is no pod; empty where there can be one.
+  description: Why there is no pod; empty if there can be one.
   type: str
   returned: success
 name:
@@ -61,7 +61,7 @@ over:
   elements: dict
   returned: success
 connection:
-  description: The connection's variables; empty where there is a reason.
+  description: The connection's variables; empty if there is a reason.
   type: dict
   returned: success
 """

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_probe
-short_description: Internal - plan what has to be proven about routes through a host, and probe it from there
+short_description: Internal - plan the proofs of routes through a host, and probe from there
 version_added: "0.1.0"
 description:
   - Internal to the collection's roles; may change in any release.
-  - Plans for each route of one kind of path the positive and negative proofs, by the routes and by what is read on the host. For a VM
-    (V(vm_nginx)) that is what its nginx says that it does (C(nginx -T)); the proofs are made from the VM to every address of the gateway,
+  - Plans the positive and negative proofs for each route of one kind of path, from the routes and from facts of the host. For a VM
+    (V(vm_nginx)) these are its nginx's configuration (C(nginx -T)); the proofs are made from the VM to every address of the gateway,
     and from each client through the VM's nginx. C(docs/proof.md) explains every one.
-  - Makes those of the host as M(edgemesh.nginx_istio.edge_probe) does, and returns what is asked of others.
-  - At one of these it makes those.
+  - Probes from the host as M(edgemesh.nginx_istio.edge_probe) does, and returns the probes for other hosts.
+  - On such another host it makes these probes.
   - The same inputs give the same plan, apart from a CA certificate that is made for negative proofs.
   - It reads configuration and the certificates that routes use, no key, and changes nothing.
 options:
@@ -23,21 +23,21 @@ options:
     description: The kind of path, a package of C(_proof/).
     type: str
   routes:
-    description: The fact C(edge__read) of M(edgemesh.nginx_istio.read_routes). Its routes of this kind are looked at.
+    description: The fact C(edge__read) of M(edgemesh.nginx_istio.read_routes). Its routes of this kind are proven.
     type: str
   groups:
-    description: The host's inventory groups. Only routes that are for one of them are looked at; without this option all.
+    description: The host's inventory groups. Only their routes are proven; without this option all.
     type: list
     elements: str
   given:
     description:
-      - What the plan of this kind is told besides. All are told C(run), an identifier that requests carry in their user agent.
+      - Further inputs of this kind's plan. All kinds need C(run), an identifier in the user agent of requests.
       - For V(vm_nginx) these are C(address), C(clients), C(pod), C(no_pod), C(apps), C(gateways), C(services), C(nginx), C(material),
         C(listener_ca), C(client_ca_file), C(repeat), C(echo_path), C(websocket_path), as role C(verify) explains its variables.
     type: dict
     default: {}
   asked:
-    description: At a host that is asked, in place of O(routes), RV(asked) of each host that asks.
+    description: On another host, in place of O(routes), RV(asked) of each planning host.
     type: list
     elements: str
   attempt_timeout:
@@ -45,7 +45,7 @@ options:
     type: int
     default: 10
   wait:
-    description: Whether a path is tried again until it is as expected. Nothing is waited for in check mode.
+    description: Whether a path is tried again until it gives the expected result. Check mode does not wait.
     type: bool
     default: false
   wait_timeout:
@@ -56,7 +56,7 @@ extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.read_only
 notes:
-  - Needs root on a VM, for nginx's configuration and its client key; on one who is asked nothing but Python 3.9.
+  - Needs root on a VM, for nginx's configuration and its client key; on another host only Python 3.9.
 author:
   - edgemesh maintainers (@edgemesh)
 seealso:
@@ -86,32 +86,32 @@ EXAMPLES = r"""
 
 RETURN = r"""
 evidence:
-  description: What was planned and what the host has seen, as text for M(edgemesh.nginx_istio.proof_report).
+  description: The plan and the host's observations, as text for M(edgemesh.nginx_istio.proof_report).
   type: str
   returned: success
 asked:
-  description: What others have to probe, as text for O(asked).
+  description: The probes for other hosts, as text for O(asked).
   type: str
   returned: with O(routes)
 others:
-  description: The inventory names of those who are asked.
+  description: The inventory names of the other hosts.
   type: list
   elements: str
   returned: with O(routes)
 gateways:
-  description: The gateways whose access logs tell something, as C(namespace/service).
+  description: The gateways whose access logs are needed, as C(namespace/service).
   type: list
   elements: str
   returned: with O(routes)
 logged:
   description:
-    - What these requests leave in the access logs.
+    - Texts that these requests leave in the access logs.
     - For O(edgemesh.nginx_istio.gateway_log_info#module:expected).
   type: list
   elements: str
   returned: with O(routes)
 trouble:
-  description: Why the host could not be probed from; empty when it could.
+  description: Why the host could not run its probes; empty if it could.
   type: str
   returned: success
 """

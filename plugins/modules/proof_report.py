@@ -7,30 +7,30 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_report
-short_description: Internal - judge what was proven, and write proof.json and proof.html
+short_description: Internal - judge the proofs, and write proof.json and proof.html
 version_added: "0.1.0"
 description:
   - Internal to the collection's roles; may change in any release.
-  - Judges what the probes saw against the plans, finds the root cause of what failed, and writes C(proof.json) for programs and
+  - Compares the probes' observations with the plans, finds the root causes of failures, and writes C(proof.json) for programs and
     C(proof.html) for people on the controller.
-  - The page draws the path of each route hop by hop and shows every proof with what was expected and observed, the certificates, and
-    for what failed the cause and the fix. It has no script and loads nothing.
-  - What was planned and not done is C(not_tested); where it is required, the route is not proven.
-  - There is no key material in it. The report is what a run found out, not a state of anything, so writing it is no change.
+  - The page draws the path of each route hop by hop and shows every proof with the expected and the observed result, the certificates, and
+    for failures the cause and the fix. It has no script and loads nothing.
+  - A planned proof without a result is C(not_tested); if it is required, the route is not proven.
+  - There is no key material in it. The report is a result and no state, so writing it is no change.
 options:
   routes:
     description: All routes of every kind of path, the fact C(edge__read) of M(edgemesh.nginx_istio.read_routes).
     type: str
     required: true
   seen:
-    description: What each host that routes go through has seen, RV(edgemesh.nginx_istio.proof_probe#module:evidence).
+    description: The observations of each planning host, RV(edgemesh.nginx_istio.proof_probe#module:evidence).
     type: list
     elements: str
     required: true
   answers:
     description:
-      - What the others have seen that were asked - the results of a loop of M(edgemesh.nginx_istio.proof_probe) over their names, as
-        registered. What one without an answer should have probed is not tested; its message says why.
+      - The observations of the other hosts - the results of a loop of M(edgemesh.nginx_istio.proof_probe) over their names, as
+        registered. The probes of a host without an answer are not tested; its message says why.
     type: list
     elements: dict
     default: []
@@ -49,7 +49,7 @@ options:
     elements: str
     default: []
   minimum:
-    description: How many different claims must hold for a route to be proven.
+    description: Number of different claims that must hold for a route to be proven.
     type: dict
     suboptions:
       positive:
@@ -68,7 +68,7 @@ extends_documentation_fragment: edgemesh.nginx_istio._attributes
 attributes:
   check_mode:
     support: full
-    description: It judges, and writes nothing. What failed counts as not tested, because it may not have been set up yet.
+    description: It judges, and writes nothing. A failed check counts as not tested, because the route may not exist yet.
   diff_mode:
     support: none
   idempotent:

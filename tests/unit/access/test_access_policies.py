@@ -169,8 +169,11 @@ def test_the_obvious_becomes_the_obvious() -> None:
     assert allow["spec"]["rules"] == [{"from": [everybody_else], "to": [hosts]}]
     assert (deny["metadata"]["name"], allow["metadata"]["name"]) == ("edge-shop-deny", "edge-shop-allow")
     assert allow["metadata"]["labels"] == {
-        "app.kubernetes.io/managed-by": "edgemesh", "edgemesh.nginx-istio/route": "shop", "app.kubernetes.io/component": "access-control",
-    }  # fmt: skip
+        "app.kubernetes.io/managed-by": "edgemesh",
+        "app.kubernetes.io/component": "access-control",
+        "edgemesh.nginx-istio/list": "default",
+        "edgemesh.nginx-istio/route": "shop",
+    }
 
 
 PEER, CLIENT = "ipBlocks", "remoteIpBlocks"

@@ -292,7 +292,7 @@ class Transaction:
                 self.store.activate(good)
                 self.store.step("rolled back")
                 if was_running:
-                    self._bring_up(good, verdict, "the configuration of before")
+                    self._bring_up(good, verdict, "the previous configuration")
                 elif processes(pid_file).master:
                     self._service(pid_file).stop(processes(pid_file), self._left())
                 self.store.step("as before")
@@ -342,7 +342,7 @@ class Transaction:
             lines = logs.serious() or staging.test(self._nginx(), {}, self._left()).complaints
             fix = selinux.advice(lines) if selinux.enforcing() else ""
             raise EdgeError(
-                f"nginx did not take {what}", where=generation or self.store.folder, why="; ".join([why.rstrip("."), *lines[:3]]),
+                f"nginx does not run with {what}", where=generation or self.store.folder, why="; ".join([why.rstrip("."), *lines[:3]]),
                 fix=fix or ("" if lines else "See nginx's error log"), log=lines[:10],
             )  # fmt: skip
 

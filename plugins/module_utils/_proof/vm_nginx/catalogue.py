@@ -163,7 +163,7 @@ _ALL = (
           "path.answer", "client_identity", required=False, telling=True),
     Check("path.own_identity", PATH, NEGATIVE, "The request borrows no other identity",
           "After a request that nginx sends to the same place as another client, over one warm connection, "
-          "it arrives as it does past nginx.",
+          "it arrives with its own identity, as past nginx.",
           judge="identity", required=False),
     Check("path.lent_identity", PATH, NEGATIVE, "No other request borrows the route's identity",
           "The reverse: the other request, sent after the route's own, arrives with its own identity.",
