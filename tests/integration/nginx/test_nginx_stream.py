@@ -22,9 +22,9 @@ from lab import apt
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._lock import locked
 from plugins.module_utils._nginx import commands
-from plugins.module_utils._nginx.change.desired import desired
 from plugins.module_utils._nginx.change.generations import Store
 from plugins.module_utils._nginx.change.installation import discover, processes
+from plugins.module_utils._nginx.change.parts import files_alone
 from plugins.module_utils._nginx.change.transaction import Outcome, Transaction
 from tests.figures import FIGURES
 from tests.nginx_releases import nginx_binary, stream_module
@@ -69,7 +69,7 @@ class Rig:
         return Transaction(Store(str(self.conf), self.name, step=step), nginx, self.name, **{"method": "signal", **options})
 
     def apply(self, files: list[dict[str, str]], **options: Any) -> Outcome:
-        return self.transaction(**options).present(desired(files, [], "keep"))
+        return self.transaction(**options).present(files_alone("default", files, [], "keep"))
 
     def refused(self, files: list[dict[str, str]], **options: Any) -> EdgeError:
         before = self.tree()
