@@ -22,8 +22,7 @@ def merge(before: Desired, change: Change) -> Desired:
     """
     run = change.run
     stay = [part for part in before.parts if not run.takes(part.owner)]
-    _refuse_claimed(stay, change)
-    _refuse_disagreement(stay, change)
+    refuse(stay, change)
     parts = tuple(sorted([*stay, *change.parts], key=lambda part: part.owner))
     lists = {part.owner.list_name for part in parts}
     sites = {**before.default_sites, run.list_name: change.default_site}
@@ -35,6 +34,16 @@ def merge(before: Desired, change: Change) -> Desired:
         parts=parts,
         default_sites=sites,
     )
+
+
+def refuse(stay: Sequence[Part], change: Change) -> None:
+    """Stop where a part of this run claims what a part that stays has, or what another part of the run claims too.
+
+    :param stay: the parts on this host that the run doesn't take; of them only whose they are, what they claim and what they say is read.
+    :raises EdgeError: see :func:`merge`.
+    """
+    _refuse_claimed(stay, change)
+    _refuse_disagreement(stay, change)
 
 
 def _refuse_claimed(stay: Sequence[Part], change: Change) -> None:
