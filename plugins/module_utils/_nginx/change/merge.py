@@ -22,8 +22,7 @@ def merge(before: Desired, change: Change) -> Desired:
     """
     run = change.run
     stay = [part for part in before.parts if not run.takes(part.owner)]
-    _refuse_claimed(stay, change)
-    _refuse_disagreement(stay, change)
+    refuse(stay, change)
     parts = tuple(sorted([*stay, *change.parts], key=lambda part: part.owner))
     lists = {part.owner.list_name for part in parts}
     sites = {**before.default_sites, run.list_name: change.default_site}
@@ -37,18 +36,19 @@ def merge(before: Desired, change: Change) -> Desired:
     )
 
 
-def _refuse_claimed(stay: Sequence[Part], change: Change) -> None:
-    taken = {key: part for part in stay for key in part.claims}
+def refuse(stay: Sequence[Part], change: Change) -> None:
+    """Stop where this run's parts claim what another part has, or say something else than another part.
+
+    :param stay: the parts that the run does not take.
+    :raises EdgeError: OTHER_LIST or BAD_ROUTE, naming the other part.
+    """
+    taken = {key: part.owner for part in stay for key in part.claims}
+    said = {key: (value, part.owner) for part in stay for key, value in part.agrees.items()}
     for part in change.parts:
         for key, words in sorted(part.claims.items()):
             if key in taken:
-                raise _refusal(part.owner, taken[key].owner, words, "Put both routes' paths into one route, or choose another host")
-            taken[key] = part
-
-
-def _refuse_disagreement(stay: Sequence[Part], change: Change) -> None:
-    said = {key: (value, part.owner) for part in stay for key, value in part.agrees.items()}
-    for part in change.parts:
+                raise _refusal(part.owner, taken[key], words, "Put both routes' paths into one route, or choose another host")
+            taken[key] = part.owner
         for key, value in sorted(part.agrees.items()):
             was, owner = said.setdefault(key, (value, part.owner))
             if was != value:
