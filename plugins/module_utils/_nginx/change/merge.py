@@ -37,27 +37,18 @@ def merge(before: Desired, change: Change) -> Desired:
 
 
 def refuse(stay: Sequence[Part], change: Change) -> None:
-    """Stop where a part of this run claims what a part that stays has, or what another part of the run claims too.
+    """Stop where this run's parts claim what another part has, or say something else than another part.
 
-    :param stay: the parts on this host that the run doesn't take; of them only whose they are, what they claim and what they say is read.
-    :raises EdgeError: see :func:`merge`.
+    :param stay: the parts that the run does not take.
+    :raises EdgeError: OTHER_LIST or BAD_ROUTE, naming the other part.
     """
-    _refuse_claimed(stay, change)
-    _refuse_disagreement(stay, change)
-
-
-def _refuse_claimed(stay: Sequence[Part], change: Change) -> None:
-    taken = {key: part for part in stay for key in part.claims}
+    taken = {key: part.owner for part in stay for key in part.claims}
+    said = {key: (value, part.owner) for part in stay for key, value in part.agrees.items()}
     for part in change.parts:
         for key, words in sorted(part.claims.items()):
             if key in taken:
-                raise _refusal(part.owner, taken[key].owner, words, "Put both routes' paths into one route, or choose another host")
-            taken[key] = part
-
-
-def _refuse_disagreement(stay: Sequence[Part], change: Change) -> None:
-    said = {key: (value, part.owner) for part in stay for key, value in part.agrees.items()}
-    for part in change.parts:
+                raise _refusal(part.owner, taken[key], words, "Put both routes' paths into one route, or choose another host")
+            taken[key] = part.owner
         for key, value in sorted(part.agrees.items()):
             was, owner = said.setdefault(key, (value, part.owner))
             if was != value:
