@@ -329,7 +329,7 @@ def by_name(rig: Rig) -> None:
     assert rig.changed(rig.play(**given)) == []
     rig.machine.sh("sed -i 's/.* gw.example.com/192.0.2.9 gw.example.com/' /etc/hosts")
     assert rig.changed(rig.play(**given)) == ["Configure nginx"]
-    assert "192.0.2.9" in rig.machine.sh("cat /etc/nginx/edgemesh/current/routes.conf")
+    assert "192.0.2.9" in rig.machine.sh("cat /etc/nginx/edgemesh/current/upstream-*.conf")
 
 
 def rotation(rig: Rig) -> None:
