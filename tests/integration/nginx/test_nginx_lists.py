@@ -365,6 +365,8 @@ def test_a_host_of_the_version_before_is_taken_over_under_load(rig: Rig) -> None
         gone = rig.run("default", absent=["limited", "mutual"], **options)
         assert gone.parts["removed"] == ["default/limited", "default/mutual"]
         assert inode(rig, "route-plain.conf") == plain
+        back = rig.transaction(**options).rolled_back("previous", "default")
+        assert (back.parts["made"], inode(rig, "route-plain.conf")) == (gone.parts["removed"], plain)
         with pytest.raises(EdgeError) as caught:
             rig.run("b", rig.part("mine", claims={f"{rig.web}/{name}": f"host {name}"}))
         assert caught.value.code == OTHER_LIST

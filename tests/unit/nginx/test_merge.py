@@ -204,7 +204,9 @@ def test_files_without_parts_are_all_that_their_list_has() -> None:
         ),
         ({"depends_on": ["k"]}, "parts[0].depends_on[0]"),
         ({"material": ["/a/../k"]}, "parts[0].material[0]"),
+        ({"probes": [{"client": {"key": "-----BEGIN PRIVATE KEY-----"}}]}, "parts[0].probes[0]"),
         ({"claims": {"a": 1}}, "parts[0].claims"),
+        ({"claims": {"a": "-----BEGIN PRIVATE KEY-----\n"}}, "parts[0].claims"),
         ({"agrees": {"a": "b\nc"}}, "parts[0].agrees"),
     ],
 )
