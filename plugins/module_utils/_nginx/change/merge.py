@@ -7,7 +7,8 @@ candidates of one rank must be equal. So the outcome does not depend on the orde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 
 from ..._errors import EdgeError
 from ..._lists import Owner, Run
@@ -28,7 +29,7 @@ def merge(before: Desired, change: Change) -> Desired:
     sites = {**before.default_sites, run.list_name: change.default_site}
     sites = {name: site for name, site in sites.items() if name in lists and site != "keep"}
     return Desired(
-        files=_files(parts, run),
+        files=_files(stay, change.parts),
         depends_on=tuple(sorted({path for part in parts for path in part.depends_on})),
         default_site="disabled" if "disabled" in sites.values() else "keep",
         parts=parts,
@@ -55,23 +56,22 @@ def refuse(stay: Sequence[Part], change: Change) -> None:
                 raise _refusal(part.owner, owner, f"{key} is {was} and can't be {value} too: it", "Choose another port")
 
 
-def _files(parts: Sequence[Part], run: Run) -> dict[str, str]:
-    """The text of every file, own ones and shared ones."""
+def _files(stay: Sequence[Part], made: Sequence[Part]) -> dict[str, str]:
+    """The text of every file, own ones and shared ones. A refusal is about a part that is made."""
     owners: dict[str, Owner] = {}
     files: dict[str, str] = {}
-    # this run's last, so that a refusal is about them
-    parts = sorted(parts, key=lambda part: part.owner.list_name == run.list_name)
-    for part in parts:
+    for part in (*stay, *made):
         for path, text in part.files.items():
             if path in owners:
                 raise _refusal(part.owner, owners[path], f"file {path}", "Choose another name")
             owners[path], files[path] = part.owner, text
     chosen: dict[str, Shared] = {}
     by: dict[tuple[str, int], tuple[Shared, Owner]] = {}
-    for part in parts:
+    for part in (*stay, *made):
         for path, wanted in part.shared.items():
             if path in owners:
-                raise _refusal(part.owner, owners[path], f"file {path}", "Choose another name")
+                ours, theirs = (owners[path], part.owner) if part in stay else (part.owner, owners[path])
+                raise _refusal(ours, theirs, f"file {path}", "Choose another name")
             had, owner = by.setdefault((path, wanted.rank), (wanted, part.owner))
             if had != wanted:
                 raise _refusal(part.owner, owner, f"shared file {path}, which has another content there,", "Give it another name or rank")
@@ -79,11 +79,17 @@ def _files(parts: Sequence[Part], run: Run) -> dict[str, str]:
                 chosen[path] = wanted
     there = {*files, *chosen}
     for path in there:
-        if any(other.startswith(path + "/") for other in there):
-            raise EdgeError(f"{path!r} is a file and a folder at once", where="files")
+        for folder in _above(path):
+            if folder in there:
+                raise EdgeError(f"{folder!r} is a file and a folder at once", where="files")
     for path, wanted in chosen.items():
         files[path] = next((text for present, text in wanted.instead if there.issuperset(present)), wanted.content)
     return dict(sorted(files.items()))
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := os.path.dirname(path):
+        yield path
 
 
 def _refusal(ours: Owner, theirs: Owner, what: str, fix: str) -> EdgeError:

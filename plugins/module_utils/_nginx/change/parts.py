@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ def _part(list_name: str, given: Mapping[str, Any], where: str) -> Part:
         material=_paths(given.get("material"), f"{place}material"),
         claims=_texts(given.get("claims"), f"{place}claims"),
         agrees=_texts(given.get("agrees"), f"{place}agrees"),
-        probes=tuple(given.get("probes") or []),
+        probes=tuple(_probe(each, f"{place}probes[{number}]") for number, each in enumerate(given.get("probes") or [])),
     )
 
 
@@ -168,6 +169,11 @@ def file_text(content: str, where: str) -> str:
     return content
 
 
+def _probe(given: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    file_text(json.dumps(given), where)
+    return given
+
+
 def _paths(given: Any, where: str) -> tuple[str, ...]:
     return tuple(sorted({values.file_path(path, f"{where}[{number}]") for number, path in enumerate(given or [])}))
 
@@ -175,6 +181,7 @@ def _paths(given: Any, where: str) -> tuple[str, ...]:
 def _texts(given: Any, where: str) -> dict[str, str]:
     found = dict(given or {})
     for key, text in found.items():
-        if not isinstance(text, str) or not key.isprintable() or not text.isprintable():
-            raise EdgeError(f"{key!r} has no text of one line", where=where)
+        # by its place alone: it may be anything
+        if not (isinstance(text, str) and text.isprintable() and str(key).isprintable()):
+            raise EdgeError("names and values must be texts of one line", where=where)
     return found

@@ -136,7 +136,7 @@ class Transaction:
             if not self.check:
                 self.store.activate(None)
                 self.store.record(None, doomed=doomed)
-                self.store.remove_material()
+                self._remove_material(outcome)
                 self.store.remove()
             return outcome
         self.start = False
@@ -149,7 +149,7 @@ class Transaction:
         outcome.tested, outcome.how_tested = True, verdict.how
         if not self.check:
             self._switch(None, good, verdict, doomed=doomed)
-            self.store.remove_material()
+            self._remove_material(outcome)
             self.store.remove()
             self.store.step("removed")
             outcome.confirmed = True
@@ -168,8 +168,8 @@ class Transaction:
             outcome.generation, outcome.confirmed = good, answer(old.listen, _PATIENCE) == good
             # of a run that was killed when all else was done
             outcome.changed = bool(doomed)
-            if doomed and not self.check:
-                self.store.remove_material()
+            if state["material"] and not self.check:
+                self._remove_material(outcome)
             return outcome
         outcome.changed, outcome.generation = True, self.store.next_name(digest)
         try:
@@ -204,7 +204,7 @@ class Transaction:
             self.store.write_generation(outcome.generation, wanted, manifest)
             self.store.step("written")
             self._switch(outcome.generation, good, verdict, [list_name] if good and any(outcome.parts.values()) else [], doomed)
-            self.store.remove_material()
+            self._remove_material(outcome)
             outcome.confirmed = answer(listen, _PATIENCE) == outcome.generation
             outcome.draining = len(processes(manifest.pid_file).draining)
             self.store.prune(self.keep)
@@ -334,6 +334,13 @@ class Transaction:
             )  # fmt: skip
 
     # --- swap, reload, confirm, roll back ---
+
+    def _remove_material(self, outcome: Outcome) -> None:
+        """Remove what nothing has a use for. The change is done: what can't be removed is said, and tried again by the next run."""
+        try:
+            outcome.material_removed = self.store.remove_material()
+        except EdgeError as error:
+            outcome.warnings.append(f"some of {', '.join(outcome.material_removed)} stay: {error.sentence}")
 
     def _switch(
         self, generation: str | None, good: str | None, verdict: Verdict, lists: Sequence[str] = (), doomed: Mapping[str, str] | None = None
