@@ -8,7 +8,7 @@ from typing import Any
 from ..module_utils._nginx import nginx_info as host
 from ..plugin_utils._action import EdgeAction
 
-ARGUMENTS: dict[str, Any] = {"binary": {"type": "str", "default": "nginx"}}
+ARGUMENTS: dict[str, Any] = {"binary": {"type": "str", "default": "nginx"}, "name": {"type": "str", "default": "edgemesh"}}
 
 
 class ActionModule(EdgeAction):
@@ -18,7 +18,7 @@ class ActionModule(EdgeAction):
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Ask, and read the answers."""
-        asked = host.questions(params["binary"])
+        asked = host.questions(params["binary"], params["name"])
         done = self._low_level_execute_command(f"{self._compute_environment_string()} {asked.text()}".strip())
         found = host.read(asked.answers(done["stdout"]))
         return {
@@ -30,4 +30,5 @@ class ActionModule(EdgeAction):
             "ipv6_addresses": list(found.ipv6_addresses),
             "name_servers": list(found.name_servers),
             "selinux": found.selinux,
+            "parts": list(found.parts),
         }

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ..module_utils._errors import EdgeError
 from ..module_utils._plain import plain
 from ..plugin_utils._filters import answer
 
@@ -17,34 +16,31 @@ def nginx_offload(
     groups: Any,
     upstreams: Any = None,
     nginx_build: Any = "",
+    parts: Any = (),
     material: Any = "",
     acme_webroot: Any = "",
     ipv6: Any = True,
     resolvers: Any = (),
     resolved: Any = None,
     inner_port: Any = 488,
+    refuse_unknown_hosts: Any = True,
+    access_log: Any = "/var/log/nginx/edgemesh.log",
+    export: Any = True,
+    probe_path: Any = "/",
+    extra_files: Any = (),
     check: Any = False,
     state: Any = "present",
 ) -> str:
     """What the role's templates write; see nginx_offload.yml."""
     from ..module_utils import _values as values
     from ..module_utils._nginx.write.blocks import Settings
-    from ..module_utils._nginx.write.offload import as_dict, offload
+    from ..module_utils._nginx.write.host import for_host
     from ..module_utils._routes.places import TLS_DIR
     from ..plugin_utils._reading import reading
 
     def make() -> str:
         absent = values.choice(plain(state), "state", ("present", "absent")) == "absent"
         own = [groups] if isinstance(groups, str) else [str(group) for group in plain(groups) or []]
-        wanted = [route for route in reading(read).routes if route.on in own]
-        if not wanted and not absent:
-            raise EdgeError(
-                "none of the routes is for this host",
-                where="edge_routes",
-                why=f"its groups are {', '.join(own)}" if own else "",
-                fix="Set `on` of a route to one of its groups, or nginx_offload_state to absent",
-                code="BAD_ROUTE",
-            )
         settings = Settings(
             build=str(plain(nginx_build) or ""),
             material=plain(material) or TLS_DIR,
@@ -53,11 +49,24 @@ def nginx_offload(
             resolvers=_given(resolvers) or [],
             resolved={one["item"]: _addresses(one.get("stdout", "")) for one in plain(resolved) or []},
             inner_port=plain(inner_port),
-            check=absent or values.boolean(plain(check), "check"),
+            refuse_unknown=values.boolean(plain(refuse_unknown_hosts), "refuse_unknown_hosts"),
+            access_log=plain(access_log),
+            export=values.boolean(plain(export), "export"),
+            probe_path=str(plain(probe_path)),
+            check=values.boolean(plain(check), "check"),
         )
-        return json.dumps(as_dict(offload(wanted, _given(upstreams) or {}, settings)))
+        there, extra = plain(parts) or [], _given(extra_files) or []
+        return json.dumps(for_host(reading(read), own, there, _given(upstreams) or {}, settings, extra, absent))
 
     return str(answer(make))
+
+
+def nginx_offload_parts(plan: Any, written: Any) -> list[dict[str, Any]]:
+    """What module nginx_config takes; see nginx_offload_parts.yml."""
+    from ..module_utils._nginx.write.parts import parts
+
+    made: list[dict[str, Any]] = answer(lambda text: parts(json.loads(text), str(plain(written))), plan)
+    return made
 
 
 def nginx_offload_probes(plan: Any, path: Any = "/") -> list[dict[str, Any]]:
@@ -93,4 +102,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"nginx_offload": nginx_offload, "nginx_offload_probes": nginx_offload_probes, "nginx_value": nginx_value}
+        return {
+            "nginx_offload": nginx_offload,
+            "nginx_offload_parts": nginx_offload_parts,
+            "nginx_offload_probes": nginx_offload_probes,
+            "nginx_value": nginx_value,
+        }

@@ -18,14 +18,17 @@ from ._errors import EdgeError
 
 #: seconds that another run on the same folders may take
 PATIENCE = 60.0
+#: An open file without a place on the disk has a name that begins so and tells for whom the lock is held; it ends with the process too.
+_SAID = "edgemesh: "
 
 
 @contextlib.contextmanager
-def locked(folders: Iterable[str], patience: float | None = None) -> Iterator[None]:
+def locked(folders: Iterable[str], patience: float | None = None, who: str = "") -> Iterator[None]:
     """Hold the lock of every folder that exists.
 
     :param patience: seconds to wait for another run; :data:`PATIENCE` by default.
-    :raises EdgeError: BUSY: another run holds a folder longer than that; with its process where the kernel tells it.
+    :param who: for whom it is held, as those are told that wait in vain: ``list shop``.
+    :raises EdgeError: BUSY: another run holds a folder longer than that; with for whom, its process and since when, as far as it is known.
     """
     folders = sorted(set(folders))  # in one order, so that two runs can't wait for each other
     patience = PATIENCE if patience is None else patience
@@ -47,6 +50,8 @@ def locked(folders: Iterable[str], patience: float | None = None) -> Iterator[No
                         code="BUSY",
                     )
                 time.sleep(0.02)
+        with contextlib.suppress(OSError, AttributeError):  # a kernel or a libc without it: the holder has no name then
+            held.callback(os.close, os.memfd_create(f"{_SAID}{who}{' ' if who else ''}since {time.strftime('%Y-%m-%d %H:%M:%S %z')}"[:200]))
         yield
 
 
@@ -59,14 +64,26 @@ def _taken(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """The process that holds the lock, as far as the kernel tells."""
+    """The process that holds the lock, for whom and since when, as far as the kernel tells."""
     inode = os.fstat(descriptor).st_ino
     try:
         with open("/proc/locks", encoding="ascii") as file:
             held = re.search(rf"^\d+: FLOCK +ADVISORY +WRITE (\d+) [0-9a-f]+:[0-9a-f]+:{inode} ", file.read(), re.MULTILINE)
     except OSError:
         return ""
-    return f" (process {held[1]})" if held else ""
+    return f" ({', '.join([f'process {held[1]}', *_told(held[1])])})" if held else ""
+
+
+def _told(process: str) -> list[str]:
+    """For whom the process holds it and since when, where it says so."""
+    folder = f"/proc/{process}/fd"
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                target = os.readlink(os.path.join(folder, name))
+                if target.startswith(f"/memfd:{_SAID}"):
+                    return [target[len(f"/memfd:{_SAID}") :].replace(" (deleted)", "")]
+    return []
 
 
 def _allow_open_files(number: int) -> None:

@@ -11,7 +11,9 @@ module: nginx_config
 short_description: Apply a set of nginx configuration files as one transaction
 version_added: 0.1.0
 description:
-  - Makes nginx serve exactly the given files, and the certificates and keys that they refer to. If that fails, nothing changes.
+  - Makes nginx serve the given files, and the certificates and keys that they refer to. If that fails, nothing changes.
+  - The files belong to parts, one for each route, and parts belong to lists, one for each team or survey. A run changes parts of its own
+    O(list) alone. The parts of all other lists stay as they are, down to the inodes of their files.
   - The files are tested together with nginx's real main configuration before anything changes. They then become a new
     generation in a folder of their own, which a single link selects; nginx is reloaded; and the module waits until I(new)
     workers answer with the generation's name, because a reload command that returned 0 proves nothing. If any of that
@@ -26,8 +28,114 @@ options:
       - Name of the folder beside nginx's main file, and of the one file C(conf.d/<name>.conf) that includes it.
     type: str
     default: edgemesh
+  list:
+    description: The list whose parts this task makes, changes and removes.
+    type: str
+    default: default
+  parts:
+    description:
+      - Parts of the O(list) to make or to change, one for each route. Other parts of the list stay, see O(absent) and O(exclusive).
+      - What another part has is refused before anything changes, naming the list and the route that have it.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the route.
+        type: str
+        required: true
+      files:
+        description: Files that are this part's alone. What O(files) says of paths and contents holds here too.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path:
+            description: Path relative to the generation's folder.
+            type: str
+            required: true
+          content:
+            description: The text. It is shown in diffs, so a private key in it is refused.
+            type: str
+            required: true
+      shared:
+        description:
+          - Files that several parts may need, of any list. A shared file is there as long as one part names it.
+          - Of several parts that name a path the highest C(rank) counts. Those of one rank must be equal, or the task is refused.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path:
+            description: Path relative to the generation's folder.
+            type: str
+            required: true
+          content:
+            description: The text.
+            type: str
+            required: true
+          rank:
+            description: Which of several contents counts, the highest.
+            type: int
+            default: 0
+          instead:
+            description: Other contents of the same file. The first one counts whose files are all there.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              present:
+                description: Paths of files of any part.
+                type: list
+                elements: str
+                required: true
+              content:
+                description: The text.
+                type: str
+                required: true
+      depends_on:
+        description: As O(depends_on).
+        type: list
+        elements: path
+        default: []
+      material:
+        description:
+          - Absolute paths of files that were exported for this part. With the last part, of any list, that names one here or in its
+            C(depends_on) the file is removed, once the change is confirmed. What is not below O(material_folder) stays.
+        type: list
+        elements: path
+        default: []
+      claims:
+        description: What no other part on this host may have, and the words for it, such as C(443/shop.example.com) and
+          C(host shop.example.com on port 443).
+        type: dict
+        default: {}
+      agrees:
+        description: What all parts on this host must say alike, such as C(port 443) and C(TLS).
+        type: dict
+        default: {}
+      probes:
+        description:
+          - How to ask for this route, as entries of C(paths) of M(edgemesh.nginx_istio.edge_probe). Other lists' runs get them back in
+            RV(neighbours).
+        type: list
+        elements: dict
+        default: []
+  absent:
+    description: Names of parts of the O(list) to remove. One that is not there is no error.
+    type: list
+    elements: str
+    default: []
+  exclusive:
+    description: Whether all parts of the O(list) that are not in O(parts) are removed. Other lists' parts are never removed.
+    type: bool
+    default: false
+  material_folder:
+    description: The folder of exported certificates and keys. Files outside of it, links followed, are never removed.
+    type: path
+    default: /etc/edgemesh/tls
   files:
     description:
+      - The simple way without parts. The files are one part with the name C(files), and all that the O(list) has.
       - The files of the configuration. nginx reads files that end in C(.conf) and are in no sub-folder in the
         C(http) context, in the order of their names, and C(stream/*.conf) in the C(stream) context. These can include other files
         by C(<conf>/<name>/current/<path>).
@@ -35,7 +143,7 @@ options:
         there is no such block, from a block of our own in a folder that the main file includes outside of its blocks, as Debian's does
         with C(modules-enabled). Where neither is there, the error names the line to add.
       - The list is complete, so the next generation lacks files that are no longer listed.
-      - Required for O(state=present).
+      - Either these or O(parts), O(absent) or O(exclusive) are required for O(state=present).
     type: list
     elements: dict
     suboptions:
@@ -49,7 +157,7 @@ options:
         required: true
   depends_on:
     description:
-      - Absolute paths of files that the configuration refers to, certificates and keys above all.
+      - Absolute paths of files that O(files) refer to, certificates and keys above all.
       - Their content is part of the generation. When it changes, the configuration is tested, reloaded and confirmed again;
         no handler is needed.
     type: list
@@ -59,7 +167,7 @@ options:
     description:
       - The state of the distribution's default site
         (C(sites-enabled/default), C(conf.d/default.conf)).
-      - V(disabled) disables it. V(keep) and O(state=absent) restore it.
+      - V(disabled) disables it. It is restored when no list says so any more.
       - A site that was edited, or whose document root has more than the welcome page, counts as the user's. It
         stays, with a warning.
     type: str
@@ -67,20 +175,26 @@ options:
     default: keep
   state:
     description:
-      - V(present) makes nginx serve O(files).
-      - V(rolled_back) makes nginx serve again what an earlier O(generation) holds, files, list of material and default site, as a new
-        generation that is tested and confirmed like every other. O(files), O(depends_on) and O(default_site) are not looked at.
-        Certificates and keys are those that are on the host now. The next run with V(present) applies its own files again.
-      - V(absent) removes the folder and the include and restores the default site.
+      - V(present) makes nginx serve O(parts) or O(files) of the O(list).
+      - V(rolled_back) makes nginx serve again what the O(list) had in an earlier O(generation), files, list of material and default site,
+        as a new generation that is tested and confirmed like every other. Other lists' parts stay as they are now. O(parts), O(files),
+        O(depends_on) and O(default_site) are not looked at. Certificates and keys are those that are on the host now. The next run with
+        V(present) applies its own files again.
+      - V(absent) removes all parts of the O(list). With the last list's last part the folder and the include go, and the default site is
+        restored.
     type: str
     choices: [present, rolled_back, absent]
     default: present
   generation:
     description:
       - The generation for O(state=rolled_back), by its name or its number, see RV(generations).
-      - V(previous) is the generation before the last O(state=present) that changed something. A second run changes nothing.
+      - V(previous) is the last generation in which the O(list) had other parts than now. A second run changes nothing.
     type: str
     default: previous
+  all_lists:
+    description: Whether O(state=absent) removes the parts of all lists.
+    type: bool
+    default: false
   take_over:
     description:
       - Whether these files may answer requests for unknown host names on a port where another server answers them so far without
@@ -93,7 +207,9 @@ options:
     type: bool
     default: true
   keep_generations:
-    description: Number of generations on the disk, the current one included; at least 1, which leaves nothing to roll back to.
+    description:
+      - Number of generations on the disk, the current one included; at least 1, which leaves nothing to roll back to.
+      - With more than 1, the generation before each list's last change stays as well. Files that are equal are one file on the disk.
     type: int
     default: 3
   timeout:
@@ -134,8 +250,9 @@ notes:
   - It talks to no cluster and needs no Kubernetes RBAC.
   - A mount namespace needs CAP_SYS_ADMIN. Without it, as in most containers, the test runs with a copy of the main file, which
     stands beside it for that moment.
-  - Two runs on one host take turns by a lock on nginx's configuration folder; one that has waited for O(timeout) seconds says so and
-    touches nothing.
+  - Two runs on one host take turns by a lock on nginx's configuration folder; one that has waited for O(timeout) seconds says for which
+    list and process, and touches nothing. Each begins with what the other left, so neither loses the other's parts.
+  - A host from before there were lists is taken over as list C(default), by one reload.
   - With SELinux, files bear the label of the folder that they are made in. What it denies shows at the reload at the earliest, because a
     test runs outside nginx's domain; the change is then rolled back, and the error names the command that permits it. (This comes from
     the documentation of Red Hat's systems; it was not tested on one.)
@@ -172,8 +289,30 @@ EXAMPLES = r"""
       - /etc/edgemesh/tls/edgemesh/shop-public/tls.key
     default_site: disabled
 
-- name: Go back to what served before the last change
+- name: Serve two routes of team A's list, and take a third one away
   edgemesh.nginx_istio.nginx_config:
+    list: team-a
+    parts:
+      - name: shop
+        files:
+          - path: route-shop.conf
+            content: "{{ lookup('ansible.builtin.template', 'shop.conf.j2') }}"
+        shared:
+          - path: listen/443-ssl.inc
+            content: "listen 443 ssl;\n"
+        depends_on: [/etc/edgemesh/tls/edgemesh/shop-public/tls.crt, /etc/edgemesh/tls/edgemesh/shop-public/tls.key]
+        material: [/etc/edgemesh/tls/edgemesh/shop-public/tls.crt, /etc/edgemesh/tls/edgemesh/shop-public/tls.key]
+        claims: {443/shop.example.com: host shop.example.com on port 443}
+        agrees: {port 443: TLS}
+      - name: pay
+        files:
+          - path: route-pay.conf
+            content: "{{ lookup('ansible.builtin.template', 'pay.conf.j2') }}"
+    absent: [old]
+
+- name: Go back to what list team-a served before its last change
+  edgemesh.nginx_istio.nginx_config:
+    list: team-a
     state: rolled_back
 
 - name: Go back to generation 5
@@ -181,15 +320,21 @@ EXAMPLES = r"""
     state: rolled_back
     generation: 5
 
+- name: Remove what list team-a has on this host
+  edgemesh.nginx_istio.nginx_config:
+    list: team-a
+    state: absent
+
 - name: Put everything back as it was
   edgemesh.nginx_istio.nginx_config:
     state: absent
+    all_lists: true
 """
 
 RETURN = r"""
 generation:
   description: The generation that nginx serves, or in check mode would serve; a number and a digest over files and material.
-  returned: unless O(state=absent)
+  returned: unless nothing is left
   type: str
   sample: 0007-1f2e3d4c5b6a
 generations:
@@ -228,10 +373,55 @@ repaired:
   returned: always
   type: bool
 material_changed:
-  description: Files in O(depends_on) that differ from those of the previous generation.
+  description: Files that any part depends on and that differ from those of the previous generation.
   returned: always
   type: list
   elements: str
+material_removed:
+  description: Exported files that were removed, because no part has a use for them any more; in check mode those that would be.
+  returned: always
+  type: list
+  elements: str
+parts:
+  description: The parts that this run made, changed and removed, or in check mode would, as C(list/name).
+  returned: always
+  type: dict
+  contains:
+    made:
+      description: New parts.
+      type: list
+      elements: str
+    changed:
+      description: Parts that are others now.
+      type: list
+      elements: str
+    removed:
+      description: Parts that went.
+      type: list
+      elements: str
+  sample: {made: [team-a/shop], changed: [], removed: [team-a/old]}
+lists:
+  description: The lists that have parts on this host afterwards.
+  returned: always
+  type: list
+  elements: str
+  sample: [default, team-a]
+neighbours:
+  description: The parts of other lists on this host, with how to ask for them.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    list:
+      description: The part's list.
+      type: str
+    name:
+      description: The part's name.
+      type: str
+    probes:
+      description: What that list's run said in C(probes).
+      type: list
+      elements: dict
 files:
   description: Absolute paths under which nginx reads the files.
   returned: always
@@ -249,23 +439,47 @@ from typing import Any
 
 from ..module_utils import _ansible
 from ..module_utils import _values as values
-from ..module_utils._nginx.change.desired import desired
+from ..module_utils._errors import EdgeError
+from ..module_utils._lists import DEFAULT
 from ..module_utils._nginx.change.generations import Store
 from ..module_utils._nginx.change.installation import discover
+from ..module_utils._nginx.change.parts import Change, files_alone, read
 from ..module_utils._nginx.change.service import METHODS
 from ..module_utils._nginx.change.transaction import Outcome, Transaction
 
+_TEXT: dict[str, Any] = {"type": "str", "required": True}
+_PATHS: dict[str, Any] = {"type": "list", "elements": "path", "default": []}
+_FILES: dict[str, Any] = {"type": "list", "elements": "dict", "options": {"path": _TEXT, "content": _TEXT}}
+_INSTEAD: dict[str, Any] = {"present": {"type": "list", "elements": "str", "required": True}, "content": _TEXT}
+_SHARED: dict[str, Any] = {
+    "path": _TEXT,
+    "content": _TEXT,
+    "rank": {"type": "int", "default": 0},
+    "instead": {"type": "list", "elements": "dict", "default": [], "options": _INSTEAD},
+}
+_PART: dict[str, Any] = {
+    "name": _TEXT,
+    "files": {**_FILES, "default": []},
+    "shared": {"type": "list", "elements": "dict", "default": [], "options": _SHARED},
+    "depends_on": _PATHS,
+    "material": _PATHS,
+    "claims": {"type": "dict", "default": {}},
+    "agrees": {"type": "dict", "default": {}},
+    "probes": {"type": "list", "elements": "dict", "default": []},
+}
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "default": "edgemesh"},
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "options": {"path": {"type": "str", "required": True}, "content": {"type": "str", "required": True}},
-    },
-    "depends_on": {"type": "list", "elements": "path", "default": []},
+    "list": {"type": "str", "default": DEFAULT},
+    "parts": {"type": "list", "elements": "dict", "options": _PART},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "exclusive": {"type": "bool", "default": False},
+    "material_folder": {"type": "path", "default": "/etc/edgemesh/tls"},
+    "files": _FILES,
+    "depends_on": _PATHS,
     "default_site": {"type": "str", "choices": ["keep", "disabled"], "default": "keep"},
     "state": {"type": "str", "choices": ["present", "rolled_back", "absent"], "default": "present"},
     "generation": {"type": "str", "default": "previous"},
+    "all_lists": {"type": "bool", "default": False},
     "take_over": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "keep_generations": {"type": "int", "default": 3},
@@ -290,6 +504,16 @@ def differences(outcome: Outcome) -> list[dict[str, str]]:
     return shown
 
 
+def wanted(params: dict[str, Any]) -> Change:
+    """What the parameters ask for: parts, or files alone."""
+    parts, absent, exclusive = params["parts"], params["absent"], params["exclusive"]
+    if params["files"] is None and (parts is not None or absent or exclusive):
+        return read(params["list"], parts or [], absent, exclusive, params["default_site"])
+    if params["files"] is None or parts is not None or absent:
+        raise EdgeError("state=present takes files alone, or parts, absent and exclusive", where="files", fix="Give one of the two")
+    return files_alone(params["list"], params["files"], params["depends_on"], params["default_site"])
+
+
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Apply the change and say what it did."""
     name = values.name(params["name"], "name")
@@ -306,13 +530,15 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
         keep=params["keep_generations"],
         method=params["manager"],
         unit=values.name(params["service"], "service"),
+        material_folder=params["material_folder"],
     )
+    list_name = values.name(params["list"], "list")
     if params["state"] == "absent":
-        outcome = transaction.absent()
+        outcome = transaction.absent(list_name, params["all_lists"])
     elif params["state"] == "rolled_back":
-        outcome = transaction.rolled_back(params["generation"])
+        outcome = transaction.rolled_back(params["generation"], list_name)
     else:
-        outcome = transaction.present(desired(params["files"], params["depends_on"], params["default_site"]))
+        outcome = transaction.present(wanted(params))
     for warning in outcome.warnings:
         module.warn(warning)
     result: dict[str, Any] = {
@@ -324,10 +550,14 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
         "generations": store.kept(),
         "repaired": outcome.repaired,
         "material_changed": outcome.material_changed,
+        "material_removed": outcome.material_removed,
+        "parts": outcome.parts,
+        "lists": outcome.lists,
+        "neighbours": outcome.neighbours,
         "files": sorted(outcome.after),
         "nginx_version": nginx.version_text if nginx else None,
     }
-    if params["state"] != "absent":
+    if outcome.generation:
         result["generation"] = outcome.generation
     if outcome.tested:
         result["tested_how"] = outcome.how_tested
@@ -340,7 +570,7 @@ def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    _ansible.run(work, argument_spec=ARGUMENTS, required_if=[("state", "present", ["files"])])
+    _ansible.run(work, argument_spec=ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ options:
       - A name is searched in C(PATH) and in the folders of distributions and vendors.
     type: str
     default: nginx
+  name:
+    description: Name of the folder beside nginx's main file, as in M(edgemesh.nginx_istio.nginx_config).
+    type: str
+    default: edgemesh
 extends_documentation_fragment:
   - edgemesh.nginx_istio._attributes
   - edgemesh.nginx_istio._attributes.read_only
@@ -72,4 +76,30 @@ selinux:
   description: Whether SELinux is enabled, enforcing or not.
   type: bool
   returned: success
+parts:
+  description:
+    - The parts of all lists that M(edgemesh.nginx_istio.nginx_config) serves on this host, so that a run can be refused before it changes
+      anything.
+    - Empty where there are none, where they can't be read, and on a host from before there were lists.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    list:
+      description: The part's list.
+      type: str
+    name:
+      description: The part's name, for a route the route's.
+      type: str
+    claims:
+      description: What no other part may have, and the words for it.
+      type: dict
+    agrees:
+      description: What all parts must say alike.
+      type: dict
+  sample:
+    - list: team-a
+      name: shop
+      claims: {443/shop.example.com: host shop.example.com on port 443}
+      agrees: {port 443: TLS}
 """

@@ -95,7 +95,7 @@ WAYS = [Way(listener, mode) for listener in ("plain", "tls") for mode in ("simpl
 def rivals(host: str) -> str:
     """The seed's final configuration and one tuned by hand, with the listeners, certificates and keys of the role's."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(on_host(host, "cat /etc/nginx/edgemesh/current/routes.conf", others=REACHED))
+        file.write(on_host(host, "cat /etc/nginx/edgemesh/current/route-*.conf", others=REACHED))
         file.flush()
         parsed = crossplane.parse(file.name, single=True, check_ctx=False)["config"][0]["parsed"]
     text = [f"upstream tuned_{mode} {{ server {GATEWAY}; keepalive 64; }}" for mode in ("simple", "mutual")]
@@ -107,7 +107,9 @@ def rivals(host: str) -> str:
             and ["server_name", [way.host]] in [[each["directive"], each["args"]] for each in entry["block"]]
             and any(each["directive"] == "location" and each["args"] == ["/"] and len(each["block"]) > 2 for each in entry["block"])
         )
-        listen = next(each["args"] for each in block if each["directive"] == "listen")
+        # TLS ports are in files of their own, whose names say how they are listened at
+        sockets = [Path(each["args"][0]).stem for each in block if each["directive"] == "include"]
+        listen = sockets[0].split("-") if sockets else next(each["args"] for each in block if each["directive"] == "listen")
         shared = [each for each in block if each["directive"].startswith("ssl_")]
         location = next(each["block"] for each in block if each["directive"] == "location" and each["args"] == ["/"])
         pair = [each for each in location if each["directive"] in ("proxy_ssl_certificate", "proxy_ssl_certificate_key")]

@@ -99,7 +99,7 @@ def test_two_hosts_by_turns(served: None) -> None:
 
 def test_without_keepalive_each_request_is_a_handshake(served: None) -> None:
     """Which shows that the test before could fail."""
-    on_host(VM, "sed -i '/^ *keepalive/d' /etc/nginx/edgemesh/current/routes.conf && nginx -t && nginx -s reload && sleep 2")
+    on_host(VM, "sed -i '/^ *keepalive/d' /etc/nginx/edgemesh/current/upstream-*.conf && nginx -t && nginx -s reload && sleep 2")
     before = handshakes()
     assert statuses() == {200: TIMES}
     made = handshakes() - before

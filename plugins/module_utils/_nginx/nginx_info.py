@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .._errors import EdgeError
 from .._script import Answer, Script
@@ -32,6 +36,7 @@ class Host:
     :param ipv6_addresses: of all interfaces, without loopback.
     :param name_servers: of ``/etc/resolv.conf``.
     :param selinux: whether SELinux is enabled, be it enforcing or not.
+    :param parts: whose what is, as module ``nginx_config`` wrote it: ``list``, ``name``, ``claims`` and ``agrees`` of each part.
     """
 
     build: str = field(repr=False)
@@ -39,6 +44,7 @@ class Host:
     ipv6_addresses: tuple[str, ...]
     name_servers: tuple[str, ...]
     selinux: bool
+    parts: tuple[dict[str, Any], ...] = ()
 
     @property
     def version(self) -> str:
@@ -46,12 +52,16 @@ class Host:
         return ".".join(map(str, commands.version(self.build)))
 
 
-def questions(binary: str) -> Script:
+def questions(binary: str, name: str = "edgemesh") -> Script:
     """What to ask the host.
 
     :param binary: the nginx program, as a name or a path.
+    :param name: of ``nginx_config``'s folder beside nginx's main file.
     """
-    return Script({"nginx": commands.shell([binary], "-V"), **_ASKED})
+    build = commands.shell([binary], "-V")
+    main = f"{build} | sed -n 's/^configure arguments:.* --conf-path=\\([^ ]*\\).*/\\1/p'"
+    parts = f'main=$({main}); main=${{main:-/etc/nginx/nginx.conf}}; cat "${{main%/*}}"/{shlex.quote(name)}/current/parts.json'
+    return Script({"nginx": build, "parts": parts, **_ASKED})
 
 
 def read(answers: Mapping[str, Answer]) -> Host:
@@ -59,7 +69,7 @@ def read(answers: Mapping[str, Answer]) -> Host:
 
     :raises EdgeError: one is missing.
     """
-    missing = [name for name in ("nginx", *_ASKED) if name not in answers]
+    missing = [name for name in ("nginx", "parts", *_ASKED) if name not in answers]
     if missing:
         raise EdgeError(
             f"the host's shell did not answer ({', '.join(missing)})",
@@ -73,7 +83,18 @@ def read(answers: Mapping[str, Answer]) -> Host:
         ipv6_addresses=tuple(dict.fromkeys(_addresses(said["ipv6"]))),
         name_servers=tuple(re.findall(r"^nameserver[ \t]+([^\s#;]+)", said["servers"], re.MULTILINE)),
         selinux=answers["selinux"].status == 0,
+        parts=tuple(_parts(said["parts"])),
     )
+
+
+def _parts(text: str) -> Iterator[dict[str, Any]]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return
+    for each in found if isinstance(found, list) else []:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            yield {"list": str(each["list"]), "name": str(each["name"]), "claims": dict(each["claims"]), "agrees": dict(each["agrees"])}
 
 
 def _family(release: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.demo.demo_lab import CONFIG, Demo, configure
+from tests.integration.demo.demo_lab import READ, Demo, restore
 from tests.integration.playbooks import on_host
 
 
@@ -27,7 +27,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture
 def configs(demo: Demo) -> Iterator[dict[str, str]]:
     """Each VM's configuration, which is put back afterwards."""
-    before = {vm: on_host(vm, f"cat {CONFIG}") for vm in demo.vms}
-    yield before
-    for vm, text in before.items():
-        configure(vm, text)
+    generations = {vm: on_host(vm, "readlink /etc/nginx/edgemesh/current").strip() for vm in demo.vms}
+    yield {vm: on_host(vm, READ) for vm in demo.vms}
+    for vm, generation in generations.items():
+        restore(vm, generation)

@@ -14,7 +14,12 @@ import pytest
 
 from tests.integration.playbooks import CHECKOUT, INVENTORY, hosts, on_host
 
-CONFIG = "/etc/nginx/edgemesh/current/routes.conf"
+#: Our files for the http context as one text, and a text in their place.
+READ = "cd /etc/nginx/edgemesh/current && cat $(ls *.conf | grep -vx generation.conf)"
+WRITE = (
+    "cd /etc/nginx/edgemesh && new=$(mktemp -d generations/by-hand-XXXX) && chmod 755 $new && cp -a current/. $new && "
+    "find $new -maxdepth 1 -name '*.conf' ! -name generation.conf -delete && cat > $new/by-hand.conf && ln -sfn $new current"
+)
 
 #: Seconds in which what is broken is looked at again, as it might be a change on its way.
 PATIENCE = 2
@@ -56,10 +61,20 @@ class Demo:
 
 
 def configure(vm: str, text: str) -> None:
-    """Write our configuration by hand and reload nginx; ends when the workers of before take no more connections."""
+    """Write our configuration by hand, as a generation beside those of nginx_config."""
+    _reload(vm, WRITE, text)
+
+
+def restore(vm: str, generation: str) -> None:
+    """Have nginx serve this generation again, and nothing that was made by hand."""
+    _reload(vm, f"cd /etc/nginx/edgemesh && ln -sfn {generation} current && rm -rf generations/by-hand-*")
+
+
+def _reload(vm: str, change: str, text: str = "") -> None:
+    """Change something and reload nginx; ends when the workers of before take no more connections."""
     workers = "ps -o pid=,args= -C nginx | grep 'nginx: worker process$' | sort"
     before = set(on_host(vm, workers).splitlines())
-    on_host(vm, f"cat > {CONFIG} && nginx -t -q && nginx -s reload", text)
+    on_host(vm, f"{change} && nginx -t -q && nginx -s reload", text)
     for _attempt in range(50):
         now = set(on_host(vm, workers).splitlines())
         if now and not now & before:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from nginx_load import SLOW_SIZE, build
 from nginx_machine import USER_SITE, Machine
+from nginx_rig import Rig
 
 from tests.spare_vms import spare
 
@@ -45,3 +47,11 @@ def vm(installed: Machine) -> Iterator[Machine]:
     changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
     # our own doing, which absent undoes: the include's folder, and the default site that was put aside
     assert changed <= {"./sites-enabled/default"}, changed
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """This machine's nginx on a folder."""
+    made = Rig(tmp_path)
+    yield made
+    made.kill()

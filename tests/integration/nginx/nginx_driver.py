@@ -17,9 +17,9 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.change.desired import desired
 from plugins.module_utils._nginx.change.generations import Store
 from plugins.module_utils._nginx.change.installation import discover
+from plugins.module_utils._nginx.change.parts import files_alone, read
 from plugins.module_utils._nginx.change.transaction import Transaction
 
 
@@ -50,16 +50,24 @@ def main() -> None:
         timeout=request.get("timeout", 60),
         keep=request.get("keep", 3),
         method=request.get("manager", "auto"),
+        material_folder=request.get("material_folder", "/etc/edgemesh/tls"),
     )
+    list_name = request.get("list", "default")
     said: dict[str, Any]
     try:
         if request.get("state") == "absent":
-            outcome = transaction.absent()
+            outcome = transaction.absent(list_name, request.get("all_lists", False))
         elif request.get("state") == "rolled_back":
-            outcome = transaction.rolled_back(request.get("generation", "previous"))
+            outcome = transaction.rolled_back(request.get("generation", "previous"), list_name)
+        elif "parts" in request:
+            site = request.get("default_site", "keep")
+            outcome = transaction.present(
+                read(list_name, request["parts"], request.get("absent", []), request.get("exclusive", False), site)
+            )
         else:
             files = [{"path": path, "content": content} for path, content in request["files"].items()]
-            outcome = transaction.present(desired(files, request.get("depends_on", []), request.get("default_site", "keep")))
+            site = request.get("default_site", "keep")
+            outcome = transaction.present(files_alone(list_name, files, request.get("depends_on", []), site))
         said = {"outcome": dataclasses.asdict(outcome)}
     except EdgeError as error:
         said = {"error": error.as_result(), "sentence": error.sentence}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab import apt
@@ -26,21 +27,35 @@ class Nginx:
             check=True, capture_output=True,
         )  # fmt: skip
 
-    def write(self, http: str, stream: str = "", main: str = "") -> None:
-        """The main file; the material that it names becomes the folder's one pair."""
+    def write(self, http: str, stream: str = "", main: str = "", files: Mapping[str, str] | None = None) -> None:
+        """The main file; the material that it names becomes the folder's one pair.
+
+        :param files: of a generation, which the main file includes before ``http``.
+        """
         for name in ("tls", "logs"):
             (self.folder / name).mkdir(exist_ok=True)
-        http = _MATERIAL.sub(f"{self.folder}/tls/", http)
-        for path in re.findall(rf"{self.folder}/tls/[^; ]+", http):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(self.pair[path.endswith(".key")], path)
-        http, stream = (text.replace("/var/log/nginx/", f"{self.folder}/logs/") for text in (http, stream))
+        shutil.rmtree(self.folder / "edgemesh", ignore_errors=True)
+        for path, text in (files or {}).items():
+            file = self.folder / "edgemesh/current" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self._here(text))
+        if files:
+            http = f"include edgemesh/current/*.conf;\n{http}"
+            # only a host whose nginx has the module reads them
+            stream = "include edgemesh/current/stream/*.conf;\n" if any(re.fullmatch(r"stream/[^/]+\.conf", path) for path in files) else ""
         whole = stream_module(self.release) if stream else ""
         whole += f"pid {self.folder}/pid;\nerror_log {self.folder}/logs/error.log;\n{main}"
         # room for all that waits while what is behind it is slow
         whole += "worker_rlimit_nofile 8192;\nevents { worker_connections 4096; }\n"
-        whole += f"http {{\naccess_log off;\n{http}}}\n" + (f"stream {{\n{stream}}}\n" if stream else "")
+        whole += f"http {{\naccess_log off;\n{self._here(http)}}}\n" + (f"stream {{\n{self._here(stream)}}}\n" if stream else "")
         (self.folder / "nginx.conf").write_text(whole)
+
+    def _here(self, text: str) -> str:
+        text = _MATERIAL.sub(f"{self.folder}/tls/", text)
+        for path in re.findall(rf"{self.folder}/tls/[^; ]+", text):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.pair[path.endswith(".key")], path)
+        return text.replace("/var/log/nginx/", f"{self.folder}/logs/")
 
     @property
     def command(self) -> list[str]:

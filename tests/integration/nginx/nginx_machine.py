@@ -78,7 +78,7 @@ class Machine:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(Path(__file__).with_name("nginx_driver.py"), "nginx_driver.py")
-            for name in ("_errors.py", "_values.py", "_disk.py", "_lock.py", "_nginx"):
+            for name in ("_errors.py", "_values.py", "_disk.py", "_files.py", "_lists.py", "_lock.py", "_pem.py", "_nginx"):
                 tar.add(CHECKOUT / "plugins/module_utils" / name, f"plugins/module_utils/{name}", filter=_no_bytecode)
         self.sh(f"rm -rf {DRIVER} && mkdir -p {DRIVER} && tar -x -C {DRIVER}", packed.getvalue())
 

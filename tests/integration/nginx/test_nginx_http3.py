@@ -16,7 +16,7 @@ from nginx_local import Nginx
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 
-from nginx_rendering import plan, render, render_stream, route
+from nginx_rendering import files_of, plan, route
 
 from lab.settings import CACHE
 from plugins.module_utils._nginx.write.blocks import Settings
@@ -58,7 +58,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         *routes, upstreams={"main": [f"127.0.0.1:{backend}"]}, inner_port=free_port(),
         version=".".join(map(str, Settings(build=build).version)), configured=build.partition("\n")[2],
     )  # fmt: skip
-    nginx.write(render(whole) + BACKEND.format(port=backend), render_stream(whole), main="daemon off;\nworker_processes 2;\n")
+    nginx.write(BACKEND.format(port=backend), main="daemon off;\nworker_processes 2;\n", files=files_of(whole))
     process = nginx.start()
     try:
         wait_for_port(public, process, nginx.folder / "logs/error.log")

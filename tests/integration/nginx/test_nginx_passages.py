@@ -20,7 +20,7 @@ from nginx_local import Nginx
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 
-from nginx_rendering import plan, render, render_stream, route
+from nginx_rendering import files_of, plan, route
 
 from plugins.module_utils._nginx.read import effective
 from plugins.module_utils._nginx.write.blocks import Settings
@@ -105,10 +105,10 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     addresses = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
     whole = plan(*routes, gateways={"main": {}, "told": {"service": "told"}}, upstreams=addresses, inner_port=free_port(),
                  version=".".join(map(str, Settings(build=nginx.build()).version)))  # fmt: skip
-    http = render(whole)
+    http = ""
     for name, words, said in (("main", "", "$remote_addr"), ("told", " proxy_protocol", "$proxy_protocol_addr")):
         http += GATEWAY.format(name=name, port=ports[name], words=words, said=said, folder=nginx.folder)
-    nginx.write(http, render_stream(whole), main="daemon off;\n")
+    nginx.write(http, main="daemon off;\n", files=files_of(whole))
     process = nginx.start()
     try:
         wait_for_port(made.mixed, process, nginx.folder / "logs/error.log")

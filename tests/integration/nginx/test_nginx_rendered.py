@@ -26,9 +26,11 @@ from nginx_local import Nginx
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "nginx"))
 
 from nginx_cases import BASES, OUTSIDE, TEXT, configuration, replaced
-from nginx_rendering import EXAMPLES, MUTUAL, SERVICE, example, plan, render, render_stream, route
+from nginx_rendering import EXAMPLES, MUTUAL, SERVICE, example, files_of, merged, parts_of, plan, render, render_stream, route
 
 from plugins.module_utils._errors import EdgeError
+from plugins.module_utils._nginx.write.blocks import Settings
+from tests.nginx_releases import VERSIONS
 from tests.ports import free_port, wait_for_port
 
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
@@ -39,11 +41,19 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Nginx:
     return Nginx(tmp_path_factory.mktemp("nginx"))
 
 
-def test_nginx_accepts_every_example_and_all_together(nginx: Nginx) -> None:
-    for names in [*([name] for name in EXAMPLES), list(EXAMPLES)]:
-        made = plan(*map(example, names))
-        nginx.write(render(made), render_stream(made))
-        assert nginx.test() == "", names
+@pytest.mark.parametrize("release", VERSIONS)
+def test_nginx_accepts_every_example_and_all_together(tmp_path: Path, release: str) -> None:
+    """As files that include each other, in the words of this version; together also where each is another list's."""
+    nginx = Nginx(tmp_path, release)
+    version = ".".join(map(str, Settings(build=nginx.build()).version))
+    alone = {name: plan(example(name), version=version, ipv6=True) for name in EXAMPLES}
+    for name, made in alone.items():
+        nginx.write("", files=files_of(made))
+        assert nginx.test() == "", name
+    together = files_of(plan(*map(example, EXAMPLES), version=version, ipv6=True))
+    nginx.write("", files=together)
+    assert nginx.test() == ""
+    assert merged(*map(parts_of, alone.values())) == together
 
 
 # nginx opens files when it tests: what is a path here stands in the property tests without a real nginx
@@ -128,9 +138,9 @@ def front(nginx: Nginx) -> Iterator[Front]:
     ]  # fmt: skip
     gateways = {"main": {}, "drip": {"service": "drip"}}
     upstreams = {"main": [f"127.0.0.1:{made.backend}"], "drip": [f"127.0.0.1:{made.drip}"]}
-    text = render(plan(*routes, gateways=gateways, upstreams=upstreams)) + BACKEND.format(backend=made.backend)
+    files = files_of(plan(*routes, gateways=gateways, upstreams=upstreams))
     # one self-signed pair plays all parts: the gateway's name is in it, and it is its own CA
-    nginx.write(text, main="daemon off;\n")
+    nginx.write(BACKEND.format(backend=made.backend), main="daemon off;\n", files=files)
     with dripping(nginx, made.drip, made.more), running(nginx, made.tls):
         yield made
 

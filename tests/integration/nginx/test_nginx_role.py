@@ -223,6 +223,7 @@ def test_from_an_empty_host_and_back(rig: Rig) -> None:
     assert rig.changed(rig.play()) == []
     assert rig.machine.stamps() == stamps
     served(rig)
+    another_list(rig)
     if SOAK:
         texts(rig)
         refusals(rig)
@@ -236,6 +237,37 @@ def test_from_an_empty_host_and_back(rig: Rig) -> None:
         gone = rig.changed(rig.play(nginx_offload_state="absent", nginx_offload_remove_package=True))
         assert gone == ["Remove the package with apt", "Remove the package's welcome page"]
         assert rig.machine.run("test -e /etc/nginx -o -e /usr/sbin/nginx").returncode == 1
+
+
+def another_list(rig: Rig) -> None:
+    """A second list comes, changes nothing of the first, is refused what the first has, and goes; so does a single route of the first."""
+
+    def files(routes: str = "{shop,free,plain}") -> str:
+        return rig.machine.sh(
+            f"bash -c \"cd /etc/nginx/edgemesh/current; stat -c '%n %i %Y' route-{routes}.conf upstream-*.conf listen/*\""
+        )
+
+    before, routes = files(), rig.routes()
+    bank = {**routes[1], "name": "bank", "host": BANK, "upstream_tls": {**routes[1]["upstream_tls"], "server_name": FREE}}
+    b: dict[str, Any] = {"edge_list": "b", "edge_routes": [bank]}
+    assert rig.changed(rig.play("--check", **b)) == rig.changed(rig.play(**b)) == ["Configure nginx"]
+    assert set(before.splitlines()) <= set(files().splitlines()), "not a file of the first list's was written"
+    assert [json.loads(rig.curl(f"https://{host}/"))["sni"] for host in (BANK, SHOP)] == [FREE, SHOP]
+    assert (rig.changed(rig.play()), rig.changed(rig.play(**b))) == ([], [])
+    said = rig.failure(rig.play(edge_list="b", edge_routes=[{**bank, "host": SHOP}]))
+    assert "host shop.example.com on port 443 belongs to route shop of list default" in said
+    # a route of the first list goes, and its file; check mode says so
+    gone: dict[str, Any] = {"edge_routes": [{"name": "plain", "state": "absent"}]}
+    assert '"default/plain"' in rig.play("--check", **gone)["text"]
+    assert rig.changed(rig.play(**gone)) == ["Configure nginx"]
+    assert rig.machine.run("test -e /etc/nginx/edgemesh/current/route-plain.conf").returncode == 1
+    assert json.loads(rig.curl(f"https://{FREE}/"))["sni"] == FREE
+    assert rig.changed(rig.play()) == ["Configure nginx"]
+    assert rig.changed(rig.play(nginx_offload_state="absent", nginx_offload_remove_package=True, **b)) == ["Remove the configuration"]
+    stay = {line for line in before.splitlines() if line.startswith(("route-shop", "route-free", "listen/"))}
+    assert len(stay) == 3
+    assert stay <= set(files().splitlines())
+    assert "curl 35" in rig.curl(f"https://{BANK}/")
 
 
 def texts(rig: Rig) -> None:
@@ -329,7 +361,7 @@ def by_name(rig: Rig) -> None:
     assert rig.changed(rig.play(**given)) == []
     rig.machine.sh("sed -i 's/.* gw.example.com/192.0.2.9 gw.example.com/' /etc/hosts")
     assert rig.changed(rig.play(**given)) == ["Configure nginx"]
-    assert "192.0.2.9" in rig.machine.sh("cat /etc/nginx/edgemesh/current/routes.conf")
+    assert "192.0.2.9" in rig.machine.sh("cat /etc/nginx/edgemesh/current/upstream-*.conf")
 
 
 def rotation(rig: Rig) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
@@ -12,109 +11,21 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
+from nginx_rig import Rig, killed
 
 from lab import apt
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._lock import locked
 from plugins.module_utils._nginx import commands
-from plugins.module_utils._nginx.change.desired import desired
-from plugins.module_utils._nginx.change.generations import Store
-from plugins.module_utils._nginx.change.installation import discover, processes
-from plugins.module_utils._nginx.change.transaction import Outcome, Transaction
+from plugins.module_utils._nginx.change.installation import processes
 from tests.figures import FIGURES
-from tests.nginx_releases import nginx_binary, stream_module
+from tests.nginx_releases import stream_module
 from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a configuration is tested as root")
 SOAK = bool(os.environ.get("EDGEMESH_SOAK"))
-
-
-class Rig:
-    """A configuration folder as Debian lays it out, and transactions on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.conf = folder, folder / "conf"
-        self.web, self.raw = free_port(), free_port()
-        # others may run these tests at the same time: the confirmation's address is made from the name
-        self.name = f"edge{os.getpid()}"
-        (folder / "logs").mkdir()
-        for name in ("conf.d", "modules"):
-            (self.conf / name).mkdir(parents=True)
-        self.main()
-
-    def main(self, top: str = "include modules/*.conf;", end: str = "") -> None:
-        """The main file; ``top`` and ``end`` stand outside of its blocks."""
-        text = f"{stream_module(apt.host_release())}pid {self.folder}/pid; error_log {self.folder}/logs/error.log; worker_processes 1;\n"
-        text += f"{top}\nevents {{ }}\n"
-        (self.conf / "nginx.conf").write_text(f"{text}http {{ access_log off; include conf.d/*.conf; }}\n{end}\n")
-
-    def files(self, said: str, raw: int = 0) -> list[dict[str, str]]:
-        """An http server, and a server in the stream context, that say this."""
-        http = f"server {{ listen 127.0.0.1:{self.web}; return 200 {said}; }}\n"
-        return [{"path": "site.conf", "content": http}, {"path": "stream/raw.conf", "content": self.stream(said, raw)}]
-
-    def stream(self, said: str, port: int = 0) -> str:
-        return f"server {{ listen 127.0.0.1:{port or self.raw}; return {said}; }}\n"
-
-    def http_only(self) -> list[dict[str, str]]:
-        return self.files("plain")[:1]
-
-    def transaction(self, step: Any = lambda _name: None, **options: Any) -> Transaction:
-        nginx = discover(nginx_binary(), str(self.conf / "nginx.conf"), str(self.folder))
-        return Transaction(Store(str(self.conf), self.name, step=step), nginx, self.name, **{"method": "signal", **options})
-
-    def apply(self, files: list[dict[str, str]], **options: Any) -> Outcome:
-        return self.transaction(**options).present(desired(files, [], "keep"))
-
-    def refused(self, files: list[dict[str, str]], **options: Any) -> EdgeError:
-        before = self.tree()
-        with pytest.raises(EdgeError) as caught:
-            self.apply(files, **options)
-        assert self.tree() == before, "nothing was touched"
-        return caught.value
-
-    def said(self, port: int = 0) -> str:
-        """What the stream context's server says; empty where nobody listens."""
-        try:
-            with socket.create_connection(("127.0.0.1", port or self.raw), timeout=60) as connection:
-                return connection.makefile().read()
-        except OSError:
-            return ""
-
-    def becomes(self, said: str) -> None:
-        until = time.monotonic() + 60
-        while self.said() != said:
-            assert time.monotonic() < until, self.said()
-            time.sleep(0.02)
-
-    def tree(self) -> dict[str, str]:
-        return {
-            str(path.relative_to(self.conf)): os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else "/"
-            for path in sorted(self.conf.rglob("*"))
-            if "state.json" not in path.name and "generations" not in path.parts
-        }
-
-    def kill(self) -> None:
-        """End nginx with all its workers."""
-        running = processes(str(self.folder / "pid"))
-        if running.master:
-            os.kill(running.master, signal.SIGTERM)
-        until = time.monotonic() + 60
-        while processes(str(self.folder / "pid")).master:
-            assert time.monotonic() < until
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
-    yield made
-    made.kill()
 
 
 def test_served_confirmed_quiet_and_gone_without_a_trace(rig: Rig) -> None:
@@ -261,27 +172,6 @@ def test_a_socket_goes_from_one_context_to_the_other_and_nobody_is_lost(rig: Rig
 # --- killed half-way ---
 
 
-def killed(rig: Rig, files: list[dict[str, str]], number: int) -> str:
-    """One transaction that SIGKILL ends at a step; the step's name, empty where it was over before."""
-    reader, writer = multiprocessing.Pipe(duplex=False)
-    child = os.fork()
-    if not child:
-        seen: list[str] = []
-
-        def step(name: str) -> None:
-            seen.append(name)
-            if len(seen) == number:
-                writer.send(name)
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            rig.apply(files, step=step)
-        finally:
-            os._exit(0)
-    _pid, status = os.waitpid(child, 0)
-    return str(reader.recv()) if os.WIFSIGNALED(status) else ""
-
-
 @pytest.mark.parametrize("way", ["comes", "goes"] if SOAK else ["comes"])
 def test_killed_at_every_step_the_next_run_converges(rig: Rig, way: str) -> None:
     """Somebody else's reload in between meets the one or the other, and never less."""
@@ -292,7 +182,7 @@ def test_killed_at_every_step_the_next_run_converges(rig: Rig, way: str) -> None
         if not SOAK and number % 6 != 1:
             continue
         rig.apply(old)
-        step = killed(rig, new, number)
+        step = killed(rig, number, lambda step: rig.apply(new, step=step))
         if not step:
             break
         steps.append(step)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from hypothesis import strategies as st
-from nginx_rendering import MUTUAL, flat, read_back, render, render_stream, route
+from nginx_rendering import MUTUAL, files_of, flat, inlined, read_back, route
 
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
@@ -124,17 +124,21 @@ def configuration(written: dict[str, Any], outside: dict[str, Any]) -> tuple[str
     chosen = Settings(
         build=f"nginx version: nginx/{outside['version']}", material=outside["material"], ipv6=False,
         inner_port=outside["inner_port"], resolvers=[outside["resolver"]], resolved={"named.base.example": [outside["found"]]},
+        access_log=outside["access_log"],
     )  # fmt: skip
     made = as_dict(offload(load([written]), {"main": [outside["address"], "named.base.example:444"]}, chosen))
-    variables = {"nginx_offload_ciphers": outside["ciphers"], "nginx_offload_access_log": outside["access_log"]}
-    return render(made, **variables), render_stream(made, **variables)
+    files = files_of(made, nginx_offload_ciphers=outside["ciphers"])
+    # in the order of the plan: that of names would be another for another port
+    order = [file["path"] for file in (*made["http"], *made["stream"])].index
+    return inlined(files, "", order), inlined(files, "stream/", order)
 
 
 def directives(texts: tuple[str, str]) -> list[tuple[tuple[str, ...], list[str]]]:
     # loopback addresses are made from the port
-    http, stream = (re.sub(r"127\.102\.[0-9.]+:", "127.102.p.p:", text) for text in texts)
     # an upstream is named by all that makes its connections
-    http = re.sub(r"edge_[0-9a-f]{12}", "edge_identity", http)
+    http, stream = (
+        re.sub(r"edge_(to_[a-z]+_)?[0-9a-f]{12}", r"edge_\1identity", re.sub(r"127\.102\.[0-9.]+:", "127.102.p.p:", text)) for text in texts
+    )
     found = flat(read_back(http)) + (flat(read_back(stream, "stream"), ("stream",)) if stream else [])
     # what stands first in a map is a value
     found = [((*name[:-1], "entry"), [name[-1], *args]) if "map" in name[:-1] else (name, args) for name, args in found]

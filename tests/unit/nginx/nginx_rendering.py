@@ -6,7 +6,9 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,13 @@ import jinja2
 import yaml
 
 from plugins.module_utils import _values as values
+from plugins.module_utils._nginx.change.desired import Desired
+from plugins.module_utils._nginx.change.merge import merge
+from plugins.module_utils._nginx.change.parts import read as change
+from plugins.module_utils._nginx.read.syntax import matching
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import as_dict, offload
+from plugins.module_utils._nginx.write.parts import parts
 from plugins.module_utils._routes.load import load
 
 ROLE = Path(__file__).parents[3] / "roles" / "nginx_offload"
@@ -83,16 +90,25 @@ def example(name: str) -> dict[str, Any]:
 
 
 def plan(*routes: dict[str, Any], gateways: Any = None, upstreams: Any = None, **settings: Any) -> dict[str, Any]:
-    """The template's data for routes as users write them."""
+    """The templates' data for routes as users write them."""
     build = f"nginx version: nginx/{settings.pop('version', '1.22.1')}\n{settings.pop('configured', '')}"
     settings = {"build": build, "acme_webroot": "/var/www/html", "ipv6": False, **settings}
     return as_dict(offload(load(list(routes), gateways), ADDRESSES if upstreams is None else upstreams, Settings(**settings)))
 
 
+def blocks(made: dict[str, Any], kind: str, context: str = "http") -> list[dict[str, Any]]:
+    """The data of the files of one shape."""
+    return [file["it"] for file in made[context] if file["kind"] == kind]
+
+
+def depends_on(made: dict[str, Any]) -> set[str]:
+    """What all parts refer to."""
+    return {path for part in made["parts"] for path in part["depends_on"]}
+
+
 @functools.cache
 def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
-    environment.filters["bool"] = values.boolean
     environment.filters["edgemesh.nginx_istio.nginx_value"] = lambda value, kind, where="": values.TYPES[kind](value, where)
     environment.filters["to_json"] = json.dumps
     return environment.from_string((ROLE / "templates" / name).read_text())
@@ -103,14 +119,60 @@ def defaults() -> dict[str, Any]:
     return dict(yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()))
 
 
+def parts_of(made: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
+    """What the role hands to nginx_config."""
+    given = {**defaults(), "nginx_offload_plan": made, **variables}
+    return parts(made, "".join(template(name).render(given) for name in ("routes.conf.j2", "stream.conf.j2")))
+
+
+def merged(*lists: list[dict[str, Any]]) -> dict[str, str]:
+    """The files of a generation, by path, that has the parts of these lists."""
+    whole = Desired({})
+    for number, each in enumerate(lists):
+        whole = merge(whole, change(f"list{number}", each))
+    return dict(whole.files)
+
+
+def files_of(made: dict[str, Any], **variables: Any) -> dict[str, str]:
+    """The same for one list alone."""
+    return merged(parts_of(made, **variables))
+
+
+def inlined(files: dict[str, str], folder: str = "", order: Callable[[str], Any] = str) -> str:
+    """The text that nginx reads in the http or (``stream/``) in the stream context, with everything included.
+
+    :param order: of paths; nginx's is that of names.
+    """
+
+    def bring(match: re.Match[str]) -> str:
+        return "".join(INCLUDE.sub(bring, files[path]) for path in sorted(files, key=order) if matching(f"/{match[1]}", [there(path)]))
+
+    return "".join(INCLUDE.sub(bring, files[path]) for path in sorted(files, key=order) if matching(f"/{folder}*.conf", [f"/{path}"]))
+
+
+def there(path: str) -> str:
+    return f"/edgemesh/current/{path}"
+
+
+def dumped(files: dict[str, str]) -> str:
+    """What ``nginx -T`` prints where these are all that it reads."""
+    main = f"events {{ }}\nhttp {{\n{CONTEXT.format('')}}}\nstream {{\n{CONTEXT.format('stream/')}}}\n"
+    texts = {"/etc/nginx/nginx.conf": main, **{f"/etc/nginx{there(path)}": text for path, text in files.items()}}
+    return "".join(f"# configuration file {path}:\n{text}\n" for path, text in texts.items())
+
+
+CONTEXT = "    include edgemesh/current/{}*.conf;\n"
+INCLUDE = re.compile(r"^ *include (edgemesh/current/[^;]+);\n", re.MULTILINE)
+
+
 def render(made: dict[str, Any], **variables: Any) -> str:
-    """The configuration file."""
-    return template("routes.conf.j2").render({**defaults(), "nginx_offload_plan": made, **variables})
+    """All that nginx reads in the http context."""
+    return inlined(files_of(made, **variables))
 
 
 def render_stream(made: dict[str, Any], **variables: Any) -> str:
-    """The file for the stream context, empty where there is none."""
-    return template("stream.conf.j2").render({**defaults(), "nginx_offload_plan": made, **variables}) if made["passages"] else ""
+    """All that it reads in the stream context, empty where there is nothing."""
+    return inlined(files_of(made, **variables), "stream/")
 
 
 def read_back(text: str, context: str = "http") -> list[dict[str, Any]]:

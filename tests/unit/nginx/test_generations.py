@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._nginx.change.desired import Desired, Manifest, desired, digests
+from plugins.module_utils._nginx.change.desired import Desired, Manifest, digests
 from plugins.module_utils._nginx.change.generations import Store
+from plugins.module_utils._nginx.change.merge import merge
+from plugins.module_utils._nginx.change.parts import Change, files_alone
 from plugins.module_utils._nginx.change.staging import Link
 
 WANTED = Desired({"a.conf": "server { }\n", "snippets/b": "# b\n"}, (), "disabled")
@@ -131,29 +134,102 @@ def test_numbers_rise_and_old_generations_go(conf: Path) -> None:
     assert ours.next_name("b" * 12) == "10000-bbbbbbbbbbbb"
 
 
+def run(list_name: str, text: str) -> Change:
+    """A run of a list whose one file has this text."""
+    return files_alone(list_name, [{"path": f"{list_name}.conf", "content": f"# {text}\n"}], ["/k"], "keep")
+
+
+def change(conf: Path, asked: Change, copy_of: str = "") -> str:
+    """One change, without nginx."""
+    ours = store(conf)
+    confirmed = ours.state()["confirmed"]
+    wanted = merge(ours.served(confirmed), asked)
+    name = asked.run.list_name
+    manifest = Manifest(
+        wanted.digest({"/k": "1"}), wanted.default_site, "127.101.1.1:80", "/run/nginx.pid", {"/k": "1"},
+        {name: copy_of} if copy_of else {}, {}, [part.as_dict() for part in wanted.parts], wanted.default_sites,
+    )  # fmt: skip
+    generation = ours.next_name(manifest.digest)
+    ours.write_state()
+    ours.write_generation(generation, wanted, manifest)
+    ours.activate(generation)
+    ours.record(generation, [name] if confirmed else [])
+    return generation
+
+
 def test_earlier_generations(conf: Path) -> None:
     ours = store(conf)
     with pytest.raises(EdgeError, match="none is kept"):
         ours.earlier("previous")
-    wanted = [Desired({"a.conf": f"# {number}\n"}, ("/k",), "keep") for number in range(3)]
-    manifests = [Manifest(one.digest({"/k": "1"}), "keep", "127.101.1.1:80", "/run/nginx.pid", {"/k": "1"}) for one in wanted]
-    names = [install(conf, *pair) for pair in zip(wanted, manifests)]
+    runs = [run("default", str(number)) for number in range(3)]
+    names = [change(conf, one) for one in runs]
     # one that was never confirmed is none that can be gone back to
-    ours.write_generation("0004-" + "d" * 12, wanted[0], manifests[0])
+    shutil.copytree(conf / "edgemesh/generations" / names[0], conf / "edgemesh/generations" / ("0004-" + "d" * 12))
     assert ours.kept() == names
-    assert ours.earlier("previous") == (names[1], wanted[1])
-    assert ours.earlier(names[0]) == ours.earlier("1") == ours.earlier("0001") == (names[0], wanted[0])
+    origin, back = ours.earlier("previous")
+    assert (origin, back.parts) == (names[1], runs[1].parts)
+    for which in (names[0], "1", "0001"):
+        assert ours.earlier(which)[1].parts == runs[0].parts
     for which in ("4", "0004-" + "d" * 12, "../generations", "", "-1", "99"):
         with pytest.raises(EdgeError, match="no generation") as caught:
             ours.earlier(which)
         assert names[2] in caught.value.why
-    back = Manifest(manifests[1].digest, "keep", "127.101.1.1:80", "/run/nginx.pid", {"/k": "1"}, names[1])
-    copy = install(conf, wanted[1], back)
-    assert ours.earlier("previous") == (names[1], wanted[1]), "who went back stays there"
-    assert ours.earlier(copy) == (names[1], wanted[1])
-    (conf / "edgemesh/generations" / names[0] / "a.conf").write_text("# mine\n")
+    copy = change(conf, back, origin)
+    for which in ("previous", copy):
+        origin, again = ours.earlier(which)
+        assert (origin, again.parts) == (names[1], runs[1].parts), "who went back stays there"
+    (conf / "edgemesh/generations" / names[0] / "default.conf").unlink()
     with pytest.raises(EdgeError, match="not those that were confirmed"):
         ours.earlier(names[0])
+
+
+def test_each_list_has_its_own_way_back(conf: Path) -> None:
+    """Whatever other lists did in between, and however often."""
+    ours = store(conf)
+    first = change(conf, run("a", "one"))
+    change(conf, run("a", "two"))
+    with pytest.raises(EdgeError, match="no earlier generation of list b"):
+        ours.earlier("previous", "b")
+    for number in range(5):
+        change(conf, run("b", str(number)))
+        ours.prune(2)
+    assert len(ours.names()) == 3
+    origin, back = ours.earlier("previous", "a")
+    assert (origin, back.parts) == (first, run("a", "one").parts)
+    assert ours.earlier("previous", "b")[1].parts == run("b", "3").parts
+    with pytest.raises(EdgeError, match="list b had nothing yet"):
+        ours.earlier("1", "b")
+    ours.prune(1)
+    assert len(ours.names()) == 1, "which leaves nothing to roll back to"
+
+
+def test_an_unchanged_file_stays_the_same_file(conf: Path) -> None:
+    old = change(conf, run("a", "one"))
+    new = change(conf, run("b", "one"))
+    inodes = [(conf / "edgemesh/generations" / name / "a.conf").stat().st_ino for name in (old, new)]
+    assert inodes[0] == inodes[1]
+    (conf / "edgemesh/current/a.conf").chmod(0o600)
+    again = change(conf, run("b", "two"))
+    assert (conf / "edgemesh/generations" / again / "a.conf").stat().st_mode & 0o777 == 0o644, "one that a hand changed is written anew"
+
+
+def test_files_are_copied_where_they_cannot_be_linked(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(conf, run("a", "one"))
+
+    def refused(*_paths: str) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+    change(conf, run("b", "one"))
+    assert (conf / "edgemesh/current/a.conf").read_text() == "# one\n"
+
+
+def test_a_lost_manifest_is_no_reason_to_take_others_parts_away(conf: Path) -> None:
+    generation = change(conf, run("a", "one"))
+    (conf / "edgemesh/current/manifest.json").unlink()
+    with pytest.raises(EdgeError) as caught:
+        store(conf).served(generation)
+    assert caught.value.code == "MANIFEST_LOST"
 
 
 def test_modes_whatever_the_umask(conf: Path) -> None:
@@ -163,7 +239,14 @@ def test_modes_whatever_the_umask(conf: Path) -> None:
     finally:
         os.umask(old)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (conf / "edgemesh").rglob("*") if path.is_file()}
-    assert modes == {"a.conf": 0o644, "b": 0o644, "generation.conf": 0o644, "manifest.json": 0o600, "state.json": 0o600}
+    assert modes == {
+        "a.conf": 0o644,
+        "b": 0o644,
+        "generation.conf": 0o644,
+        "manifest.json": 0o600,
+        "parts.json": 0o644,
+        "state.json": 0o600,
+    }
 
 
 @pytest.mark.parametrize("what", ["folder", "include", "link"])
@@ -221,22 +304,38 @@ def test_the_digest_covers_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../x.conf", "a/../../x", "/etc/x", "generation.conf", "manifest.json", ".", "a//b", "a b.conf", "a;.conf", "", "a/", "x\n"]
+    "path",
+    [
+        "../x.conf",
+        "a/../../x",
+        "/etc/x",
+        "generation.conf",
+        "manifest.json",
+        "parts.json",
+        ".",
+        "a//b",
+        "a b.conf",
+        "a;.conf",
+        "",
+        "a/",
+        "x\n",
+    ],
 )
 def test_paths_stay_inside(path: str) -> None:
     with pytest.raises(EdgeError) as caught:
-        desired([{"path": path, "content": ""}], [], "keep")
+        files_alone("default", [{"path": path, "content": ""}], [], "keep")
     assert caught.value.where == "files[0].path"
 
 
 def test_two_files_at_one_place_and_keys_in_the_text_are_refused() -> None:
     with pytest.raises(EdgeError, match="twice"):
-        desired([{"path": "a.conf", "content": ""}] * 2, [], "keep")
+        files_alone("default", [{"path": "a.conf", "content": ""}] * 2, [], "keep")
+    both = files_alone("default", [{"path": "a", "content": ""}, {"path": "a/b", "content": ""}], [], "keep")
     with pytest.raises(EdgeError, match="a file and a folder"):
-        desired([{"path": "a", "content": ""}, {"path": "a/b", "content": ""}], [], "keep")
+        merge(Desired({}), both)
     with pytest.raises(EdgeError) as caught:
-        desired([{"path": "a.conf", "content": "# -----BEGIN EC PRIVATE KEY-----\nMHcCAQ"}], [], "keep")
+        files_alone("default", [{"path": "a.conf", "content": "# -----BEGIN EC PRIVATE KEY-----\nMHcCAQ"}], [], "keep")
     assert "MHcCAQ" not in str(caught.value.as_result())
     with pytest.raises(EdgeError) as caught:
-        desired([], ["tls.crt"], "keep")
+        files_alone("default", [], ["tls.crt"], "keep")
     assert caught.value.where == "depends_on[0]"

@@ -22,6 +22,10 @@ from hypothesis import strategies as st
 from plugins.action import nginx_info
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx import nginx_info as host
+from plugins.module_utils._nginx.change.desired import Desired, Manifest
+from plugins.module_utils._nginx.change.generations import Store
+from plugins.module_utils._nginx.change.merge import merge
+from plugins.module_utils._nginx.change.parts import read
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._script import Answer
 from plugins.modules import nginx_info as module
@@ -61,7 +65,7 @@ options ndots:5
 def answers(**changed: Optional[Answer]) -> dict[str, Answer]:
     said: dict[str, Optional[Answer]] = {
         "nginx": Answer(BUILD, 0), "os": Answer("ID=debian\n", 0), "servers": Answer(RESOLV, 0), "ipv6": Answer(INET6, 0),
-        "selinux": Answer("", 1), **changed,
+        "selinux": Answer("", 1), "parts": Answer("cat: no such file\n", 1), **changed,
     }  # fmt: skip
     return {name: answer for name, answer in said.items() if answer is not None}
 
@@ -72,6 +76,7 @@ def test_a_host_as_it_answers() -> None:
     assert (found.build, found.version, found.os_family, found.selinux) == (BUILD, "1.26.3", "Debian", False)
     assert found.ipv6_addresses == ("2001:db8:18::12", "fe80::ed:c6ff:fe12:c")
     assert found.name_servers == ("192.0.2.53", "2001:db8::53", "fe80::1%eth0")
+    assert found.parts == ()
     assert Settings(build=found.build).version == (1, 26, 3)
 
 
@@ -92,6 +97,31 @@ def test_what_is_not_there() -> None:
 def test_no_answer_is_said() -> None:
     with pytest.raises(EdgeError, match=r"did not answer \(nginx, ipv6\).*-vvv"):
         host.read(answers(nginx=None, ipv6=None))
+
+
+def test_whose_what_is_on_a_host(tmp_path: Path) -> None:
+    """Read where nginx_config wrote it, beside the main file that this nginx was built with."""
+    wanted = merge(
+        Desired({}), read("a", [{"name": "shop", "claims": {"443/s.example": "host s.example on port 443"}, "agrees": {"port 443": "TLS"}}])
+    )
+    store = Store(str(tmp_path / "conf"), "edge")
+    manifest = Manifest(wanted.digest({}), "keep", "127.101.1.1:80", "/run/nginx.pid", parts=[part.as_dict() for part in wanted.parts])
+    (tmp_path / "conf").mkdir()
+    store.write_state()
+    store.write_generation("0001-000000000000", wanted, manifest)
+    store.activate("0001-000000000000")
+    program = tmp_path / "nginx"
+    program.write_text(
+        f"#!/bin/sh\necho 'nginx version: nginx/1.2.3\nconfigure arguments: --x=1 --conf-path={tmp_path}/conf/nginx.conf --y' >&2\n"
+    )
+    program.chmod(0o755)
+    found = Action().work({"binary": str(program), "name": "edge"}, {})
+    assert found["parts"] == [
+        {"list": "a", "name": "shop", "claims": {"443/s.example": "host s.example on port 443"}, "agrees": {"port 443": "TLS"}}
+    ]
+    assert Action().work({"binary": str(program), "name": "other"}, {})["parts"] == []
+    (tmp_path / "conf/edge/current/parts.json").write_text('[{"list": "a"}, 1')
+    assert Action().work({"binary": str(program), "name": "edge"}, {})["parts"] == []
 
 
 @given(st.dictionaries(st.sampled_from(sorted(answers())), st.builds(Answer, st.text(), st.integers(0, 255))))
@@ -118,7 +148,7 @@ class Action(nginx_info.ActionModule):
 
 def test_its_options_and_results_are_the_documented_ones(tmp_path: Path) -> None:
     assert described(yaml.safe_load(module.DOCUMENTATION)["options"]) == nginx_info.ARGUMENTS
-    result = Action().work({"binary": str(tmp_path / "no such nginx")}, {})
+    result = Action().work({"binary": str(tmp_path / "no such nginx"), "name": "nobodys"}, {})
     assert result.keys() == {"changed", *yaml.safe_load(module.RETURN)}
     assert (result["changed"], result["installed"], result["version"]) == (False, False, "")
 
@@ -129,6 +159,6 @@ def test_the_program_that_is_asked(tmp_path: Path) -> None:
         program.parent.mkdir()
         program.write_text(f'#!/bin/sh\n[ "$1" = -V ] && echo nginx version: nginx/{version} >&2\n')
         program.chmod(0o755)
-    found = Action(f"PATH={tmp_path / 'path'}:{os.environ['PATH']}").work({"binary": "nginx"}, {})
+    found = Action(f"PATH={tmp_path / 'path'}:{os.environ['PATH']}").work({"binary": "nginx", "name": "edgemesh"}, {})
     assert (found["installed"], found["version"]) == (True, "1.1.1"), "the task's environment counts"
-    assert Action().work({"binary": str(tmp_path / "it's here" / "nginx")}, {})["version"] == "2.2.2"
+    assert Action().work({"binary": str(tmp_path / "it's here" / "nginx"), "name": "edgemesh"}, {})["version"] == "2.2.2"

@@ -11,7 +11,7 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("rendering happens on the controller", allow_module_level=True)
 
-from nginx_rendering import ADDRESSES, MUTUAL, SERVICE, plan, read_back, render, route, servers
+from nginx_rendering import ADDRESSES, MUTUAL, SERVICE, blocks, depends_on, plan, read_back, render, route, servers
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.write.blocks import Settings
@@ -49,13 +49,14 @@ def test_the_way_to_the_gateway() -> None:
 def test_the_upstream_has_every_address_and_keeps_connections() -> None:
     made = plan(route())
     block = next(one for one in read_back(render(made)) if one["directive"] == "upstream")
-    assert block["args"] == [made["upstreams"][0]["name"]]
+    (upstream,) = blocks(made, "upstream")
+    assert block["args"] == [upstream["name"]]
     found = [(one["directive"], one["args"]) for one in block["block"]]
     assert [args for name, args in found if name == "server"] == [[address] for address in ADDRESSES["main"]]
     assert ("keepalive", ["64"]) in found
     assert ("keepalive_timeout", ["55s"]) in found
-    assert ("zone", [made["upstreams"][0]["name"], "80k"]) in found
-    assert served(route())["location /"]["proxy_pass"] == [[f"https://{made['upstreams'][0]['name']}"]]
+    assert ("zone", [upstream["name"], "80k"]) in found
+    assert served(route())["location /"]["proxy_pass"] == [[f"https://{upstream['name']}"]]
     assert "keepalive" not in render(plan(route(proxy__keepalive=0)))
 
 
@@ -99,7 +100,7 @@ def test_the_plain_port_redirects_and_lets_acme_in() -> None:
 
 def test_plain_http_as_in_the_recipe() -> None:
     made = plan(route(listen={"tls": False}))
-    assert made["redirects"] == ()
+    assert [site["redirect"] for site in blocks(made, "site")] == [None]
     server = servers(render(made))[-1]
     assert server["listen"] == [["80"]]
     assert not [name for name in server if name.startswith("ssl")]
@@ -108,11 +109,11 @@ def test_plain_http_as_in_the_recipe() -> None:
 
 def test_unknown_names_are_refused_first_on_every_port() -> None:
     refusals = servers(render(plan(route(), route(name="b", host="b.example.com", listen={"tls": False, "port": 8080}))))[:3]
-    assert [server["listen"][0][0] for server in refusals] == ["443", "80", "8080"]
+    assert [server["listen"][0][0] for server in refusals] == ["443", "80", "8080"], "in the order of their files' names"
     assert all(server["return"] == [["421"]] and server["server_name"] == [[""]] for server in refusals)
     assert [server.get("ssl_reject_handshake") for server in refusals] == [[["on"]], None, None]
     assert not any("default_server" in words for server in refusals for words in server["listen"])
-    assert len(servers(render(plan(route()), nginx_offload_refuse_unknown_hosts="false"))) == 2
+    assert len(servers(render(plan(route(), refuse_unknown=False)))) == 2
 
 
 def test_ipv6_beside_ipv4() -> None:
@@ -138,14 +139,15 @@ def test_material_comes_from_secrets_or_files() -> None:
     assert {export["secret"]["name"]: sorted(set(export) - {"secret"}) for export in made["exports"]} == {
         "shop-public": ["cert", "key"], "edge-client": ["cert", "key"], "edge-ca": ["ca", "cert", "key"],
     }  # fmt: skip
-    assert set(made["depends_on"]) == {
+    assert depends_on(made) == {
         f"{folder}/{name}" for name in ("shop-public/tls.crt", "shop-public/tls.key", "edge-client/tls.crt", "edge-client/tls.key",
                                         "edge-ca/ca.crt", "edge-ca/tls.crt", "edge-ca/tls.key")
     }  # fmt: skip
     files = route(listen__certificate={"cert_file": "/acme/c.pem", "key_file": "/acme/k.pem"}, upstream_tls__server_ca={"file": "/ca.pem"})
     made = plan(files)
     assert made["exports"] == ()
-    assert made["depends_on"] == ("/acme/c.pem", "/acme/k.pem", "/ca.pem")
+    (part,) = made["parts"]
+    assert (part["depends_on"], part["material"]) == (("/acme/c.pem", "/acme/k.pem", "/ca.pem"), ()), "other people's files stay"
 
 
 IDENTITIES = {
@@ -171,16 +173,16 @@ def test_one_upstream_for_one_identity() -> None:
         for twin in "ab"
     ]
     made = offload(routes, {**ADDRESSES, "second": ADDRESSES["main"]}, Settings())
-    used = [server.locations[0].upstream for server in made.servers]
+    used = [file.it.server.locations[0].upstream for file in made.http if file.kind == "site"]
     assert used[0::2] == used[1::2], "equal identities share"
     assert len(set(used[0::2])) == len(IDENTITIES), "different ones never do"
-    assert len(made.upstreams) == len(IDENTITIES)
+    assert len([file for file in made.http if file.kind == "upstream"]) == len(IDENTITIES)
 
 
 def test_each_protocol_has_connections_of_its_own() -> None:
     grpc = {"path": "/a", "service": SERVICE, "proxy": {"protocol": "grpc"}}
     made = plan(route(**MUTUAL, paths=[{"service": SERVICE}, grpc, {**grpc, "path": "/b"}]))
-    plain, streams = made["upstreams"]
+    plain, streams = blocks(made, "upstream")
     assert streams["name"] == f"{plain['name']}_grpc"
     way = servers(render(made))[-1]
     assert [way[f"location {path}"].get("grpc_pass") for path in ("/", "/a", "/b")] == [None, *[[[f"grpcs://{streams['name']}"]]] * 2]
@@ -216,7 +218,7 @@ def test_limits_and_logs() -> None:
         "limit_req_zone": ["$binary_remote_addr", "zone=edge_shop:10m", "rate=10r/s"],
         "limit_conn_zone": ["$binary_remote_addr", "zone=edge_b_at_once:10m"],
     }  # fmt: skip
-    first, second = servers(text)[-2:]
+    second, first = servers(text)[3::2]
     assert (first["limit_req"], first.get("limit_conn"), first.get("access_log")) == ([["zone=edge_shop"]], None, None)
     assert (second["limit_conn"], second.get("limit_req")) == ([["edge_b_at_once", "3"]], None)
     assert second["access_log"] == [["/var/log/nginx/edgemesh.log", "edge_b"]]
@@ -232,27 +234,39 @@ def test_names_are_resolved_again_by_nginx_or_by_us() -> None:
         one["directive"]: one["args"] for one in next(one for one in read_back(render(new)) if one["directive"] == "upstream")["block"]
     }
     assert block["resolver"] == ["192.0.2.53", "[2001:db8::53]"]
-    assert new["upstreams"][0]["servers"] == ("gw.example.com:443 resolve", "192.0.2.1:443")
+    assert blocks(new, "upstream")[0]["servers"] == ("gw.example.com:443 resolve", "192.0.2.1:443")
     assert new["lookup"] == ()
     for settings in ({"version": "1.26.3", "resolvers": ["192.0.2.53"]}, {"version": "1.27.3", "resolvers": []}):
         old = plan(route(), upstreams=named, **settings)
-        assert (old["lookup"], old["upstreams"][0]["servers"]) == (("gw.example.com",), ("gw.example.com:443", "192.0.2.1:443"))
+        assert (old["lookup"], blocks(old, "upstream")[0]["servers"]) == (("gw.example.com",), ("gw.example.com:443", "192.0.2.1:443"))
         assert "resolver" not in render(old)
     for order in (1, -1):
         answers = {"gw.example.com": ["192.0.2.9", "192.0.2.8", "2001:db8::8"][::order]}
-        found = plan(route(), upstreams=named, resolved=answers)["upstreams"][0]["servers"]
+        found = blocks(plan(route(), upstreams=named, resolved=answers), "upstream")[0]["servers"]
         assert found == ("192.0.2.8:443", "192.0.2.9:443", "[2001:db8::8]:443", "192.0.2.1:443"), "whatever the answers' order"
 
 
-def test_a_shared_pool_is_as_large_as_the_largest() -> None:
-    routes = load([route(proxy__keepalive=8)]) + load([route(name="b", host="b.example.com", upstream_tls__server_name="shop.example.com")])
-    assert [upstream.keepalive for upstream in offload(routes, ADDRESSES, Settings()).upstreams] == ["64"]
+def test_pools_of_other_sizes_and_other_addresses_are_other_upstreams() -> None:
+    """So that no route's file, and no upstream, depends on other routes or lists."""
+
+    def names(*changes: dict[str, Any], **more: Any) -> list[str]:
+        routes = [
+            route(**{"name": f"r{number}", "host": f"r{number}.example.com", "upstream_tls__server_name": "one.example.com", **change})
+            for number, change in enumerate(changes)
+        ]
+        loaded = [load([each])[0] for each in routes]
+        return [file.it.name for file in offload(loaded, more.get("upstreams", ADDRESSES), Settings()).http if file.kind == "upstream"]
+
+    (one,) = names({}, {})
+    first, smaller = names({}, {"proxy__keepalive": 8})
+    assert first == one != smaller
+    assert names({}, upstreams={"main": ["192.0.2.99:30443"]}) != [one]
 
 
 def test_what_else_a_gateway_says_changes_no_upstreams_name() -> None:
-    plain = plan(route())["upstreams"][0]["name"]
+    plain = blocks(plan(route()), "upstream")
     gateways = {"main": {"selector": {"istio": "other"}, "port": "443", "front": {"hops": 2}, "access": {"deny": ["203.0.113.0/24"]}}}
-    assert plan(route(), gateways=gateways)["upstreams"][0]["name"] == plain
+    assert blocks(plan(route(), gateways=gateways), "upstream") == plain
 
 
 def test_addresses() -> None:
@@ -260,7 +274,7 @@ def test_addresses() -> None:
         plan(route(), upstreams={})
     assert caught.value.where == "edge_routes (shop).gateway"
     made = plan(route(), upstreams={}, gateways={"main": {"addresses": ["gw.example.com:443"]}})
-    assert made["upstreams"][0]["servers"] == ("gw.example.com:443",)
+    assert blocks(made, "upstream")[0]["servers"] == ("gw.example.com:443",)
     for unknown in ({}, {"main": ["(known after apply)"]}):
         text = render(plan(route(), upstreams=unknown, check=True))
         assert "# (known after apply)" in text
@@ -269,25 +283,17 @@ def test_addresses() -> None:
         plan(route(), upstreams={"main": ["192.0.2.1:70000"]})
     assert caught.value.where == "nginx_offload_upstreams.main[0]"
     twice = plan(route(), upstreams={"main": ["192.0.2.1:1", "192.0.2.1:1"]})
-    assert twice["upstreams"][0]["servers"] == ("192.0.2.1:1",)
-
-
-def test_what_nginx_would_serve_wrongly_is_refused() -> None:
-    with pytest.raises(EdgeError, match="can't be both TLS and plain"):
-        plan(route(), route(name="b", host="b.example.com", listen={"tls": False, "port": 443}))
-    # read one by one, as for groups that have a host in common
-    shop, twin = load([route()]) + load([route(name="b", host="SHOP.example.com")])
-    with pytest.raises(EdgeError, match="served by route shop already"):
-        offload([shop, twin], ADDRESSES, Settings())
-    # the same host on two ports is two sites
-    (other,) = load([route(name="b", listen={"certificate": "c", "port": 8443, "http_port": 8080})])
-    assert len(offload([shop, other], ADDRESSES, Settings()).servers) == 2
+    assert blocks(twice, "upstream")[0]["servers"] == ("192.0.2.1:1",)
 
 
 def test_long_names_get_a_table_that_holds_them() -> None:
-    assert plan(route())["names_bucket"] == ""
-    assert plan(route(hosts=["x" * 41 + ".example.com"]))["names_bucket"] == "128"
-    assert "server_names_hash_bucket_size 512;" in render(plan(route(hosts=[".".join(["x" * 60] * 3)])))
+    longer, longest = route(hosts=["x" * 41 + ".example.com"]), route(name="b", host=".".join(["x" * 60] * 3))
+    assert "bucket_size" not in render(plan(route()))
+    assert "server_names_hash_bucket_size 128;" in render(plan(longer))
+    for routes in ([longer, longest], [longest, longer]):
+        text = render(plan(*routes))
+        assert "server_names_hash_bucket_size 512;" in text
+        assert text.count("bucket_size") == 1, "the largest holds for all"
 
 
 H3 = {"version": "1.26.3", "configured": "configure arguments: --with-http_v2_module --with-http_v3_module\n"}
@@ -300,19 +306,21 @@ def test_http3_beside_tcp() -> None:
     ]  # fmt: skip
     whole = plan(*routes, ipv6=True, **H3)
     found = servers(render(whole))
-    by_name = {(server["server_name"][0][0], server["listen"][0][0]): server for server in found if "ssl" in server["listen"][0]}
-    quic = {key: [words for words in server["listen"] if "quic" in words] for key, server in by_name.items()}
+    made_first, *tcp = [server for server in found if {"ssl", "quic"} & {*server["listen"][0]}]
     # the server that refuses unknown names is the first on the port, and says how its socket is made
+    assert (made_first["listen"], made_first["server_name"]) == ([["443", "quic", "reuseport"], ["[::]:443", "quic", "reuseport"]], [[""]])
+    assert made_first["ssl_reject_handshake"] == [["on"]]
+    by_name = {(server["server_name"][0][0], server["listen"][0][0]): server for server in tcp}
+    quic = {key: [words for words in server["listen"] if "quic" in words] for key, server in by_name.items()}
     assert quic == {
-        ("", "443"): [["443", "quic", "reuseport"], ["[::]:443", "quic", "reuseport"]],
-        ("", "8443"): [], ("c.example.com", "443"): [], ("d.example.com", "8443"): [],
+        ("", "443"): [], ("", "8443"): [], ("c.example.com", "443"): [], ("d.example.com", "8443"): [],
         ("shop.example.com", "443"): [["443", "quic"], ["[::]:443", "quic"]],
         ("b.example.com", "443"): [["443", "quic"], ["[::]:443", "quic"]],
     }  # fmt: skip
     offered = {key[0]: server.get("add_header") for key, server in by_name.items()}
     assert offered["shop.example.com"] == [["Alt-Svc", 'h3=":443"; ma=86400', "always"]]
     assert (offered["c.example.com"], offered[""]) == (None, None)
-    alone = servers(render(whole, nginx_offload_refuse_unknown_hosts=False))
+    alone = servers(render(plan(*routes, ipv6=True, refuse_unknown=False, **H3)))
     assert [words for server in alone for words in server["listen"] if "reuseport" in words] == [
         ["443", "quic", "reuseport"], ["[::]:443", "quic", "reuseport"],
     ]  # fmt: skip
@@ -336,4 +344,5 @@ def test_http3_is_refused_where_nginx_has_none_as_documented() -> None:
     with pytest.raises(EdgeError, match="isn't known"):
         offload(load([route(listen__http3=True)]), ADDRESSES, Settings())
     foretold = offload(load([route(listen__http3=True)]), ADDRESSES, Settings(check=True))
-    assert foretold.servers[0].quic == (), "in a check on an empty host"
+    (site,) = [file.it for file in foretold.http if file.kind == "site"]
+    assert site.server.quic == (), "in a check on an empty host"

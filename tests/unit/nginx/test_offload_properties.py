@@ -140,6 +140,6 @@ def test_any_text_that_a_user_writes(where: tuple[str, tuple[Any, ...]], value: 
 def test_the_property_would_notice(value: str) -> None:
     """The check itself, on a text that was not checked."""
     made = as_dict(offload(load([BASES["ended"].written]), {"main": [ADDRESS]}, Settings(ipv6=False)))
-    made["servers"][0]["listen"] = (value,)
+    next(file for file in made["http"] if file["kind"] == "sockets")["it"]["listen"] = (value,)
     with pytest.raises(AssertionError):
         check((render(made), ""), DIRECTIVES["ended", False], "8443", value.strip(), "listen.port")

@@ -12,7 +12,7 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("rendering happens on the controller", allow_module_level=True)
 
-from nginx_rendering import PASSED, plan, read_back, render, render_stream, route, servers
+from nginx_rendering import PASSED, blocks, depends_on, files_of, plan, read_back, render, render_stream, route, servers
 
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._nginx.write.probes import probes
@@ -34,10 +34,15 @@ def made(*routes: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return plan(*routes, gateways=TWO, upstreams=REACHED, **settings)
 
 
-def streams(whole: dict[str, Any], **variables: Any) -> dict[str, Any]:
+def plainly(name: str) -> str:
+    """Without the digits by which upstreams of other addresses have other names."""
+    return re.sub(r"(edge_to_[a-z]+)_[0-9a-f]{12}", r"\1", name)
+
+
+def streams(whole: dict[str, Any]) -> dict[str, Any]:
     """The stream context: its map's entries, its upstreams' servers, and its server blocks."""
     found: dict[str, Any] = {"map": {}, "upstreams": {}, "servers": []}
-    for one in read_back(render_stream(whole, **variables), "stream"):
+    for one in read_back(plainly(render_stream(whole)), "stream"):
         block = [(inner["directive"], inner["args"]) for inner in one.get("block", [])]
         if one["directive"] == "map":
             found["map"].update((name, args[0] if args else None) for name, args in block)
@@ -51,19 +56,20 @@ def streams(whole: dict[str, Any], **variables: Any) -> dict[str, Any]:
 def test_straight_to_the_gateway_where_nobody_is_told_anything() -> None:
     found = streams(made(passed(), passed("other", gateway="second", host="other.example.com", hosts=["*.other.example.com"])))
     assert found["map"] == {
-        "hostnames": None, "default": "edge_here_8443", "bank.example.com": "edge_to_main",
-        "other.example.com": "edge_to_second", "*.other.example.com": "edge_to_second",
+        "hostnames": None, "default": "edge_here_8443", "bank.example.com": "edge_to_main_8443",
+        "other.example.com": "edge_to_second_8443", "*.other.example.com": "edge_to_second_8443",
     }  # fmt: skip
-    assert (found["upstreams"]["edge_to_main"], found["upstreams"]["edge_to_second"]) == (REACHED["main"], REACHED["second"])
+    assert (found["upstreams"]["edge_to_main_8443"], found["upstreams"]["edge_to_second_8443"]) == (REACHED["main"], REACHED["second"])
     (listener,) = found["servers"]
     assert (listener["listen"], listener["ssl_preread"], listener["proxy_pass"]) == ([["8443"]], [["on"]], [["$edge_passed_8443"]])
     assert "proxy_protocol" not in listener
     whole = made(passed())
-    assert (whole["servers"], whole["depends_on"]) == ((), ())
+    assert ([site["server"] for site in blocks(whole, "site")], depends_on(whole)) == ([None], set())
     authority = {"secret": {"namespace": "edgemesh", "name": "edge-ca"}, "ca": "/etc/edgemesh/tls/edgemesh/edge-ca/ca.crt"}
     assert whole["exports"] == (authority,), "for role verify"
+    assert whole["parts"][0]["material"] == (authority["ca"],)
     # unknown names are refused by the http context, with an alert
-    refusal = servers(render(whole))[0]
+    refusal = servers(render(whole))[1]
     assert [refusal["listen"][0][0]] == found["upstreams"]["edge_here_8443"]
     assert (refusal["listen"][0][1:], refusal["ssl_reject_handshake"]) == (["ssl"], [["on"]])
     redirect = servers(render(whole))[-1]
@@ -71,8 +77,8 @@ def test_straight_to_the_gateway_where_nobody_is_told_anything() -> None:
 
 
 def test_unknown_names_lead_nowhere_where_they_are_not_to_be_refused() -> None:
-    assert streams(made(passed()), nginx_offload_refuse_unknown_hosts="false")["map"]["default"] == ""
-    beside = streams(made(passed(), ended()), nginx_offload_refuse_unknown_hosts=False)["map"]["default"]
+    assert "default" not in streams(made(passed(), refuse_unknown=False))["map"], "which is the empty text"
+    beside = streams(made(passed(), ended(), refuse_unknown=False))["map"]["default"]
     assert beside == "edge_here_8443", "the first of the http context's servers answers, as it would without a passage"
 
 
@@ -82,12 +88,13 @@ def test_on_one_port_with_routes_that_end_tls(order: int) -> None:
     found = streams(whole)
     # a wildcard that is passed on doesn't take a name that is not
     assert (found["map"]["shop.example.com"], found["map"]["told.example.com"]) == ("edge_here_8443", "edge_to_second")
-    listener, leave = found["servers"]
+    leave, listener = found["servers"]
     assert listener["proxy_protocol"] == [["on"]]
     # the other gateway didn't ask for it
     way_out = found["map"]["bank.example.com"]
     assert found["map"]["*.example.com"] == way_out
-    assert (leave["listen"], leave["proxy_pass"]) == ([[*found["upstreams"][way_out], "proxy_protocol"]], [["edge_to_main"]])
+    assert (leave["listen"], leave["proxy_pass"]) == ([[*found["upstreams"][way_out], "proxy_protocol"]], [["edge_to_main_8443_out"]])
+    assert found["upstreams"]["edge_to_main_8443_out"] == REACHED["main"]
     assert "proxy_protocol" not in leave
     here = found["upstreams"]["edge_here_8443"][0]
     for server in servers(render(whole)):
@@ -96,16 +103,16 @@ def test_on_one_port_with_routes_that_end_tls(order: int) -> None:
             assert (server["set_real_ip_from"], server["real_ip_header"]) == ([["127.0.0.0/8"]], [["proxy_protocol"]])
         else:
             assert "real_ip_header" not in server
-    assert [one["port"] for one in whole["servers"]] == ["8443"], "what clients use"
+    assert {one["port"] for part in whole["parts"] for one in part["probes"]} == {8443}, "what clients use"
 
 
 def test_loopback_addresses_are_nobody_elses() -> None:
     """While nginx reloads, an old worker still goes by its own map."""
     whole = [made(passed()), made(passed(), ended()), made(passed(listen__port=9443)), made(passed(listen__port=9443), ended())]
-    seen = [upstream["servers"][0] for one in whole for upstream in one["stream_upstreams"] if upstream["servers"][0].startswith("127.")]
+    seen = [each[0] for one in whole for each in streams(one)["upstreams"].values() if each[0].startswith("127.")]
     assert len(seen) == len({*seen}) + 1, "only the last two, where nothing changes for the port, are the same"
     assert all(re.fullmatch(r"127\.10[234]\.\d+\.\d+:488", address) for address in seen), seen
-    assert made(passed(), inner_port=8444)["stream_upstreams"][0]["servers"][0].endswith(":8444")
+    assert streams(made(passed(), inner_port=8444))["upstreams"]["edge_here_8443"][0].endswith(":8444")
     with pytest.raises(EdgeError) as caught:
         made(ended(), inner_port="488; x")
     assert caught.value.where == "nginx_offload_inner_port"
@@ -113,15 +120,16 @@ def test_loopback_addresses_are_nobody_elses() -> None:
 
 def test_the_longest_timeout_of_a_port_holds() -> None:
     def timeouts(*routes: dict[str, Any]) -> list[tuple[str, str]]:
-        return [(one["connect_timeout"], one["idle_timeout"]) for one in made(*routes)["passages"]]
+        listeners = [one for one in streams(made(*routes))["servers"] if "ssl_preread" in one]
+        return [(one["proxy_connect_timeout"][0][0], one["proxy_timeout"][0][0]) for one in listeners]
 
     slow = passed("slow", proxy={"read_timeout": "10m", "connect_timeout": "500ms"})
     assert timeouts(passed()) == [("5s", "60s")]
-    assert timeouts(passed(), slow) == timeouts(slow, passed()) == [("5s", "10m")]
+    assert timeouts(passed(), slow) == timeouts(slow, passed()) == [("5s", "600s")]
     assert timeouts(passed(), ended()) == [("5s", "80s")], "a client of the http context may be silent for 75s"
     events = ended(paths=[{"service": {"namespace": "a", "name": "b", "port": 1}, "proxy": {"read_timeout": "1h"}}])
     assert timeouts(passed(), events) == [("5s", "3605s")]
-    assert timeouts(slow, passed(listen__port=9443)) == [("500ms", "10m"), ("5s", "60s")], "each port has its own"
+    assert timeouts(slow, passed(listen__port=9443)) == [("500ms", "600s"), ("5s", "60s")], "each port has its own"
 
 
 def test_each_route_is_asked_for_at_the_port_of_its_clients() -> None:
@@ -152,22 +160,15 @@ def test_logs_of_a_port() -> None:
 
 def test_nothing_of_it_without_such_routes() -> None:
     whole = made(ended())
-    assert (whole["passages"], whole["stream_upstreams"], whole["passed"], render_stream(whole)) == ((), (), (), "")
-    assert not any(server["behind"] for server in whole["servers"])
+    assert (whole["passes"], render_stream(whole)) == (False, "")
+    assert "real_ip_header" not in render(whole)
+    assert not [path for path in files_of(whole) if re.fullmatch(r"stream/[^/]*\.conf", path)], "it needs no stream module"
 
 
-def test_names_that_a_map_takes_for_words() -> None:
+def test_names_that_a_map_takes_for_words_are_names() -> None:
     """The schema refuses them for routes that are passed on; here they stand in the map of a port that also does."""
-    with pytest.raises(EdgeError) as caught:
-        made(passed(), ended("shop", hosts=["default"]))
-    assert caught.value.where == "edge_routes (shop).hosts[1]"
-    assert made(ended("shop", hosts=["default"]))["servers"], "no map, no harm"
-
-
-def test_the_same_host_twice_on_a_port() -> None:
-    routes = [passed(), ended("shop", host="bank.example.com", gateway="second")]
-    with pytest.raises(EdgeError, match=r"bank\.example\.com"):
-        made(*routes)
+    found = streams(made(passed(), ended("shop", hosts=["default"])))
+    assert found["map"]["\\default"] == "edge_here_8443"
 
 
 def test_gateway_names_resolved_by_nginx() -> None:

@@ -13,7 +13,7 @@ if sys.version_info < (3, 11):
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nginx_rendering import render, render_stream
+from nginx_rendering import dumped, files_of
 
 from plugins.module_utils._nginx.read import effective as reader
 from plugins.module_utils._nginx.read import sharing
@@ -33,9 +33,7 @@ def written(routes: list[Route], version: str) -> reader.Config:
     """nginx -T of a host with these routes alone."""
     build = f"nginx version: nginx/{version}"
     made = as_dict(offload(routes, {"main": ["192.0.2.10:30443", "[2001:db8::10]:30443"]}, Settings(build=build, ipv6=False)))
-    stream = f"stream {{\n{render_stream(made)}}}\n" if made["passages"] else ""
-    main = f"events {{ }}\nhttp {{\n{render(made)}}}\n{stream}"
-    return reader.read(f"{build}\n# configuration file /etc/nginx/nginx.conf:\n{main}\n")
+    return reader.read(f"{build}\n{dumped(files_of(made))}")
 
 
 def certificate(pair: KeyPair | None) -> tuple[str, str]:

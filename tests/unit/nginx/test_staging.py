@@ -38,12 +38,15 @@ def test_files_moved_aside_refer_to_one_another_there(tmp_path: Path) -> None:
     plan = {
         "/c/edgemesh/current": Link("generations/1"),
         "/c/edgemesh/generations/1/a.conf": "include /c/edgemesh/current/b; include /c/edgemesh.d/x;",
+        "/c/edgemesh/generations/1/relative.conf": "include edgemesh/current/listen/*.inc; include edgemesh.d/x;",
         "/c/conf.d/edgemesh.conf": "include /c/edgemesh/current/*.conf;",
         "/c/sites-enabled/default": None,
     }
     moved = _write_elsewhere("/c", plan, str(tmp_path))
     assert set(moved) == set(plan) - {"/c/sites-enabled/default"}
     assert (tmp_path / "edgemesh/current/a.conf").read_text() == f"include {tmp_path}/edgemesh/current/b; include /c/edgemesh.d/x;"
+    relative = (tmp_path / "edgemesh/current/relative.conf").read_text()
+    assert relative == f"include {tmp_path}/edgemesh/current/listen/*.inc; include edgemesh.d/x;"
     assert (tmp_path / "conf.d/edgemesh.conf").read_text() == f"include {tmp_path}/edgemesh/current/*.conf;"
 
 

@@ -1,60 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user asks for, checked: files, the material that they refer to, the default site's fate; and how a generation records it."""
+"""What is to be served: files, the material that they refer to, the default site's fate; and how a generation records it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Optional
 
-from ... import _values as values
 from ..._errors import EdgeError
+from .parts import Part
 
 #: Part of every digest: raise it when the layout of a generation changes, so that the next run makes a new one.
 _FORMAT = "1"
-#: Files of ours in a generation's folder: the confirmation server, and the manifest.
-MARKER, MANIFEST = "generation.conf", "manifest.json"
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What a user asks for: files by relative path, the material that they refer to, and the default site's fate."""
+    """What is to be served: files by relative path, the material that they refer to, and the default site's fate.
+
+    :param parts: what the files were merged from; none in a generation of the time before there were lists.
+    :param default_sites: what each list says of the default site, where that is not ``keep``.
+    """
 
     files: Mapping[str, str]
     depends_on: tuple[str, ...] = ()
     default_site: str = "keep"
+    parts: tuple[Part, ...] = ()
+    default_sites: Mapping[str, str] = field(default_factory=dict)
 
     def digest(self, material: Mapping[str, str]) -> str:
         """Twelve hexadecimal digits over all of it, the material by its content."""
-        whole = json.dumps([_FORMAT, dict(self.files), dict(material), self.default_site], sort_keys=True)
-        return hashlib.sha256(whole.encode()).hexdigest()[:12]
+        whole: list[Any] = [_FORMAT, dict(self.files), dict(material), self.default_site]
+        if self.parts:
+            whole += [[part.as_dict() for part in self.parts], dict(self.default_sites)]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
 
-
-def desired(files: list[dict[str, str]], depends_on: list[str], default_site: str) -> Desired:
-    """Check and collect a module's parameters.
-
-    :raises EdgeError: for a path that leaves the folder, appears twice or is ours, and for content with key material.
-    """
-    chosen: dict[str, str] = {}
-    for number, entry in enumerate(files):
-        where = f"files[{number}].path"
-        path = values.file_path("/" + entry["path"], where)[1:]
-        if path != os.path.normpath(path) or path.startswith("/") or path in (".", MARKER, MANIFEST):
-            raise EdgeError(f"{path!r} can't be used", where=where, fix=f"Use a plain relative path other than {MARKER} and {MANIFEST}")
-        if path in chosen:
-            raise EdgeError(f"{path!r} is listed twice", where=where)
-        if "PRIVATE KEY-----" in entry["content"]:
-            raise EdgeError(
-                "the content holds a private key", where=f"files[{number}] ({path})",
-                why="configuration is shown in diffs", fix="Put the key into a file of its own and list that in depends_on",
-            )  # fmt: skip
-        chosen[path] = entry["content"]
-    for path in chosen:
-        if any(other.startswith(path + "/") for other in chosen):
-            raise EdgeError(f"{path!r} is a file and a folder at once", where="files")
-    return Desired(chosen, tuple(sorted({values.file_path(path, f"depends_on[{i}]") for i, path in enumerate(depends_on)})), default_site)
+    @property
+    def lists(self) -> list[str]:
+        """The lists that have parts."""
+        return sorted({part.owner.list_name for part in self.parts})
 
 
 def digests(paths: tuple[str, ...]) -> dict[str, str]:
@@ -80,7 +66,10 @@ class Manifest:
     listen: str
     pid_file: str
     depends_on: Mapping[str, str] = field(default_factory=dict)
-    #: the generation whose files these are, where they were gone back to
-    copy_of: str = ""
+    #: by list: the generation that its parts were taken from, where they were gone back to
+    copy_of: Mapping[str, str] = field(default_factory=dict)
     #: the file, by path, through which nginx reads the stream context's files; empty where there are none
     entry: Mapping[str, str] = field(default_factory=dict)
+    #: see :meth:`.parts.Part.as_dict`; None in a generation of the time before there were lists
+    parts: Optional[list[Any]] = None
+    default_sites: Mapping[str, str] = field(default_factory=dict)

@@ -5,24 +5,29 @@
 the one that nginx reads, ``<conf>/conf.d/<name>.conf`` is the one file outside, which includes it; a generation with files for
 the stream context has a second one, its ``entry`` (see stream.py). ``state.json`` names the generation that was last confirmed to
 serve and, while a change is under way, the one that is meant to follow: after a kill the next run finds there what to go back
-to. It also keeps the order in which generations were confirmed: only these can be gone back to.
+to. It also keeps the order in which generations were confirmed (only these can be gone back to), for each list the generation before
+its last change, and the material that is to go once a change is confirmed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ... import _disk as disk
 from ..._errors import EdgeError
-from . import stream
+from ..._lists import DEFAULT, Run
+from . import before_lists, material, stream
 from .default_site import in_use
-from .desired import MANIFEST, MARKER, Desired, Manifest
+from .desired import Desired, Manifest
+from .parts import MANIFEST, MARKER, PARTS, Change, Part
 from .staging import Link, Plan
 
 _GENERATION = re.compile(r"[0-9]{4,}-[0-9a-f]{12}")
@@ -90,31 +95,64 @@ class Store:
         return list(self.state()["entries"])
 
     def state(self) -> dict[str, Any]:
-        """The journal: ``confirmed`` (a generation or None), ``history``, ``created`` folders; ``pending`` while a change is under way."""
+        """The journal: ``confirmed`` (a generation or None), ``history``, ``created`` folders; ``pending`` while a change is under way.
+
+        ``before``: by list, the generation before its last change. ``material``: by path, the folder of what is still to be removed.
+        """
         text = disk.read(self._state)
         try:
             found = dict(json.loads(text)) if text else {}
         except ValueError:
             # only a hand can have done that; what nginx reads now is the best that is known
             found = {"confirmed": self.active(), "pending": None}
-        return {"confirmed": None, "created": [], "entries": [], "history": [name for name in [found.get("confirmed")] if name], **found}
+        history = [name for name in [found.get("confirmed")] if name]
+        return {"confirmed": None, "created": [], "entries": [], "history": history, "before": {}, "material": {}, **found}
 
     def manifest(self, generation: str | None) -> Manifest | None:
         """The manifest of a generation, None where there is none."""
         text = disk.read(os.path.join(self.generations, generation, MANIFEST)) if generation else None
         try:
-            return Manifest(**json.loads(text)) if text else None
-        except (ValueError, TypeError):
+            found = json.loads(text) if text else None
+            if found and isinstance(found.get("copy_of"), str):
+                # of the time before there were lists
+                found["copy_of"] = {DEFAULT: found["copy_of"]} if found["copy_of"] else {}
+            return Manifest(**found) if found else None
+        except (ValueError, TypeError, AttributeError):
             return None
 
+    def served(self, generation: str | None) -> Desired:
+        """What a generation holds, with its parts; nothing for None.
+
+        :raises EdgeError: it isn't known whose its files are.
+        """
+        if generation is None:
+            return Desired({})
+        held = self._held(generation)
+        if held is None:
+            raise EdgeError(
+                "it isn't known any more whose files these are", where=os.path.join(self.generations, generation),
+                why="its manifest.json is gone, or damaged", code="MANIFEST_LOST",
+                fix="Put that file back, or remove all lists (state=absent, all_lists=true) and apply each again; nothing was touched",
+            )  # fmt: skip
+        return held if held.parts else before_lists.taken_apart(held)
+
+    def _held(self, generation: str) -> Desired | None:
+        """What a generation holds, as it was written; None without a manifest."""
+        manifest = self.manifest(generation)
+        if manifest is None:
+            return None
+        files = self.files(generation)
+        parts = tuple(Part.of_dict(part, files) for part in manifest.parts or [])
+        return Desired(files, tuple(manifest.depends_on), manifest.default_site, parts, manifest.default_sites)
+
     def files(self, generation: str | None) -> dict[str, str]:
-        """The text of a generation's files by relative path, without our own two."""
+        """The text of a generation's files by relative path, without our own ones."""
         found: dict[str, str] = {}
         root = os.path.join(self.generations, generation) if generation else ""
         for folder, _folders, names in os.walk(root) if root else ():
             for name in names:
                 path = os.path.relpath(os.path.join(folder, name), root)
-                if path not in (MARKER, MANIFEST):
+                if path not in (MARKER, MANIFEST, PARTS):
                     found[path] = disk.read(os.path.join(folder, name)) or ""
         return found
 
@@ -128,6 +166,7 @@ class Store:
             and all(disk.read(path) == manifest.entry.get(path) for path in {*self.entries(), *manifest.entry})
             and self.files(generation) == dict(wanted.files)
             and disk.read(os.path.join(self.generations, generation, MARKER)) == marker(generation, manifest.listen)
+            and disk.read(os.path.join(self.generations, generation, PARTS)) == claimed(wanted)
             and (wanted.default_site != "disabled" or not self.idle_sites())
         )
 
@@ -144,33 +183,51 @@ class Store:
         """The generations that can be gone back to: confirmed once and still there, in the order in which they came to serve."""
         return [name for name in self.state()["history"] if self.manifest(name)]
 
-    def earlier(self, which: str) -> tuple[str, Desired]:
-        """An earlier generation and what it holds.
+    def earlier(self, which: str, list_name: str = DEFAULT) -> tuple[str, Change]:
+        """An earlier generation, and the change that brings back what a list had in it.
 
-        :param which: its name, its number, or ``previous``: what served before the last change that was no going back.
+        :param which: its name, its number, or ``previous``: the last in which the list's parts were others, before a change that was no
+            going back.
         :raises EdgeError: there is none, or its files aren't any more those that were confirmed.
         """
         kept, confirmed = self.kept(), self.state()["confirmed"]
         current = self.manifest(confirmed)
         if which == "previous":
             # who has gone back stays there: the second run changes nothing
-            found = [confirmed] if current and current.copy_of else kept[:-1][-1:]
+            found = [confirmed] if current and list_name in current.copy_of else self._others(list_name, kept)
         else:
             found = [name for name in kept if which == name or (which.isdigit() and int(which) == _number(name))]
-        manifest = self.manifest(found[0]) if found else None
-        if not found or manifest is None:
+        manifest, held = (self.manifest(found[0]), self._held(found[0])) if found else (None, None)
+        if not found or manifest is None or held is None:
             raise EdgeError(
-                "there is no earlier generation" if which == "previous" else f"there is no generation {which[:80]!r} to go back to",
+                f"there is no earlier generation of list {list_name}" if which == "previous" else
+                f"there is no generation {which[:80]!r} to go back to",
                 where=self.folder, why=f"available: {', '.join(kept)}" if kept else "none is kept",
                 fix="Name one of those, or apply the files that you want (state=present); nothing was touched",
             )  # fmt: skip
-        wanted = Desired(self.files(found[0]), tuple(manifest.depends_on), manifest.default_site)
-        if wanted.digest(manifest.depends_on) != manifest.digest:
+        if held.digest(manifest.depends_on) != manifest.digest:
             raise EdgeError(
                 "its files are not those that were confirmed", where=os.path.join(self.generations, found[0]),
                 why="somebody changed them since", fix="Go back to another generation; nothing was touched",
             )  # fmt: skip
-        return manifest.copy_of or found[0], wanted
+        parts = self._parts(found[0], list_name)
+        if not parts:
+            raise EdgeError(
+                f"list {list_name} had nothing yet in this generation", where=os.path.join(self.generations, found[0]),
+                fix="Go back to another generation, or remove the list (state=absent); nothing was touched",
+            )  # fmt: skip
+        site = self.served(found[0]).default_sites.get(list_name, "keep")
+        return manifest.copy_of.get(list_name) or found[0], Change(Run.teardown(list_name), parts, site)
+
+    def _others(self, list_name: str, kept: list[str]) -> list[str]:
+        """The last generation in which this list had parts, and other ones than now."""
+        confirmed = self.state()["confirmed"]
+        now = self._parts(confirmed, list_name) if confirmed else ()
+        earlier = ((name, self._parts(name, list_name)) for name in reversed(kept) if name != confirmed)
+        return next(([name] for name, parts in earlier if parts and parts != now), [])
+
+    def _parts(self, generation: str, list_name: str) -> tuple[Part, ...]:
+        return tuple(part for part in self.served(generation).parts if part.owner.list_name == list_name)
 
     def next_name(self, digest: str) -> str:
         """The name of the next generation: its number makes it different from every one before, even with the same content."""
@@ -222,22 +279,54 @@ class Store:
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         disk.write(self._state, json.dumps({key: value for key, value in state.items() if value is not ...}, sort_keys=True), 0o600)
 
-    def record(self, generation: str | None) -> None:
-        """Note that nginx serves this generation, which ends the change."""
+    def record(self, generation: str | None, lists: Sequence[str] = (), doomed: Mapping[str, str] | None = None) -> None:
+        """Note that nginx serves this generation, which ends the change.
+
+        :param lists: those whose parts changed.
+        :param doomed: by path, the folder of the material that goes now.
+        """
+        state = self.state()
         history = [name for name in self.kept() if name != generation]
-        self.write_state(confirmed=generation, history=[*history, generation] if generation else history, pending=...)
+        before = {**state["before"], **dict.fromkeys(lists, state["confirmed"])}
+        self.write_state(
+            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before,
+            material=doomed or ...,
+        )  # fmt: skip
+
+    def remove_material(self) -> list[str]:
+        """Remove what the journal says; returns what was there."""
+        doomed = self.state()["material"]
+        removed = [path for path, folder in sorted(doomed.items()) if material.there(path, folder)]
+        for path in removed:
+            material.remove(path, doomed[path])
+            self.step("material removed")
+        if doomed:
+            self.write_state(material=...)
+            self.step("material noted")
+        return removed
 
     def write_generation(self, generation: str, wanted: Desired, manifest: Manifest) -> None:
         """Put a generation's files on the disk, where nothing refers to them yet."""
         root = os.path.join(self.generations, generation)
         # left over from a run that was killed at this point
         shutil.rmtree(root, ignore_errors=True)
-        texts = {**wanted.files, MARKER: marker(generation, manifest.listen), MANIFEST: json.dumps(vars(manifest), sort_keys=True)}
+        fresh: list[str] = []
+        texts = {
+            **wanted.files, MARKER: marker(generation, manifest.listen), PARTS: claimed(wanted),
+            MANIFEST: json.dumps(dataclasses.asdict(manifest), sort_keys=True),
+        }  # fmt: skip
+        before = self.state()["confirmed"]
+        there = self.files(before)
         try:
             for path, text in texts.items():
-                disk.create(os.path.join(root, path), text, 0o600 if path == MANIFEST else 0o644)
+                # what stays the same stays the same file
+                if there.get(path) != text or not _linked(os.path.join(self.generations, str(before), path), os.path.join(root, path)):
+                    disk.create(os.path.join(root, path), text, 0o600 if path == MANIFEST else 0o644)
+                    fresh.append(os.path.join(root, path))
                 self.step("file written")
-            disk.sync([os.path.join(root, path) for path in texts])
+            disk.sync(fresh)
+            for folder, _folders, _names in os.walk(root):
+                disk.sync_folder(folder)
             disk.sync_folder(self.generations)
         except OSError:
             shutil.rmtree(root, ignore_errors=True)
@@ -300,8 +389,12 @@ class Store:
             shutil.rmtree(os.path.join(self.generations, generation), ignore_errors=True)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the ``keep`` generations that were confirmed last; the one that serves always stays."""
-        stay = {*self.kept()[-max(keep, 1) :], self.state()["confirmed"]}
+        """Remove all but the ``keep`` generations that were confirmed last; the one that serves always stays.
+
+        With more than one, so does the generation before each list's last change: other lists' changes take no way back from it.
+        """
+        state = self.state()
+        stay = {*self.kept()[-max(keep, 1) :], state["confirmed"], *(state["before"].values() if keep > 1 else ())}
         for name in self.names():
             if name not in stay:
                 shutil.rmtree(os.path.join(self.generations, name), ignore_errors=True)
@@ -324,6 +417,30 @@ def marker(generation: str, listen: str) -> str:
         f'server {{\n    listen {listen};\n    server_name "";\n    access_log off;\n    default_type text/plain;\n'
         f'    return 200 "{generation}";\n}}\n'
     )
+
+
+def claimed(wanted: Desired) -> str:
+    """Whose is what on this host, for ``nginx_info``."""
+    return json.dumps(
+        [
+            {"list": part.owner.list_name, "name": part.owner.route, "claims": dict(part.claims), "agrees": dict(part.agrees)}
+            for part in wanted.parts
+        ],
+        sort_keys=True,
+    )
+
+
+def _linked(old: str, new: str) -> bool:
+    """Whether ``new`` is now the same file as ``old``, which must be one as we write it."""
+    try:
+        found = os.lstat(old)
+        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != 0o644 or found.st_uid != os.geteuid():
+            return False
+        os.makedirs(os.path.dirname(new), mode=0o755, exist_ok=True)
+        os.link(old, new)
+    except OSError:
+        return False
+    return True
 
 
 def _number(generation: str) -> int:

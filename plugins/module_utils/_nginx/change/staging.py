@@ -176,6 +176,7 @@ def _write_elsewhere(root: str, plan: Plan, folder: str) -> dict[str, str]:
             text = str(what)
             for top in {_own_folder(root, other) for other, what in plan.items() if isinstance(what, Link)}:
                 text = text.replace(os.path.join(root, top) + "/", os.path.join(folder, top) + "/")
+                text = text.replace(f"include {top}/", f"include {os.path.join(folder, top)}/")
             with open(target, "w", encoding="utf-8") as file:
                 file.write(text)
     return moved

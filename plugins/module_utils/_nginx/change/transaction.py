@@ -6,19 +6,24 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..._errors import EdgeError
+from ..._lists import DEFAULT, Run
 from ..._lock import locked
 from ..read import listeners
 from ..read.syntax import Directive, split_dump
-from . import selinux, staging, stream
+from . import before_lists, selinux, staging, stream
 from .confirm import Logs, answer, wait
 from .desired import Desired, Manifest, digests
 from .generations import Store, confirm_address
 from .installation import Installation, Verdict, processes
+from .material import there
+from .merge import merge
+from .parts import Change
 from .service import Service, service
 
 #: A machine under load is no reason to take a change for one that did not happen.
@@ -40,6 +45,13 @@ class Outcome:
     not_tested: str = ""
     repaired: bool = False
     material_changed: list[str] = field(default_factory=list)
+    #: exported files that nothing has a use for any more
+    material_removed: list[str] = field(default_factory=list)
+    #: ``list/route`` of what this run made, changed and removed
+    parts: dict[str, list[str]] = field(default_factory=lambda: {"made": [], "changed": [], "removed": []})
+    #: the lists on this host afterwards, and the parts of others
+    lists: list[str] = field(default_factory=list)
+    neighbours: list[dict[str, Any]] = field(default_factory=list)
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -54,6 +66,7 @@ class Transaction:
     :param take_over: let our files answer unknown host names where a site of the user's does so far.
     :param timeout: seconds for the whole change, from the wait for the lock to the confirmation. A roll-back has the same time anew.
     :param keep: how many generations stay on the disk.
+    :param material_folder: where exported certificates and keys are. Those that no part names any more are removed, below it alone.
     """
 
     store: Store
@@ -66,66 +79,97 @@ class Transaction:
     keep: int = 3
     method: str = "auto"
     unit: str = "nginx"
+    material_folder: str = "/etc/edgemesh/tls"
     _until: float = field(default=0.0, init=False)
 
-    def present(self, wanted: Desired) -> Outcome:
-        """Make nginx serve exactly these files.
+    def present(self, change: Change) -> Outcome:
+        """Make nginx serve what this run says of its list, and everything else as it is.
 
         :raises EdgeError: when it doesn't; what served before serves again then, unless the error says otherwise.
         """
-        with self._alone():
+        with self._alone(change.run.list_name):
             self.store.refuse_foreign()
-            return self._apply(wanted)
+            return self._change(change)
 
-    def rolled_back(self, which: str) -> Outcome:
-        """Make nginx serve what an earlier generation holds: as a new one, tested and confirmed like every other change.
+    def rolled_back(self, which: str, list_name: str = DEFAULT) -> Outcome:
+        """Make nginx serve what a list had in an earlier generation: as a new one, tested and confirmed like every other change.
 
         :param which: see :meth:`Store.earlier`.
         :raises EdgeError: as for ``present``, and when there is no such generation.
         """
-        with self._alone():
+        with self._alone(list_name):
             self.store.refuse_foreign()
-            origin, wanted = self.store.earlier(which)
-            return self._apply(wanted, origin)
+            origin, change = self.store.earlier(which, list_name)
+            return self._change(change, origin)
 
-    def absent(self) -> Outcome:
-        """Take everything of ours away and put back what we put aside."""
-        with self._alone():
+    def absent(self, list_name: str = DEFAULT, all_lists: bool = False) -> Outcome:
+        """Take away what a list has. With the last one, or with all of them, everything of ours goes, and comes back what we put aside."""
+        with self._alone(list_name):
             if not self.store.exists():
                 return Outcome()
             self.store.refuse_foreign()
-            good = self.store.state()["confirmed"]
-            outcome = Outcome(changed=True, previous=good, before=self._shown(good))
-            if self.nginx is None:
-                outcome.not_tested = "nginx isn't installed on this host"
-                if not self.check:
-                    self.store.activate(None)
-                    self.store.remove()
-                return outcome
-            verdict = staging.test(self.nginx, self.store.plan(None), self._left())
-            if not verdict.good:
-                raise EdgeError(
-                    "nginx refuses the configuration without our files", where=self.nginx.main, why=verdict.why,
-                    fix="Correct that first; nothing was touched", complaints=verdict.complaints,
-                )  # fmt: skip
-            outcome.tested, outcome.how_tested = True, verdict.how
-            if not self.check:
-                self.start = False
-                self._switch(None, good, verdict)
-                self.store.remove()
-                self.store.step("removed")
-                outcome.confirmed = True
-            return outcome
+            self.start = False
+            if all_lists:
+                good = self.store.state()["confirmed"]
+                return self._gone(self.store.served(good) if self.store.manifest(good) else Desired({}), list_name)
+            return self._change(Change(Run.teardown(list_name)))
 
-    def _apply(self, wanted: Desired, copy_of: str = "") -> Outcome:
+    def _change(self, change: Change, origin: str = "") -> Outcome:
+        state, list_name = self.store.state(), change.run.list_name
+        before = before_lists.settled(self.store.served(state["confirmed"]), change)
+        wanted = merge(before, change)
+        if not wanted.parts:
+            return self._gone(before, list_name) if self.store.exists() else Outcome()
+        if not change.parts and wanted.parts == before.parts and "pending" not in state and not state["material"]:
+            outcome = Outcome(generation=state["confirmed"], previous=state["confirmed"])
+            return self._told(outcome, before, wanted, list_name)
+        return self._apply(before, wanted, list_name, origin)
+
+    def _gone(self, before: Desired, list_name: str) -> Outcome:
+        """Take everything of ours away and put back what we put aside."""
+        good = self.store.state()["confirmed"]
+        doomed = self._doomed(before, Desired({}))
+        outcome = self._told(Outcome(changed=True, previous=good, before=self._shown(good)), before, Desired({}), list_name)
+        outcome.material_removed = sorted(doomed)
+        if self.nginx is None:
+            outcome.not_tested = "nginx isn't installed on this host"
+            if not self.check:
+                self.store.activate(None)
+                self.store.record(None, doomed=doomed)
+                self._remove_material(outcome)
+                self.store.remove()
+            return outcome
+        self.start = False
+        verdict = staging.test(self.nginx, self.store.plan(None), self._left())
+        if not verdict.good:
+            raise EdgeError(
+                "nginx refuses the configuration without our files", where=self.nginx.main, why=verdict.why,
+                fix="Correct that first; nothing was touched", complaints=verdict.complaints,
+            )  # fmt: skip
+        outcome.tested, outcome.how_tested = True, verdict.how
+        if not self.check:
+            self._switch(None, good, verdict, doomed=doomed)
+            self._remove_material(outcome)
+            self.store.remove()
+            self.store.step("removed")
+            outcome.confirmed = True
+        return outcome
+
+    def _apply(self, before: Desired, wanted: Desired, list_name: str, origin: str) -> Outcome:
         state = self.store.state()
         good, interrupted = state["confirmed"], "pending" in state
         material = digests(wanted.depends_on)
         digest, old = wanted.digest(material), self.store.manifest(good)
-        outcome = self._compare(wanted, material, good, old)
+        outcome = self._told(self._compare(wanted, material, good, old), before, wanted, list_name)
         outcome.repaired = interrupted
+        doomed = self._doomed(before, wanted)
+        outcome.material_removed = sorted(doomed)
         if good and old and old.digest == digest and not interrupted and self.store.is_active(good, wanted) and self._serves(good, old):
             outcome.generation, outcome.confirmed = good, answer(old.listen, _PATIENCE) == good
+            # of a run that was killed when all else was done
+            outcome.changed = bool(doomed)
+            if state["material"] and not self.check:
+                self._remove_material(outcome)
             return outcome
         outcome.changed, outcome.generation = True, self.store.next_name(digest)
         try:
@@ -149,12 +193,18 @@ class Transaction:
         outcome.after.update(entry)
         if not self.check:
             self.store.step("tested")
-            manifest = Manifest(digest, wanted.default_site, listen, self._pid_file(verdict), material, copy_of, entry)
+            copies = {name: of for name, of in (old.copy_of if old else {}).items() if name in wanted.lists and name != list_name}
+            copies.update({list_name: origin} if origin else {})
+            manifest = Manifest(
+                digest, wanted.default_site, listen, self._pid_file(verdict), material, copies, entry,
+                [part.as_dict() for part in wanted.parts], wanted.default_sites,
+            )  # fmt: skip
             self.store.write_state()
             self.store.step("folder made")
             self.store.write_generation(outcome.generation, wanted, manifest)
             self.store.step("written")
-            self._switch(outcome.generation, good, verdict)
+            self._switch(outcome.generation, good, verdict, [list_name] if good and any(outcome.parts.values()) else [], doomed)
+            self._remove_material(outcome)
             outcome.confirmed = answer(listen, _PATIENCE) == outcome.generation
             outcome.draining = len(processes(manifest.pid_file).draining)
             self.store.prune(self.keep)
@@ -162,6 +212,29 @@ class Transaction:
         return outcome
 
     # --- compare and test ---
+
+    def _told(self, outcome: Outcome, before: Desired, wanted: Desired, list_name: str) -> Outcome:
+        """Whose parts this run made, changed and removed, and whose others are here."""
+        was, now = ({part.owner.key: part for part in each.parts} for each in (before, wanted))
+        outcome.parts = {
+            "made": sorted(now.keys() - was.keys()),
+            "changed": sorted(key for key in now.keys() & was.keys() if now[key] != was[key]),
+            "removed": sorted(was.keys() - now.keys()),
+        }
+        outcome.lists = wanted.lists
+        outcome.neighbours = [
+            {"list": part.owner.list_name, "name": part.owner.route, "probes": list(part.probes)}
+            for part in wanted.parts
+            if part.owner.list_name != list_name
+        ]
+        return outcome
+
+    def _doomed(self, before: Desired, wanted: Desired) -> dict[str, str]:
+        """By path, the folder of the material that goes with this change, and of what a killed run left."""
+        left = {path: self.material_folder for part in before.parts for path in part.material}
+        used = {path for part in wanted.parts for path in (*part.material, *part.depends_on)}
+        doomed = {path: folder for path, folder in {**left, **self.store.state()["material"]}.items() if path not in used}
+        return {path: folder for path, folder in doomed.items() if there(path, folder)}
 
     def _compare(self, wanted: Desired, material: Mapping[str, str], good: str | None, old: Manifest | None) -> Outcome:
         outcome = Outcome(previous=good, before=self._shown(good))
@@ -262,7 +335,16 @@ class Transaction:
 
     # --- swap, reload, confirm, roll back ---
 
-    def _switch(self, generation: str | None, good: str | None, verdict: Verdict) -> None:
+    def _remove_material(self, outcome: Outcome) -> None:
+        """Remove what nothing has a use for. The change is done: what can't be removed is said, and tried again by the next run."""
+        try:
+            outcome.material_removed = self.store.remove_material()
+        except EdgeError as error:
+            outcome.warnings.append(f"some of {', '.join(outcome.material_removed)} stay: {error.sentence}")
+
+    def _switch(
+        self, generation: str | None, good: str | None, verdict: Verdict, lists: Sequence[str] = (), doomed: Mapping[str, str] | None = None
+    ) -> None:
         was_running = bool(processes(self._pid_file(verdict)).master)
         try:
             self.store.write_state(pending=generation)
@@ -277,7 +359,7 @@ class Transaction:
                 self._bring_up(generation, verdict, "the new configuration")
                 self.store.step("confirmed")
                 # what can't be noted didn't happen: the next run would take it for a change that was cut off
-                self.store.record(generation)
+                self.store.record(generation, lists, doomed)
         except EdgeError as error:
             self._roll_back(generation, good, verdict, error, was_running)
             raise
@@ -349,10 +431,10 @@ class Transaction:
     # --- helpers ---
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, list_name: str) -> Iterator[None]:
         """The time of this change begins, and no other run is at it."""
         self._until = time.monotonic() + self.timeout
-        with locked([self.store.conf], self.timeout), self._disk():
+        with locked([self.store.conf], self.timeout, f"list {list_name}"), self._disk():
             yield
 
     def _left(self) -> float:

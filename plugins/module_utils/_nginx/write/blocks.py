@@ -13,20 +13,14 @@ from .. import commands
 
 @dataclass(frozen=True)
 class Upstream:
-    """One ``upstream`` block. ``identity`` is all that makes a connection to the gateway what it is.
-
-    nginx shares TLS sessions and pooled connections within an upstream, and with them the identity of whoever opened
-    them: a location without a client certificate would be let in with another's. So nothing is shared but what is equal.
-    The protocol is part of it: a pooled HTTP/1.1 connection is of no use to gRPC. Upstreams of the stream context have none.
-    """
+    """One ``upstream`` block, of the http or the stream context. ``known`` is false where a stand-in is among the servers."""
 
     name: str
     servers: tuple[str, ...]
     resolver: str
     zone: str
-    keepalive: str
-    known: bool
-    identity: tuple[Any, ...] = field(default=(), repr=False)
+    known: bool = True
+    keepalive: str = "0"
 
 
 @dataclass(frozen=True)
@@ -58,15 +52,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Server:
-    """One ``server`` block towards the gateway. ``behind``: clients reach it through a :class:`Passage`, which tells their addresses."""
+    """One ``server`` block towards the gateway. It listens at ``listen``, or as the file ``sockets`` says."""
 
     route: str
     gateway: str
     names: str
-    port: str
     listen: tuple[str, ...]
+    sockets: str
     quic: tuple[str, ...]
-    behind: bool
     tls: bool
     http2: bool
     certificate: str
@@ -83,94 +76,161 @@ class Server:
     locations: tuple[Location, ...]
     limit: Optional[Limit]
     access_log: str
-    #: all that makes a TLS connection to the gateway what it is
-    identity: tuple[Any, ...] = field(repr=False)
+    log_file: str
 
 
 @dataclass(frozen=True)
 class Redirect:
     """The ``server`` on the plain port of a route with TLS: ACME's challenges, and ``target`` or nothing for the rest."""
 
-    route: str
     names: str
     listen: tuple[str, ...]
     acme_webroot: str
     target: str
-    http2: bool = False
     quic: tuple[str, ...] = ()
-    behind: bool = False
+    http2: bool = False
+
+
+@dataclass(frozen=True)
+class Site:
+    """A route's own file of the http context."""
+
+    route: str
+    redirect: Optional[Redirect]
+    server: Optional[Server]
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """What servers of one kind listen at. ``told``: clients come through the stream context's listener, which says who they are."""
+
+    listen: tuple[str, ...]
+    told: bool = False
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The ``server`` for unknown host names on one port."""
+    """The ``server`` for unknown host names on one port, of TCP (``listen``) or of UDP (``quic``)."""
 
     listen: tuple[str, ...]
-    quic: tuple[str, ...]
-    behind: bool
-    tls: bool
-    http2: bool
-    names: str = '""'
+    quic: tuple[str, ...] = ()
+    told: bool = False
+    tls: bool = False
+    http2: bool = False
 
 
 @dataclass(frozen=True)
-class Exit:
-    """A ``server`` in the stream context that takes the PROXY protocol off again, for a gateway that doesn't want it."""
+class Names:
+    """Entries of a ``map`` from SNI to an upstream of the stream context."""
 
-    listen: str
-    upstream: str
+    names: tuple[str, ...]
+    target: str
 
 
 @dataclass(frozen=True)
 class Passage:
     """The ``server`` in the stream context on one port, which sends TLS unopened to where its SNI leads.
 
-    ``names`` are pairs of a host and an upstream of the stream context. ``inner`` is the upstream of the http context's servers behind it:
-    the routes that end TLS (``serves``), and the refusal of unknown names.
+    ``names`` are the files with its map's entries, ``settings`` those with the rest of what it says.
     """
 
     port: str
     listen: tuple[str, ...]
-    names: tuple[tuple[str, str], ...]
-    inner: str
-    serves: bool
-    proxy_protocol: bool
-    connect_timeout: str
-    idle_timeout: str
-    access_log: str
-    exits: tuple[Exit, ...]
+    names: tuple[str, ...]
+    settings: str
 
 
 @dataclass(frozen=True)
-class Passed:
-    """A route whose TLS is passed on. ``asks``: the gateway wants a certificate of the client."""
+class Exit:
+    """A ``server`` in the stream context that takes the PROXY protocol off again, for a gateway that doesn't want it.
 
-    route: str
-    host: str
-    port: str
-    asks: bool
+    ``upstream`` leads to it, ``gateway`` is where it leads. ``settings`` are the files with its port's timeouts.
+    """
+
+    upstream: Upstream
+    gateway: Upstream
+    listen: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A single directive; a comment where it is empty."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A file that is the same wherever it is, by its name: ``websocket``, ``log_format``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, or one of several contents that it may have, as data for the template.
+
+    ``it`` is one of the blocks above, ``kind`` says which.
+    """
+
+    id: str
+    path: str
+    kind: str
+    it: Any
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Another content (the ``id`` of a :class:`File`) for a shared file, where all files of ``present`` are there."""
+
+    present: tuple[str, ...]
+    id: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A file that several routes may need. Where they don't agree on its content the highest ``rank`` holds."""
+
+    path: str
+    id: str
+    rank: int = 0
+    instead: tuple[Instead, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one route needs on a host, see module ``nginx_config``: it depends on the route and the host alone, never on other routes.
+
+    :ivar files: ids of the route's own files.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    shared: tuple[Shared, ...]
+    depends_on: tuple[str, ...]
+    material: tuple[str, ...]
+    claims: Mapping[str, str]
+    agrees: Mapping[str, str]
+    probes: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
 class Offload:
-    """The whole: blocks for the templates, Secrets to bring to the host, and files that the configuration depends on.
+    """The whole: files as data for the templates of both contexts, each once, the routes' parts, and Secrets to bring to the host.
 
-    ``names_bucket`` is the size that nginx's tables of server names need, empty where the default will do. ``lookup`` are
-    the gateways' names that this nginx would resolve only once, when it reads its configuration. ``ports`` are all on which it listens.
+    ``lookup`` are the gateways' names that this nginx would resolve only once, when it reads its configuration. ``ports`` are all TCP ports
+    on which it listens for clients; ``passes`` says whether it passes TLS on. ``extra`` are whole files of the list's own.
     """
 
-    upstreams: tuple[Upstream, ...]
-    servers: tuple[Server, ...]
-    redirects: tuple[Redirect, ...]
-    refusals: tuple[Refusal, ...]
-    stream_upstreams: tuple[Upstream, ...]
-    passages: tuple[Passage, ...]
-    passed: tuple[Passed, ...]
+    http: tuple[File, ...]
+    stream: tuple[File, ...]
+    parts: tuple[Part, ...]
     ports: tuple[str, ...]
-    names_bucket: str
+    passes: bool
     lookup: tuple[str, ...]
     exports: tuple[dict[str, Any], ...]
-    depends_on: tuple[str, ...]
+    extra: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,6 +243,10 @@ class Settings:
     :param resolvers: name servers' addresses, for an nginx that resolves upstreams again and again.
     :param resolved: addresses by name, as the host finds them, for an nginx that doesn't.
     :param inner_port: of loopback addresses, where servers behind a passage listen.
+    :param refuse_unknown: whether names that no route has are refused.
+    :param access_log: the file of logs in JSON.
+    :param export: whether certificates and keys come from Secrets by this role. Files that something else provides are not ours to remove.
+    :param probe_path: path and query of the probes.
     :param check: addresses may be missing.
     """
 
@@ -193,6 +257,10 @@ class Settings:
     resolvers: Sequence[Any] = ()
     resolved: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     inner_port: Any = 488
+    refuse_unknown: bool = True
+    access_log: Any = "/var/log/nginx/edgemesh.log"
+    export: bool = True
+    probe_path: str = "/"
     check: bool = False
 
     @property

@@ -17,6 +17,11 @@ class Material:
         self.exports: dict[SecretName, dict[str, Any]] = {}
         self.files: set[str] = set()
 
+    @property
+    def exported(self) -> tuple[str, ...]:
+        """Paths of the files that come from Secrets."""
+        return tuple(sorted(path for export in self.exports.values() for part, path in export.items() if part != "secret"))
+
     def pair(self, source: KeyPair) -> tuple[str, str]:
         """Paths of a certificate and its key."""
         if source.secret:
@@ -26,6 +31,12 @@ class Material:
     def authority(self, source: Authority) -> str:
         """Path of a CA's certificates."""
         return self._used(self._export(source.secret, "ca", "ca.crt") if source.secret else source.file or "")
+
+    def add(self, other: Material) -> None:
+        """What another collected, too."""
+        for secret, export in other.exports.items():
+            self.exports.setdefault(secret, {}).update(export)
+        self.files |= other.files
 
     def beside(self, source: Authority) -> None:
         """A CA that nginx has no use for, and that tests from this host need."""
