@@ -153,7 +153,7 @@ def change(conf: Path, asked: Change, copy_of: str = "") -> str:
     ours.write_state()
     ours.write_generation(generation, wanted, manifest)
     ours.activate(generation)
-    ours.record(generation, [name] if confirmed else [])
+    ours.record(generation, {**ours.state()["before"], **({name: confirmed} if confirmed else {})})
     return generation
 
 

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ... import _disk as disk
@@ -279,17 +279,15 @@ class Store:
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         disk.write(self._state, json.dumps({key: value for key, value in state.items() if value is not ...}, sort_keys=True), 0o600)
 
-    def record(self, generation: str | None, lists: Sequence[str] = (), doomed: Mapping[str, str] | None = None) -> None:
+    def record(self, generation: str | None, before: Mapping[str, str] | None = None, doomed: Mapping[str, str] | None = None) -> None:
         """Note that nginx serves this generation, which ends the change.
 
-        :param lists: those whose parts changed.
+        :param before: by list, the generation before its last change.
         :param doomed: by path, the folder of the material that goes now.
         """
-        state = self.state()
         history = [name for name in self.kept() if name != generation]
-        before = {**state["before"], **dict.fromkeys(lists, state["confirmed"])}
         self.write_state(
-            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before,
+            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before or ...,
             material=doomed or ...,
         )  # fmt: skip
 
