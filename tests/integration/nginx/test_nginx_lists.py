@@ -222,6 +222,11 @@ def test_exported_files_go_with_the_last_part_that_names_them(rig: Rig) -> None:
     assert not Path(own).parent.exists()
     assert rig.transaction(**options).absent("a").material_removed == [both]
     assert Path(used).exists()
+    rig.run("c", rig.part("other"))
+    Path(used).unlink()
+    with pytest.raises(EdgeError) as caught:
+        rig.run("c", rig.part("other", "more"))
+    assert caught.value.why == f"not there yet: {used} (route store of list b)"
 
 
 # --- killed half-way, and two at once ---

@@ -253,7 +253,7 @@ class Transaction:
 
     def _obstacle(self, wanted: Desired, material: Mapping[str, str]) -> str:
         """Why the change can't even be tested; in check mode that is no error, because the same run may bring what is missing."""
-        missing = [path for path in wanted.depends_on if path not in material]
+        missing = [path + _whose(path, wanted) for path in wanted.depends_on if path not in material]
         reason, fix = "", ""
         if self.nginx is None:
             reason, fix = "nginx isn't installed on this host", "Install nginx first"
@@ -493,6 +493,12 @@ class Transaction:
             manifest = self.store.manifest(generation)
             shown.update({self.store.include: self.store.include_text, **(manifest.entry if manifest else {})})
         return shown
+
+
+def _whose(path: str, wanted: Desired) -> str:
+    """Who needs a file, where that may be another list."""
+    users = ", ".join(str(part.owner) for part in wanted.parts if path in part.depends_on)
+    return f" ({users})" if len(wanted.lists) > 1 else ""
 
 
 def _top_level(verdict: Verdict, name: str) -> list[str]:
