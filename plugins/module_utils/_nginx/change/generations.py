@@ -205,12 +205,15 @@ class Store:
                 where=self.folder, why=f"available: {', '.join(kept)}" if kept else "none is kept",
                 fix="Name one of those, or apply the files that you want (state=present); nothing was touched",
             )  # fmt: skip
-        if held.digest(manifest.depends_on) != manifest.digest:
+        parts = self._parts(found[0], list_name)
+        as_written = {each["owner"]: each["files"] for each in manifest.parts or []}
+        # of other lists' files it doesn't matter
+        changed = [part for part in parts if manifest.parts and as_written[part.owner.key] != part.as_dict()["files"]]
+        if changed or (not manifest.parts and held.digest(manifest.depends_on) != manifest.digest):
             raise EdgeError(
                 "its files are not those that were confirmed", where=os.path.join(self.generations, found[0]),
                 why="somebody changed them since", fix="Go back to another generation; nothing was touched",
             )  # fmt: skip
-        parts = self._parts(found[0], list_name)
         if not parts:
             raise EdgeError(
                 f"list {list_name} had nothing yet in this generation", where=os.path.join(self.generations, found[0]),
