@@ -290,8 +290,8 @@ class Store:
         """
         history = [name for name in self.kept() if name != generation]
         self.write_state(
-            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before or ...,
-            material=doomed or ...,
+            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before or {},
+            material=doomed or {},
         )  # fmt: skip
 
     def remove_material(self) -> list[str]:
@@ -302,7 +302,7 @@ class Store:
             material.remove(path, doomed[path])
             self.step("material removed")
         if doomed:
-            self.write_state(material=...)
+            self.write_state(material={})
             self.step("material noted")
         return removed
 
