@@ -174,7 +174,7 @@ def test_some_of_its_routes_alone_can_not_be_changed() -> None:
             settled(before, refused)
         assert caught.value.code == "BEFORE_LISTS"
         assert "Run list default once with all its routes" in caught.value.fix
-        assert caught.value.what == "the routes at port 8443, 443 can only be changed together"
+        assert caught.value.what == "the routes at port 443, 8443 can only be changed together"
 
 
 def test_what_does_not_touch_them_can_be_changed() -> None:

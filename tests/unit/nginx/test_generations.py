@@ -153,7 +153,7 @@ def change(conf: Path, asked: Change, copy_of: str = "") -> str:
     ours.write_state()
     ours.write_generation(generation, wanted, manifest)
     ours.activate(generation)
-    ours.record(generation, [name] if confirmed else [])
+    ours.record(generation, {**ours.state()["before"], **({name: confirmed} if confirmed else {})})
     return generation
 
 
@@ -199,6 +199,8 @@ def test_each_list_has_its_own_way_back(conf: Path) -> None:
     assert ours.earlier("previous", "b")[1].parts == run("b", "3").parts
     with pytest.raises(EdgeError, match="list b had nothing yet"):
         ours.earlier("1", "b")
+    (conf / "edgemesh/generations" / first / "b.conf").write_text("# mine\n")
+    assert ours.earlier("previous", "a")[1].parts == run("a", "one").parts, "another list's files don't matter"
     ours.prune(1)
     assert len(ours.names()) == 1, "which leaves nothing to roll back to"
 

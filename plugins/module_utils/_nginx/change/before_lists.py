@@ -77,7 +77,7 @@ def settled(before: Desired, change: Change) -> Desired:
     gone = [part for part in whole if run.takes(part.owner) or (part.owner == unnamed and covered)]
     if len(gone) == len(whole):
         return dataclasses.replace(before, parts=tuple(part for part in before.parts if part.owner != unnamed))
-    ports = re.findall(r"\$edge_passed_(\d+) ", whole[0].shared[_WHOLE].content)
+    ports = sorted(re.findall(r"\$edge_passed_(\d+) ", whole[0].shared[_WHOLE].content), key=int)
     beside = any(f"port {port}" in part.agrees for port in ports for part in change.parts)
     beside |= any(stream.used([*part.files, *part.shared]) for part in change.parts)
     if beside or any(part.owner != unnamed for part in gone):

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ... import _disk as disk
@@ -205,12 +205,15 @@ class Store:
                 where=self.folder, why=f"available: {', '.join(kept)}" if kept else "none is kept",
                 fix="Name one of those, or apply the files that you want (state=present); nothing was touched",
             )  # fmt: skip
-        if held.digest(manifest.depends_on) != manifest.digest:
+        parts = self._parts(found[0], list_name)
+        as_written = {each["owner"]: each["files"] for each in manifest.parts or []}
+        # of other lists' files it doesn't matter
+        changed = [part for part in parts if manifest.parts and as_written[part.owner.key] != part.as_dict()["files"]]
+        if changed or (not manifest.parts and held.digest(manifest.depends_on) != manifest.digest):
             raise EdgeError(
                 "its files are not those that were confirmed", where=os.path.join(self.generations, found[0]),
                 why="somebody changed them since", fix="Go back to another generation; nothing was touched",
             )  # fmt: skip
-        parts = self._parts(found[0], list_name)
         if not parts:
             raise EdgeError(
                 f"list {list_name} had nothing yet in this generation", where=os.path.join(self.generations, found[0]),
@@ -279,18 +282,16 @@ class Store:
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         disk.write(self._state, json.dumps({key: value for key, value in state.items() if value is not ...}, sort_keys=True), 0o600)
 
-    def record(self, generation: str | None, lists: Sequence[str] = (), doomed: Mapping[str, str] | None = None) -> None:
+    def record(self, generation: str | None, before: Mapping[str, str] | None = None, doomed: Mapping[str, str] | None = None) -> None:
         """Note that nginx serves this generation, which ends the change.
 
-        :param lists: those whose parts changed.
+        :param before: by list, the generation before its last change.
         :param doomed: by path, the folder of the material that goes now.
         """
-        state = self.state()
         history = [name for name in self.kept() if name != generation]
-        before = {**state["before"], **dict.fromkeys(lists, state["confirmed"])}
         self.write_state(
-            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before,
-            material=doomed or ...,
+            confirmed=generation, history=[*history, generation] if generation else history, pending=..., before=before or {},
+            material=doomed or {},
         )  # fmt: skip
 
     def remove_material(self) -> list[str]:
@@ -301,7 +302,7 @@ class Store:
             material.remove(path, doomed[path])
             self.step("material removed")
         if doomed:
-            self.write_state(material=...)
+            self.write_state(material={})
             self.step("material noted")
         return removed
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,8 +55,9 @@ class Part:
     probes: tuple[Mapping[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the manifest. The own files' texts stand in the files themselves."""
-        return {**dataclasses.asdict(self), "owner": self.owner.key, "files": sorted(self.files)}
+        """Plain data for the manifest. The own files' texts stand in the files themselves, here are their digests."""
+        files = {path: hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() for path, text in self.files.items()}
+        return {**dataclasses.asdict(self), "owner": self.owner.key, "files": files}
 
     @classmethod
     def of_dict(cls, found: Mapping[str, Any], texts: Mapping[str, str]) -> Part:

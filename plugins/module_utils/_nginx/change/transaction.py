@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -203,7 +203,9 @@ class Transaction:
             self.store.step("folder made")
             self.store.write_generation(outcome.generation, wanted, manifest)
             self.store.step("written")
-            self._switch(outcome.generation, good, verdict, [list_name] if good and any(outcome.parts.values()) else [], doomed)
+            ways_back = {**state["before"], **({list_name: good} if good and any(outcome.parts.values()) else {})}
+            ways_back = {name: of for name, of in ways_back.items() if name in wanted.lists}
+            self._switch(outcome.generation, good, verdict, ways_back, doomed)
             self._remove_material(outcome)
             outcome.confirmed = answer(listen, _PATIENCE) == outcome.generation
             outcome.draining = len(processes(manifest.pid_file).draining)
@@ -251,7 +253,7 @@ class Transaction:
 
     def _obstacle(self, wanted: Desired, material: Mapping[str, str]) -> str:
         """Why the change can't even be tested; in check mode that is no error, because the same run may bring what is missing."""
-        missing = [path for path in wanted.depends_on if path not in material]
+        missing = [path + _whose(path, wanted) for path in wanted.depends_on if path not in material]
         reason, fix = "", ""
         if self.nginx is None:
             reason, fix = "nginx isn't installed on this host", "Install nginx first"
@@ -339,12 +341,14 @@ class Transaction:
         """Remove what nothing has a use for. The change is done: what can't be removed is said, and tried again by the next run."""
         try:
             outcome.material_removed = self.store.remove_material()
-        except EdgeError as error:
-            outcome.warnings.append(f"some of {', '.join(outcome.material_removed)} stay: {error.sentence}")
+        except (EdgeError, OSError) as error:
+            why = error.sentence if isinstance(error, EdgeError) else f"{error.strerror}."
+            outcome.warnings.append(f"some of {', '.join(outcome.material_removed)} stay until the next run: {why}")
 
     def _switch(
-        self, generation: str | None, good: str | None, verdict: Verdict, lists: Sequence[str] = (), doomed: Mapping[str, str] | None = None
-    ) -> None:
+        self, generation: str | None, good: str | None, verdict: Verdict,
+        before: Mapping[str, str] | None = None, doomed: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         was_running = bool(processes(self._pid_file(verdict)).master)
         try:
             self.store.write_state(pending=generation)
@@ -359,7 +363,7 @@ class Transaction:
                 self._bring_up(generation, verdict, "the new configuration")
                 self.store.step("confirmed")
                 # what can't be noted didn't happen: the next run would take it for a change that was cut off
-                self.store.record(generation, lists, doomed)
+                self.store.record(generation, before, doomed)
         except EdgeError as error:
             self._roll_back(generation, good, verdict, error, was_running)
             raise
@@ -489,6 +493,12 @@ class Transaction:
             manifest = self.store.manifest(generation)
             shown.update({self.store.include: self.store.include_text, **(manifest.entry if manifest else {})})
         return shown
+
+
+def _whose(path: str, wanted: Desired) -> str:
+    """Who needs a file, where that may be another list."""
+    users = ", ".join(str(part.owner) for part in wanted.parts if path in part.depends_on)
+    return f" ({users})" if len(wanted.lists) > 1 else ""
 
 
 def _top_level(verdict: Verdict, name: str) -> list[str]:
