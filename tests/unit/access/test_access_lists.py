@@ -174,6 +174,19 @@ def test_the_mesh_keeps_its_configuration_while_a_policy_at_any_gateway_needs_it
         plan.plan(declared("a", gateway={"front": {"hops": 2, "scope": "mesh"}}), Live([SERVICE, DEPLOYMENT, mesh, elsewhere]))
 
 
+def test_policies_at_gateways_that_a_run_does_not_list_stay() -> None:
+    mesh = named("ConfigMap", "istio", data={"mesh": "defaultConfig: {}\n"})
+    mine = declared("a", route("shop", DENY), gateway={"front": {"kind": "http_proxy", "scope": "mesh"}})
+    (elsewhere,) = plan.plan(mine, Live([SERVICE, DEPLOYMENT, mesh])).policies
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    live = Live([SERVICE, DEPLOYMENT, mesh, elsewhere])
+    for all_lists in (False, True):
+        ended = plan.ended(mine, live, all_lists=all_lists)
+        assert ended.removed == []
+        assert ended.kept == ["ConfigMap istio keeps its settings: route shop of list a needs them."]
+    assert plan.plan(mine, live).removed == []
+
+
 # What is refused
 
 
