@@ -13,8 +13,9 @@ from ..module_utils._access import plan, probes
 from ..module_utils._access.declared import Declared
 from ..module_utils._access.live import Live
 from ..module_utils._access.plan import Plan
-from ..module_utils._access.probes import Arrival, Asked
+from ..module_utils._access.probes import Arrival, Asked, Clients
 from ..module_utils._errors import EdgeError
+from ..module_utils._kube.labels import field_manager
 from ..module_utils._mesh.gateways import upstreams
 from ..module_utils._plain import plain
 from ..module_utils._routes.access import networks
@@ -35,7 +36,7 @@ class ActionModule(AccessAction):
         "only_with_lists": {"type": "bool", "default": False},
         "topology": {"type": "bool", "default": True},
         "allow_interruption": {"type": "bool", "default": False},
-        "prune_policies": {"type": "bool", "default": True},
+        "all_lists": {"type": "bool", "default": False},
         "detect": {"type": "bool", "default": True},
         "entries": {"type": "dict", "default": {}},
         "clients": {"type": "list", "elements": "str", "default": []},
@@ -43,24 +44,22 @@ class ActionModule(AccessAction):
     }
 
     def work(self, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Nothing is looked at where there is nothing to do or to restore."""
+        """Where nobody is kept out, only policies that go are looked for."""
         declared = Declared.of(reading(params["read"]))
-        prune = declared.prune() if params["prune_policies"] else {}
+        flags = {"sets_topology": params["topology"], "all_lists": params["all_lists"]}
         if params["state"] == "absent":
-            looks = params["topology"] and declared.gateways
-            restored = plan.restored(declared, self.live(declared, params, task_vars)) if looks else []
-            return self._answer(Plan(settings=restored), prune, [])
+            planned = plan.ended(declared, self.live(declared, params, task_vars), **flags)
+            return self._answer(declared, planned, planned.kept)
         if params["only_with_lists"] and not declared.restricts:
-            return self._answer(Plan(), prune, [])
+            return self._answer(declared, Plan(removed=declared.taken(self.standing(declared, params, task_vars))), [])
         live = self.live(declared, params, task_vars)
-        planned = plan.plan(declared, live, check=self.check_mode, sets_topology=params["topology"])
+        planned = plan.plan(declared, live, check=self.check_mode, **flags)
         notes = planned.believed
         arrivals: list[Arrival] = []
         if params["detect"] and not planned.missing:
-            arrivals = self._arrivals(declared, live, params, task_vars)
-            notes = (
-                notes if arrivals else [*notes, "No request through a front was found in a gateway's log: what stands there is not tested."]
-            )
+            arrivals, denied = self._arrivals(declared, live, params, task_vars)
+            untested = ["No request through a front was found in a gateway's log: what stands there is not tested."]
+            notes = [*notes, *denied, *(untested if not arrivals else [])]
         if planned.interrupted and not params["allow_interruption"]:
             raise EdgeError(
                 "PROXY protocol can't be switched on or off in place", where="; ".join(planned.interrupted), code="INTERRUPTS",
@@ -69,13 +68,16 @@ class ActionModule(AccessAction):
                 fix="Put a second gateway beside it (its own Deployment, Service and entry in edge_gateways) and switch the proxy before "
                 "them, or set gateway_access_control_allow_interruption",
             )  # fmt: skip
-        return {**self._answer(planned, prune, notes), "seen": [dataclasses.asdict(each) for each in arrivals]}
+        return {**self._answer(declared, planned, notes), "seen": [dataclasses.asdict(each) for each in arrivals]}
 
-    def _answer(self, planned: Plan, prune: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-        return {"changed": False, "settings": planned.settings, "policies": planned.policies, "prune": prune, "notes": notes, "seen": []}
+    def _answer(self, declared: Declared, planned: Plan, notes: list[str]) -> dict[str, Any]:
+        made = {"settings": planned.settings, "policies": planned.policies, "removed": planned.removed}
+        return {"changed": False, **made, "field_manager": field_manager(declared.run.list_name), "notes": notes, "seen": []}
 
-    def _arrivals(self, declared: Declared, live: Live, params: dict[str, Any], task_vars: dict[str, Any]) -> list[Arrival]:
-        """How marked requests arrive.
+    def _arrivals(
+        self, declared: Declared, live: Live, params: dict[str, Any], task_vars: dict[str, Any]
+    ) -> tuple[list[Arrival], list[str]]:
+        """How marked requests arrive, and whom policies of other lists deny.
 
         :raises EdgeError: where a front is not what is seen, or access would lock somebody out.
         """
@@ -87,11 +89,13 @@ class ActionModule(AccessAction):
         if asked:
             answers, _python = self.probed({"paths": [each.probe for each in asked], "attempt_timeout": 5}, task_vars)
         own = list(dict.fromkeys(each["source"] for each in answers if each.get("source"))) or self._own_addresses(task_vars)
-        clients = probes.probing(declared, machines, _addresses(params["clients"], task_vars))
-        clients.update({each: [each] for each in networks(params["own_clients"], "gateway_access_control_own_clients")})
+        named = _addresses(params["clients"], task_vars)
+        guarded = probes.probing(declared.guarded, machines, named)
+        guarded.update({each: [each] for each in networks(params["own_clients"], "gateway_access_control_own_clients")})
+        clients = Clients(guarded, probes.probing(declared.routes, machines, named), own)
         # A request that has had no answer may never have come.
         expected = [each.agent for each, answer in zip(asked, answers) if "status" in (answer.get("http") or {})]
-        return probes.judge(declared, asked, self._log(declared, asked, run, expected, params, task_vars), live, clients, own)
+        return probes.judge(declared, asked, self._log(declared, asked, run, expected, params, task_vars), live, clients)
 
     def _offered(self, declared: Declared, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, list[str]]:
         """The addresses of gateways of which only the cluster knows them, by name."""

@@ -16,19 +16,20 @@ description:
   - Sends a marked request through each front, and reads in the gateways' access logs how it arrived. Refuses a C(front) that differs from
     the log, access that would lock out health checks, the VMs and clients that probe, or this run itself, and all other settings that
     can't work.
-  - Changes nothing. Without any C(access) or C(front.proxies) it doesn't read the cluster either.
+  - Refuses what would change policies of another list, or make them compare another address.
+  - Changes nothing.
 options:
   read:
     description: The text of the fact C(edge__read) that M(edgemesh.nginx_istio.read_routes) has set.
     type: str
     required: true
   state:
-    description: V(absent) returns objects that restore the previous state, and sends no requests.
+    description: V(absent) returns the list's policies and objects that restore the previous state, and sends no requests.
     type: str
     choices: [present, absent]
     default: present
   only_with_lists:
-    description: Whether to plan nothing if no gateway and no route has C(access) or C(front.proxies).
+    description: Whether to plan only RV(removed) if no gateway and no route has C(access) or C(front.proxies).
     type: bool
     default: false
   topology:
@@ -39,10 +40,12 @@ options:
     description: Whether PROXY protocol may be switched on or off at a gateway with pods. Requests fail meanwhile.
     type: bool
     default: false
-  prune_policies:
-    description: Whether RV(prune) is returned.
+  all_lists:
+    description:
+      - With O(state=absent), whether to end all lists.
+      - Else, whether a C(front) may differ from the one that other lists' policies were made for.
     type: bool
-    default: true
+    default: false
   detect:
     description: Whether to send requests through the fronts.
     type: bool
@@ -79,7 +82,8 @@ attributes:
   check_mode:
     details: It sends requests in check mode too. Gateways may be missing then.
 notes:
-  - Needs the RBAC of C(docs/rbac/gateway_access_control.yaml), of which it only reads.
+  - Needs the RBAC of C(docs/rbac/gateway_access_control.yaml), of which it only reads, and for C(front.scope) V(mesh) also
+    C(docs/rbac/gateway_access_control_mesh.yaml).
 """
 
 EXAMPLES = r"""
@@ -105,12 +109,17 @@ policies:
   returned: success
   type: list
   elements: dict
-prune:
-  description: For O(edgemesh.nginx_istio.k8s_objects#module:prune). Empty without O(prune_policies), and where there is no gateway.
+removed:
+  description: The AuthorizationPolicies that go, by kind, namespace and name.
   returned: success
-  type: dict
+  type: list
+  elements: dict
+field_manager:
+  description: The field manager that applies RV(policies); each list has one of its own.
+  returned: success
+  type: str
 notes:
-  description: Sentences for people, for example about gateways without C(front.proxies).
+  description: Sentences for people, for example about gateways without C(front.proxies), and clients that another list's policies deny.
   returned: success
   type: list
   elements: str

@@ -13,7 +13,7 @@ author: edgemesh maintainers (@edgemesh)
 description:
   - Internal to the collection's roles; may change in any release.
   - Reads the gateways' pods, and fails if one has started with another topology than C(front) needs; or sends requests to each of them as
-    an admitted and as a refused client.
+    an admitted and as a refused client. It doesn't ask as a client that another list's policies deny.
 options:
   read:
     description: The text of the fact C(edge__read) that M(edgemesh.nginx_istio.read_routes) has set.
@@ -50,7 +50,8 @@ attributes:
   check_mode:
     details: It sends requests in check mode too.
 notes:
-  - Needs the RBAC of C(docs/rbac/gateway_access_control.yaml), of which it only reads.
+  - Needs the RBAC of C(docs/rbac/gateway_access_control.yaml), of which it only reads, and for C(front.scope) V(mesh) also
+    C(docs/rbac/gateway_access_control_mesh.yaml).
 """
 
 EXAMPLES = r"""

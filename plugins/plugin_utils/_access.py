@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._access.declared import Declared
+from ..module_utils._access.declared import Declared, Query
 from ..module_utils._access.live import Live
 from ..module_utils._errors import EdgeError
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
@@ -27,7 +27,13 @@ class AccessAction(Prober):
 
     def live(self, declared: Declared, params: dict[str, Any], task_vars: dict[str, Any]) -> Live:
         """The cluster now."""
-        queries = declared.queries(params["istio_namespace"], params["mesh_config"])
+        return self._read(declared.queries(params["istio_namespace"], params["mesh_config"]), params, task_vars)
+
+    def standing(self, declared: Declared, params: dict[str, Any], task_vars: dict[str, Any]) -> Live:
+        """The policies in the cluster now, and nothing else of it."""
+        return self._read(declared.policy_queries(), params, task_vars)
+
+    def _read(self, queries: list[Query], params: dict[str, Any], task_vars: dict[str, Any]) -> Live:
         found = self.asked_cluster(k8s_objects_info, {"queries": queries}, params, task_vars)
         return Live(resource for each in found["results"] for resource in each["resources"])
 

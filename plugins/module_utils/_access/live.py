@@ -21,7 +21,8 @@ Manifest = dict[str, Any]
 class Live:
     """What is there.
 
-    :param objects: Services, Deployments, DaemonSets, Pods and RequestAuthentications of the gateways' namespaces; the mesh's ConfigMap.
+    :param objects: Services, Deployments, DaemonSets, Pods, RequestAuthentications and our policies of the gateways' namespaces;
+        the mesh's ConfigMap.
     """
 
     def __init__(self, objects: Iterable[Manifest]) -> None:
@@ -45,6 +46,11 @@ class Live:
     def labels(self, gateway: Gateway) -> dict[str, str]:
         """The labels by which the gateway's Service selects pods."""
         return mapping(_spec(self.service(gateway)).get("selector"))
+
+    def pod_labels(self, gateway: Gateway) -> list[dict[str, str]]:
+        """What is known of the labels of the gateway's pods."""
+        made = [_labels(mapping(_spec(each).get("template"))) for each in self.workloads(gateway)]
+        return [{**self.labels(gateway), **gateway.selector}, *made]
 
     def target(self, gateway: Gateway) -> Optional[str]:
         """The Gateway of the Gateway API that the gateway's Service was made for."""

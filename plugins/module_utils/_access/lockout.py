@@ -22,12 +22,13 @@ def admits(access: Access, address: str) -> bool:
 
 def from_there(rule: Rule, address: str) -> bool:
     """Whether an entry is about clients at this address, or in all of this network."""
+    return (not rule.addresses or within(address, rule.addresses)) and not within(address, rule.not_addresses)
+
+
+def within(address: str, networks: Iterable[str]) -> bool:
+    """Whether an address, or all of a network, is in one of these."""
     client = ipaddress.ip_network(address)
-
-    def within(networks: Iterable[str]) -> bool:
-        return any(client.version == each.version and client.subnet_of(each) for each in map(ipaddress.ip_network, networks))  # type: ignore[arg-type]
-
-    return (not rule.addresses or within(rule.addresses)) and not within(rule.not_addresses)
+    return any(client.version == each.version and client.subnet_of(each) for each in map(ipaddress.ip_network, networks))  # type: ignore[arg-type]
 
 
 def check(gateway: Gateway, routes: list[Route], clients: Mapping[str, list[str]]) -> None:

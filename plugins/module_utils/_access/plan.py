@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._errors import EdgeError
+from .._lists import Run
 from .._loose import mapping, mappings
 from .._routes.access import HTTP_PROXY, PROXIES
 from .._routes.parts import Gateway
 from .._schema.fields import refuse
-from . import policies, settings, topology
+from . import neighbours, policies, settings, standing, topology
 from .declared import Declared
 from .live import Live, Manifest
 
@@ -22,24 +23,29 @@ class Plan:
 
     :ivar settings: partial objects, for the field manager :data:`.settings.FIELD_MANAGER`.
     :ivar policies: AuthorizationPolicies.
+    :ivar removed: those that go, by kind and name.
     :ivar interrupted: changes that fail requests while they are made, in words.
     :ivar missing: names of gateways that are not there yet.
+    :ivar kept: settings that other lists still need, in words.
     :ivar believed: gateways of which anybody could forge the address that lists go by, in words.
     """
 
     settings: list[Manifest] = field(default_factory=list)
     policies: list[Manifest] = field(default_factory=list)
+    removed: list[Manifest] = field(default_factory=list)
     interrupted: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     believed: list[str] = field(default_factory=list)
 
 
-def plan(declared: Declared, live: Live, *, check: bool = False, sets_topology: bool = True) -> Plan:
+def plan(declared: Declared, live: Live, *, check: bool = False, sets_topology: bool = True, all_lists: bool = False) -> Plan:
     """Plan the changes in the cluster for these gateways and routes.
 
     :param check: nothing was changed in this run, so gateways that it would have installed may be missing.
     :param sets_topology: whether what makes the client's address arrive is planned too.
-    :raises EdgeError: where a gateway is not there (unless ``check``), or can't be what it is asked to be.
+    :param all_lists: whether fronts have changed for all lists.
+    :raises EdgeError: where a gateway is not there (unless ``check``), can't be what it is asked to be, or is another list's in part.
     """
     _agree(declared.gateways)
     missing = {gateway.name: lacking for gateway in declared.gateways if (lacking := _lacking(gateway, live, sets_topology))}
@@ -49,20 +55,40 @@ def plan(declared: Declared, live: Live, *, check: bool = False, sets_topology: 
     there = [gateway for gateway in declared.gateways if gateway.name not in missing]
     for gateway in there:
         _verified(gateway, declared, live)
+        neighbours.agree(declared, gateway, live, all_lists)
+    made = [policy for gateway in there for policy in _policies(gateway, declared, live)]
+    neighbours.not_theirs(declared, live, made)
     return Plan(
         settings=_settings(there, live) if sets_topology else [],
-        policies=[policy for gateway in there for policy in _policies(gateway, declared, live)],
+        policies=made,
+        removed=declared.taken(live, made),
         interrupted=[sentence for gateway in there for sentence in _interruption(gateway, live)] if sets_topology else [],
         missing=list(missing),
         believed=[sentence for gateway in there for sentence in _believed(gateway, declared)],
     )
 
 
-def restored(declared: Declared, live: Live) -> list[Manifest]:
-    """Partial objects that restore what was there before us."""
+def ended(declared: Declared, live: Live, *, sets_topology: bool = True, all_lists: bool = False) -> Plan:
+    """Plan the end of the list: its policies go, and the settings that no other policy needs are as before us.
+
+    :param sets_topology: whether settings are looked at.
+    :param all_lists: whether all lists end.
+    """
     restore = {"Service": settings.service, "ConfigMap": settings.mesh}
-    touched = {_key(each): each for gateway in declared.gateways for each in _touched(gateway, live)}
-    return [restore.get(each["kind"], settings.workload)(each, None) for each in touched.values()]
+    ending = replace(declared, run=Run.teardown(declared.run.list_name))
+    staying = [policy for policy in ending.staying(live) if not (all_lists and policy.namespace in declared.namespaces)]
+    going = [policy.reference for policy in standing.every(live) if policy not in staying]
+    restored, needed = {}, {}
+    for gateway in declared.places if sets_topology else ():
+        here = [policy for policy in staying if standing.at(policy, gateway, live)]
+        for each in _touched(gateway, live):
+            needing = [policy for policy in staying if policy.front.get("scope") == "mesh"] if each["kind"] == "ConfigMap" else here
+            if needing:
+                needed[_key(each)] = f"{each['kind']} {each['metadata']['name']} keeps its settings: {needing[0].owner} needs them."
+            else:
+                restored[_key(each)] = restore.get(each["kind"], settings.workload)(each, None)
+    settled = [each for key, each in restored.items() if key not in needed]
+    return Plan(settings=settled, removed=going, kept=list(needed.values()))
 
 
 def unlike(declared: Declared, live: Live) -> list[str]:
@@ -108,7 +134,8 @@ def _key(live: Manifest) -> tuple[str, ...]:
 def _policies(gateway: Gateway, declared: Declared, live: Live) -> list[Manifest]:
     attach = _attachment(gateway, live)
     routes = declared.through(gateway)
-    return [*policies.of_gateway(gateway, attach), *(policy for route in routes for policy in policies.of_route(route, attach))]
+    own = policies.of_gateway(gateway, attach, declared.run.list_name)
+    return [*own, *(policy for route in routes for policy in policies.of_route(route, attach))]
 
 
 def _attachment(gateway: Gateway, live: Live) -> Manifest:

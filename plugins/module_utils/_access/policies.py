@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from .._errors import EdgeError
-from .._kube.labels import MANAGED_BY
-from .._routes.access import IP_BLOCKS, Access, Rule
+from .._kube.labels import LIST_LABEL, MANAGED_BY
+from .._lists import DEFAULT
+from .._routes.access import IP_BLOCKS, Access, Front, Rule
 from .._routes.parts import Gateway
 from .._routes.schema import Route
 from .live import Manifest
@@ -28,6 +30,14 @@ from .live import Manifest
 API_VERSION, KIND = "security.istio.io/v1", "AuthorizationPolicy"
 #: What every policy of ours carries, besides the collection's label.
 COMPONENT = {"app.kubernetes.io/component": "access-control"}
+#: On a gateway's own policies: its name in the list that declares it.
+GATEWAY_LABEL = "edgemesh.nginx-istio/gateway"
+#: How the names of a gateway's own policies begin. A route's name has no dot, so neither clashes with the other.
+GATEWAY_NAME = "edge-gateway."
+#: How the name of the one ends that keeps out who is not the front's proxy.
+PROXIES = "-proxies"
+#: The front that a policy was made for, as JSON; without it the policy would compare another address.
+FRONT = "edgemesh.nginx-istio/front"
 # The most rules that one list may become; each is looked at for each request.
 _MOST = 64
 
@@ -152,16 +162,31 @@ def of_route(route: Route, attach: Manifest) -> list[Manifest]:
     return _policies(f"edge-{route.name}", route.access, scopes(route), route.gateway, attach, route.labels)
 
 
-def of_gateway(gateway: Gateway, attach: Manifest) -> list[Manifest]:
-    """The policies of a whole gateway. A route's name has no dot, so neither clashes with the other."""
-    name = f"edge-gateway.{gateway.name}"
-    made = _policies(name, gateway.access, [Scope()], gateway, attach, MANAGED_BY)
+def of_gateway(gateway: Gateway, attach: Manifest, list_name: str = DEFAULT) -> list[Manifest]:
+    """The policies of a whole gateway.
+
+    :param list_name: the list that declares it. Another list may call its gateway the same.
+    """
+    name = f"{GATEWAY_NAME}{'' if list_name == DEFAULT else f'{list_name}.'}{gateway.name}"
+    labels = {**MANAGED_BY, LIST_LABEL: list_name, GATEWAY_LABEL: gateway.name}
+    made = _policies(name, gateway.access, [Scope()], gateway, attach, labels)
     proxies = gateway.front.proxies
     if proxies:
         # The gateway believes such a proxy about its clients, so only the proxy may connect.
         strangers = [rule({("addresses", True): proxies}, IP_BLOCKS, Scope())]
-        made.append(_policy(f"{name}-proxies", strangers, gateway, attach, MANAGED_BY))
+        made.append(_policy(f"{name}{PROXIES}", strangers, gateway, attach, labels))
     return made
+
+
+def noted(front: Front) -> dict[str, Any]:
+    """What policies and settings depend on in a front."""
+    return {
+        "kind": front.kind,
+        "hops": front.hops,
+        "provider": front.provider,
+        "scope": front.scope,
+        "proxies": sorted(front.proxies),
+    }
 
 
 def _policies(
@@ -182,6 +207,11 @@ def _policy(name: str, rules: list[Manifest], gateway: Gateway, attach: Manifest
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {"name": name, "namespace": gateway.namespace, "labels": {**labels, **COMPONENT}},
+        "metadata": {
+            "name": name,
+            "namespace": gateway.namespace,
+            "labels": {**labels, **COMPONENT},
+            "annotations": {FRONT: json.dumps(noted(gateway.front))},
+        },
         "spec": {**attach, "action": "DENY", "rules": rules},
     }

@@ -16,9 +16,10 @@ from .._probe.spec import Expect, Http, Path, Tls
 from .._routes.access import HTTP_PROXY, PROXIES, TCP_PROXY, Access, Rule
 from .._routes.parts import Gateway, Probe
 from .._routes.schema import Listen, Route
-from . import lockout, seen
+from . import lockout, neighbours, seen, standing
 from .declared import Declared
 from .live import Live
+from .standing import Policy, like
 
 #: An entry of edge_probe's ``paths``.
 Entry = dict[str, Any]
@@ -143,28 +144,40 @@ def _request(name: str, route: Route, endpoint: str, headers: dict[str, str], ex
     return Path(name, address, port, tls=Tls(sni=sni, rules="none") if sni else None, http=http, expect=expect)
 
 
-def probing(declared: Declared, machines: Machines, clients: Mapping[str, str]) -> dict[str, list[str]]:
-    """Addresses, by name, of hosts that probe routes with a list and must be admitted: their VMs, and the clients.
+def probing(routes: list[Route], machines: Machines, clients: Mapping[str, str]) -> dict[str, list[str]]:
+    """Addresses, by name, of hosts that probe these routes: their VMs, and the clients.
 
     :param clients: addresses by name. A name in place of an address tells nothing.
     """
-    found = {f"VM {name}": address for route in declared.guarded for name, address in machines.get(route.on, {}).items()}
-    if declared.guarded:
+    found = {f"VM {name}": address for route in routes for name, address in machines.get(route.on, {}).items()}
+    if routes:
         found.update({f"client {name}": address for name, address in clients.items() if f"VM {name}" not in found})
     return {who: [plain] for who, address in found.items() if (plain := seen.plain(address))}
 
 
+@dataclass(frozen=True)
+class Clients:
+    """Who asks this run's routes; addresses by a client's name, of which one is enough.
+
+    :ivar guarded: who must be admitted by the lists of this run.
+    :ivar probing: all hosts that probe.
+    :ivar own: the addresses of the host that asked; they count where the log doesn't tell by which it is known.
+    """
+
+    guarded: Mapping[str, list[str]]
+    probing: Mapping[str, list[str]]
+    own: list[str]
+
+
 def judge(
-    declared: Declared, asked: list[Asked], lines: Mapping[str, list[str]], live: Live, clients: Mapping[str, list[str]], own: list[str]
-) -> list[Arrival]:
-    """What arrived of :func:`through`'s requests.
+    declared: Declared, asked: list[Asked], lines: Mapping[str, list[str]], live: Live, clients: Clients
+) -> tuple[list[Arrival], list[str]]:
+    """What arrived of :func:`through`'s requests, and whom policies of other lists deny, in words.
 
     :param lines: of the gateways' logs, by ``namespace/name`` of their Services.
-    :param clients: addresses by name of a client that must be admitted; one of them is enough.
-    :param own: the addresses of the host that asked; they count where the log doesn't tell by which it is known.
     :raises EdgeError: where a front is not what is seen, or access would lock somebody out.
     """
-    arrivals = []
+    arrivals, denied = [], []
     for gateway in declared.gateways:
         log = lines.get(f"{gateway.namespace}/{gateway.service}", [])
         found = [seen.seen(each.entry, log, each.agent) for each in asked if each.gateway == gateway.name]
@@ -172,11 +185,13 @@ def judge(
         for each in arrived:
             seen.fits(each, gateway)
         known = {seen.client(each, gateway.front, _true_source(gateway, live)) for each in arrived} - {""}
-        lockout.check(gateway, declared.through(gateway), {**clients, "this run's own client": sorted(known) or own})
+        own = {"this run's own client": sorted(known) or clients.own}
+        lockout.check(gateway, declared.through(gateway), {**clients.guarded, **own})
+        denied += neighbours.denials(declared, gateway, live, {**clients.guarded, **clients.probing, **own})
         arrivals += [
             Arrival(gateway.name, each.entry, each.chain, each.hops, each.client, each.replaced, gateway.front.kind) for each in arrived
         ]
-    return arrivals
+    return arrivals, denied
 
 
 def _true_source(gateway: Gateway, live: Live) -> bool:
@@ -193,6 +208,7 @@ def pods(declared: Declared, live: Live, consecutive: int) -> Pods:
     """
     made = Pods([], [])
     for gateway in declared.gateways:
+        others = [policy for policy in declared.staying(live) if standing.at(policy, gateway, live)]
         # A port that has only a name is not known from here.
         port = str(live.port(gateway).get("targetPort", live.port(gateway).get("port")))
         for pod in live.pods(gateway) if port.isdigit() else ():
@@ -201,13 +217,13 @@ def pods(declared: Declared, live: Live, consecutive: int) -> Pods:
                 continue
             name = f"{gateway.name} {pod['metadata']['name']}"
             made.connect.append(entry(Path(name, address, int(port))))
-            answers = _answers(gateway, declared.through(gateway), join(address, int(port)), _plain_text(gateway, live))
+            answers = _answers(gateway, declared.through(gateway), join(address, int(port)), _plain_text(gateway, live), others)
             for number, probe in enumerate(answers):
                 made.paths.append(entry(replace(probe, name=f"{name} {number}: {probe.name}", consecutive=consecutive)))
     return made
 
 
-def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) -> Iterator[Path]:
+def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool, others: list[Policy]) -> Iterator[Path]:
     """Expected answers of a pod for each route that demands no client certificate; without a route, and in plain text, for no host."""
     front = gateway.front
     for route in routes or ([_NO_ROUTE] if plain else []):
@@ -218,7 +234,7 @@ def _answers(gateway: Gateway, routes: list[Route], endpoint: str, plain: bool) 
             probe = _request(route.name, route, endpoint, {}, _ANSWERED)
             yield replace(probe, proxy_protocol="v2" if front.kind == TCP_PROXY else "")
             continue
-        for client, admitted in samples([each for each in (gateway.access, route.access) if each], route.probe):
+        for client, admitted in samples([each for each in (gateway.access, route.access) if each], route, others):
             forwarded = {"X-Forwarded-For": ", ".join([client, *[_HOP] * (front.hops - 1)])}
             name = f"{route.name} {'lets in' if admitted else 'denies'} {client}"
             yield _request(name, route, endpoint, forwarded, Expect(status=_right(route)) if admitted else _DENIED)
@@ -234,16 +250,22 @@ def _plain_text(gateway: Gateway, live: Live) -> bool:
     return str(live.port(gateway).get("name")).partition("-")[0] in ("http", "http2")
 
 
-def samples(lists: list[Access], request: Probe) -> list[tuple[str, bool]]:
-    """A client whose ``request`` all lists let in, and for each of them one whose request it denies, where there are such."""
+def samples(lists: list[Access], route: Route, others: list[Policy]) -> list[tuple[str, bool]]:
+    """A client whose request for the route all lists let in, and for each of them one whose request it denies, where there are such.
+
+    :param others: policies that are not this run's, but deny too.
+    """
+    request = route.probe
     named = [
         str(ipaddress.ip_network(network).network_address)
         for each in lists
         for rule in each.rules
         for network in (*rule.addresses, *rule.not_addresses)
     ]
+    named += [str(ipaddress.ip_network(network).network_address) for policy in others for network in policy.addresses]
     candidates = list(dict.fromkeys([*named, *_NOBODY]))
     inside = [each for each in candidates if all(comes_in(one, each, request) for one in lists)]
+    inside = [each for each in inside if not any(policy.denies(route, each) for policy in others)]
     outside = [next((each for each in candidates if not comes_in(one, each, request)), "") for one in lists]
     return [*((each, True) for each in inside[:1]), *((each, False) for each in dict.fromkeys(outside) if each)]
 
@@ -255,14 +277,8 @@ def comes_in(access: Access, client: str, request: Probe) -> bool:
         return (
             not (rule.claims or rule.identities)
             and (not rule.methods or request.method in rule.methods)
-            and (not rule.paths or any(_like(request.path, pattern) for pattern in rule.paths))
+            and (not rule.paths or any(like(request.path, pattern) for pattern in rule.paths))
             and lockout.from_there(rule, client)
         )
 
     return (not access.allow or any(map(fits, access.allow))) and not any(map(fits, access.deny))
-
-
-def _like(path: str, pattern: str) -> bool:
-    if pattern.startswith("*"):
-        return path.endswith(pattern[1:])
-    return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern

@@ -62,6 +62,7 @@ class World:
         return {
             "edge_gateways": declared,
             "edge_routes": [],
+            "edge_exclusive": True,
             "gateway_access_control_entries": entries,
             # where the PROXY protocol begins and ends, as the fronts do that stand there all along
             "gateway_access_control_allow_interruption": True,

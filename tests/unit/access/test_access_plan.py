@@ -13,7 +13,7 @@ from plugins.module_utils._access import lockout, plan, probes, seen
 from plugins.module_utils._access.declared import Declared
 from plugins.module_utils._access.live import Live
 from plugins.module_utils._access.plan import Plan
-from plugins.module_utils._access.probes import Arrival, Pods
+from plugins.module_utils._access.probes import Arrival, Clients, Pods
 from plugins.module_utils._errors import EdgeError
 from plugins.module_utils._routes.load import gateways
 from plugins.module_utils._routes.reading import Reading
@@ -164,7 +164,7 @@ def test_absent_takes_back_what_is_noted() -> None:
     noted = {"edgemesh.nginx-istio/before": json.dumps({"proxy.istio.io/config": "concurrency: 2"})}
     ours = {"annotations": {"proxy.istio.io/config": '{"concurrency":2,"gatewayTopology":{"numTrustedProxies":1}}'}, "labels": LABELS}
     live = {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "annotations": noted}, "spec": {"template": {"metadata": ours}}}
-    workload, service = plan.restored(declared({}), Live([SERVICE, live]))
+    workload, service = plan.ended(declared({}), Live([SERVICE, live])).settings
     assert workload["spec"]["template"]["metadata"]["annotations"] == {"proxy.istio.io/config": "concurrency: 2"}
     assert set(service) == {"apiVersion", "kind", "metadata"}
     assert set(service["metadata"]) == {"name", "namespace"}
@@ -211,7 +211,8 @@ def judge(gateway: dict[str, Any], forwarded: str, *routes: dict[str, Any], live
     given = declared(gateway, *(routes or (shop(),)))
     (asked,) = probes.through(given, {"main": ["198.18.0.11:443"]}, "r")
     lines = {"istio-system/istio-ingressgateway": [line(asked.agent, forwarded)]}
-    return probes.judge(given, [asked], lines, Live(LIVE if live is None else live), **{"clients": {}, "own": [], **options})
+    clients = Clients(options.get("clients", {}), options.get("probing", {}), options.get("own", []))
+    return probes.judge(given, [asked], lines, Live(LIVE if live is None else live), clients)[0]
 
 
 def test_a_front_that_fits() -> None:
@@ -272,9 +273,13 @@ def test_vms_monitoring_and_health_checks_come_in() -> None:
 
 def test_who_probes_comes_in_by_address_for_routes_that_a_list_is_about() -> None:
     clients = {"a": "198.18.0.11", "d": "198.18.0.14", "named": "client.example.com"}
-    assert probes.probing(declared({}, shop()), VMS, clients) == {}
+    assert probes.probing(declared({}, shop()).guarded, VMS, clients) == {}
     for guarded in (declared({}, shop(access=ALLOW)), declared({"access": ALLOW}, shop())):
-        assert probes.probing(guarded, VMS, clients) == {"VM a": ["198.18.0.11"], "VM b": ["2001:db8::b"], "client d": ["198.18.0.14"]}
+        assert probes.probing(guarded.guarded, VMS, clients) == {
+            "VM a": ["198.18.0.11"],
+            "VM b": ["2001:db8::b"],
+            "client d": ["198.18.0.14"],
+        }
 
 
 def test_admits() -> None:
@@ -374,20 +379,30 @@ def test_nothing_is_looked_at_where_nobody_is_kept_out() -> None:
         assert some.restricts
 
 
-def test_policies_of_ours_are_looked_for_where_a_gateway_is_also_when_no_list_is_left() -> None:
-    made = Declared.of(Reading.of_variables({"edge_routes": [shop()]})).prune()
-    kind = {"api_version": "security.istio.io/v1", "kind": "AuthorizationPolicy", "namespace": "istio-system"}
-    assert made == {"labels": {"app.kubernetes.io/component": "access-control"}, "kinds": [kind]}
-    assert Declared.of(Reading.of_variables({})).prune() == {}
+POLICIES = {
+    "api_version": "security.istio.io/v1",
+    "kind": "AuthorizationPolicy",
+    "label_selectors": ["app.kubernetes.io/component=access-control,app.kubernetes.io/managed-by=edgemesh"],
+}
+
+
+def test_policies_of_ours_are_looked_for_where_a_gateway_is_also_when_no_access_is_left() -> None:
+    for variables in ({"edge_routes": [shop()]}, {"edge_routes": [{"name": "shop", "state": "absent"}]}):
+        assert Declared.of(Reading.of_variables(variables)).policy_queries() == [{**POLICIES, "namespace": "istio-system"}]
+
+
+def test_policies_of_all_gateways_are_looked_for_where_one_speaks_for_the_whole_mesh() -> None:
+    assert declared({"front": {"scope": "mesh"}}).policy_queries() == [POLICIES]
 
 
 def test_only_what_is_needed_is_read() -> None:
     def kinds(gateway: dict[str, Any], **more: dict[str, Any]) -> list[tuple[str, str]]:
-        return [(each["kind"], each["namespace"]) for each in declared(gateway, **more).queries("istiod", "istio")]
+        return [(each["kind"], each.get("namespace", "")) for each in declared(gateway, **more).queries("istiod", "istio")]
 
-    usual = [("Service", NAMESPACE), ("Pod", NAMESPACE), ("Deployment", NAMESPACE), ("DaemonSet", NAMESPACE)]
+    gateways = [("Service", NAMESPACE), ("Pod", NAMESPACE), ("Deployment", NAMESPACE), ("DaemonSet", NAMESPACE)]
+    usual = [("AuthorizationPolicy", NAMESPACE), *gateways]
     assert kinds({}, second={"port": "http2"}) == usual
-    assert kinds({"front": {"scope": "mesh"}}) == [*usual, ("ConfigMap", "istiod")]
+    assert kinds({"front": {"scope": "mesh"}}) == [("AuthorizationPolicy", ""), *gateways, ("ConfigMap", "istiod")]
     verifiers = [("RequestAuthentication", NAMESPACE), ("RequestAuthentication", "istiod")]
     assert kinds({"access": {"deny": [{"claims": {"groups": "guests"}}]}}) == [*usual, *verifiers]
 
