@@ -253,6 +253,7 @@ options:
 notes:
   - Needs the RBAC verbs C(get), C(list), C(create), C(update) and C(delete) on C(secrets) (and C(configmaps) where I(kind) says so) in the
     namespaces that are written, and C(get) in those of the CA and of sources; as a ready Role in C(docs/rbac/tls_secret.yaml).
+  - RV(emptied) needs C(list) on C(serviceaccounts), C(services), C(pods) and C(persistentvolumeclaims) as well.
   - C(list) finds the certificates of a CA before it is made or rolled over, and reads names and annotations only. If
     it is allowed in the whole cluster, the whole cluster is searched, else the namespaces of this task.
   - A leaf's annotation C(edgemesh.nginx-istio/issuer) names its CA's Secret; a copy's C(edgemesh.nginx-istio/source) and

@@ -22,7 +22,7 @@ from .relatives import Objects, Relatives, relatives
 #: On what role private_ca makes: for anybody, and for gateways.
 COMPONENTS = ("private-ca", "gateway-routes")
 #: What a namespace of ours may hold and nobody would miss: Kubernetes and Istio put it into every one.
-_EVERYWHERE = {("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "istio-ca-root-cert"), ("ServiceAccount", "default")}
+_EVERYWHERE = {("ServiceAccount", "default"), *(("ConfigMap", name) for name in ("kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl"))}
 _CONTENT = ("Secret", "ConfigMap", "ServiceAccount", "Service", "Pod", "PersistentVolumeClaim")
 
 
