@@ -38,9 +38,10 @@ options:
     description:
       - The Secrets. All are planned first; if some can't be delivered, none is changed, and the error names each of them.
       - Their order does not matter; a CA is made before the leaves that it issues.
+      - With I(state=unneeded) these stay as they are.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       namespace:
         description: Namespace of the Secret. It must exist in a real run.
@@ -86,7 +87,8 @@ options:
               folder: {description: The folder of its key when that is not in the Secret., type: path}
           names:
             description:
-              - Subject alternative names of a leaf, which are DNS names (C(*.example.com) too), addresses and URIs. Required for leaves.
+              - Subject alternative names of a leaf, which are DNS names (C(*.example.com) too), addresses and URIs. Required for leaves
+                without I(users).
             type: list
             elements: str
           common_name:
@@ -165,6 +167,17 @@ options:
             description: Names that it must cover.
             type: list
             elements: str
+      users:
+        description:
+          - The routes of I(route_list) that need the Secret, each with the names that it needs; none for a copy of CA certificates. A key
+            C("") is the list as a whole. Only for what is issued, or copied with I(from.secret).
+          - An annotation keeps them. Users that this run does not speak of stay, and the certificate is valid for the names of all of them.
+            It is issued again when a name is missing; a name that only a gone user needed goes with the next issue.
+          - A Secret whose users are of another list is refused (C(OTHER_LIST)), and so is a change of its type, use or source while routes
+            need it that are not listed here (C(USED_OTHERWISE)).
+          - A Secret of ours without the annotation belongs to the list of its label, else to C(default). Its unknown users keep the names
+            of its certificate until I(route_list.exclusive).
+        type: dict
       include_ca:
         description:
           - Put the CA in as C(ca.crt) as well.
@@ -193,11 +206,41 @@ options:
         description: Use an existing Secret that is not ours, without a change, if it is fit for its use. By default it is refused.
         type: bool
         default: false
+  route_list:
+    description: The list of routes that I(users) are of, and what happens to its other users.
+    type: dict
+    suboptions:
+      name: {description: Its name., type: str, default: default}
+      present:
+        description: Routes that the run makes. They no longer need a Secret of which they are not among the I(users).
+        type: list
+        elements: str
+        default: []
+      absent: {description: Routes that go., type: list, elements: str, default: []}
+      exclusive: {description: Whether all routes of the list go that are not in I(route_list.present)., type: bool, default: false}
   state:
-    description: C(absent) deletes the listed Secrets; only I(namespace), I(name) and I(adopt) count then.
+    description:
+      - C(absent) deletes the listed Secrets; only I(namespace), I(name) and I(adopt) count then.
+      - C(unneeded) takes the users that go with I(route_list) from all Secrets of role C(private_ca) in I(namespaces), except those in
+        I(secrets), and deletes the Secrets whose last user goes.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, unneeded]
     default: present
+  namespaces:
+    description: Where I(state=unneeded) looks. One in which Secrets may not be listed is skipped with a warning.
+    type: list
+    elements: str
+    default: []
+  authorities:
+    description:
+      - CAs that I(state=unneeded) deletes as well. Refused (C(CA_IN_USE)) while a Secret remains that they signed, or that holds a copy of
+        their certificates.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      namespace: {description: Its namespace., type: str, required: true}
+      name: {description: Its name., type: str, required: true}
   check:
     description: C(strict) refuses material that its reader would refuse; C(warn) writes it and warns.
     type: str
@@ -210,10 +253,12 @@ options:
 notes:
   - Needs the RBAC verbs C(get), C(list), C(create), C(update) and C(delete) on C(secrets) (and C(configmaps) where I(kind) says so) in the
     namespaces that are written, and C(get) in those of the CA and of sources; as a ready Role in C(docs/rbac/tls_secret.yaml).
+  - RV(emptied) needs C(list) on C(serviceaccounts), C(services), C(pods) and C(persistentvolumeclaims) as well.
   - C(list) finds the certificates of a CA before it is made or rolled over, and reads names and annotations only. If
     it is allowed in the whole cluster, the whole cluster is searched, else the namespaces of this task.
   - A leaf's annotation C(edgemesh.nginx-istio/issuer) names its CA's Secret; a copy's C(edgemesh.nginx-istio/source) and
-    C(edgemesh.nginx-istio/source-version) its source.
+    C(edgemesh.nginx-istio/source-version) its source. C(edgemesh.nginx-istio/needed-by) names its users.
+  - Runs at the same time, also of one list, lose none of each other's users; a Secret that changed meanwhile is read and planned again.
 requirements:
   - kubernetes
   - cryptography >= 42
@@ -270,6 +315,21 @@ EXAMPLES = r"""
     secrets:
       - {namespace: edgemesh, name: edge-ca, issue: {usage: ca, roll_over: add}}
 
+- name: A client certificate that two routes share; others of the list stay
+  edgemesh.nginx_istio.tls_secret:
+    secrets:
+      - namespace: edgemesh
+        name: edge-client
+        issue: {usage: client, ca: {namespace: edgemesh, name: edge-ca}}
+        users: {shop: [edge.example.com], pay: [pay-client.example.com]}
+    route_list: {name: team-a, present: [shop, pay]}
+
+- name: Secrets that only route pay needed
+  edgemesh.nginx_istio.tls_secret:
+    state: unneeded
+    route_list: {name: team-a, absent: [pay]}
+    namespaces: [edgemesh, istio-system]
+
 - name: A certificate from files
   edgemesh.nginx_istio.tls_secret:
     secrets:
@@ -277,8 +337,21 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+removed:
+  description: The deleted Secrets, in check mode those that a run would delete.
+  returned: success
+  type: list
+  elements: str
+  sample: [Secret istio-system/edge-shop]
+emptied:
+  description: Namespaces of I(authorities) in which nothing is left but what Kubernetes puts into each, as far as all of it may be listed.
+  returned: success
+  type: list
+  elements: str
 results:
-  description: One element for each entry of I(secrets), in order.
+  description:
+    - One element for each entry of I(secrets), in order; with I(state=unneeded) for each Secret that loses a user, and for each of
+      I(authorities).
   returned: success
   type: list
   elements: dict
@@ -318,8 +391,9 @@ from typing import Any
 from ..module_utils._ansible import run
 from ..module_utils._kube.arguments import CONNECTION_ARGUMENTS
 from ..module_utils._kube.connection import connect
+from ..module_utils._secrets import unneeded, users
 from ..module_utils._secrets.arguments import REFERENCE, SOURCE
-from ..module_utils._secrets.entries import entries
+from ..module_utils._secrets.entries import Entry, entries, reference
 from ..module_utils._secrets.tls_secret import Delivery
 from ..module_utils._x509 import library
 
@@ -355,6 +429,7 @@ SECRET = {
         "type": "dict",
         "options": {"usage": {"type": "str", "choices": ["server", "client"]}, "names": {"type": "list", "elements": "str"}},
     },
+    "users": {"type": "dict"},
     "include_ca": {"type": "bool", "default": False},
     "ca": {"type": "dict", "options": REFERENCE},
     "labels": {"type": "dict", "default": {}},
@@ -362,12 +437,21 @@ SECRET = {
     "adopt": {"type": "bool", "default": False},
     "keep_foreign": {"type": "bool", "default": False},
 }
+ROUTE_LIST = {
+    "name": {"type": "str", "default": "default"},
+    "present": {"type": "list", "elements": "str", "default": []},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "exclusive": {"type": "bool", "default": False},
+}
 
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION_ARGUMENTS,
-    "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "secrets": {"type": "list", "elements": "dict", "default": [], "options": SECRET, "no_log": True},
+    "route_list": {"type": "dict", "options": ROUTE_LIST},
+    "state": {"type": "str", "choices": ["present", "absent", "unneeded"], "default": "present"},
+    "namespaces": {"type": "list", "elements": "str", "default": []},
+    "authorities": {"type": "list", "elements": "dict", "default": [], "options": REFERENCE},
     "check": {"type": "str", "choices": ["strict", "warn"], "default": "strict"},
     "timeout": {"type": "int", "default": 120},
 }
@@ -376,15 +460,26 @@ ARGUMENTS: dict[str, Any] = {
 def work(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Plan, write, and report facts."""
     library.require()
-    listed = entries(params["secrets"], params["state"])
+    state, said = params["state"], users.run_of(params["route_list"])
+    listed = entries(params["secrets"], state)
+    authorities = [reference(each) for each in params["authorities"]]
     client = connect(params)
-    delivery = Delivery(client, listed, check_mode=module.check_mode, lenient=params["check"] == "warn")
-    plans = delivery.present() if params["state"] == "present" else delivery.absent()
-    for warning in [*delivery.warnings, *client.warnings]:
+    warnings: list[str] = []
+    if state == "unneeded":
+        kept = {*authorities, *(each.ref for each in listed)}
+        found = unneeded.find(client, params["namespaces"], said, kept, warnings)
+        listed = [*(Entry(each, "tls") for each in found), *(Entry(each, "ca", keep_foreign=True) for each in authorities)]
+    delivery = Delivery(client, listed, run=said, check_mode=module.check_mode, lenient=params["check"] == "warn")
+    plans = delivery.unneeded(authorities) if state == "unneeded" else delivery.present() if state == "present" else delivery.absent()
+    gone = [each.entry.ref for each in plans if each.action == "deleted"]
+    emptied = [each for each in dict.fromkeys(each.namespace for each in authorities) if unneeded.emptied(client, each, gone)]
+    for warning in [*warnings, *delivery.warnings, *client.warnings]:
         module.warn(warning)
     return {
         "changed": any(each.changes for each in plans),
         "results": [each.result(module.check_mode) for each in plans],
+        "removed": [each.title for each in gone],
+        "emptied": emptied,
         "diff": [each.difference() for each in plans if each.changes],
     }
 

@@ -39,7 +39,7 @@ def served() -> Iterator[None]:
     done = play("site.yml", VALUES)
     assert done.returncode == 0, done.stdout[-3000:]
     yield
-    done = play("teardown.yml", VALUES)
+    done = play("teardown.yml", {**VALUES, "edge_remove_ca": True})
     assert done.returncode == 0, done.stdout[-3000:]
 
 

@@ -337,8 +337,13 @@ class Client:
         *,
         propagation: str = "Background",
         dry_run: bool = False,
+        version: Optional[str] = None,
     ) -> None:
-        """Delete; an object that isn't there is fine, and so is one with another ``uid`` (a successor of the one meant)."""
+        """Delete; an object that isn't there is fine, and so is one with another ``uid`` (a successor of the one meant).
+
+        :param version: its resourceVersion; None: any.
+        :raises ApiError: ``code`` MODIFIED when it changed since ``version``.
+        """
         resource = self.resource(kind, api_version)
         where = resource.title(namespace, name)
         _check_place(resource, namespace, name, where)
@@ -346,7 +351,7 @@ class Client:
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "propagationPolicy": propagation,
-            **({"preconditions": {"uid": uid}} if uid else {}),
+            **({"preconditions": {"uid": uid, **({"resourceVersion": version} if version else {})}} if uid else {}),
             **({"dryRun": ["All"]} if dry_run else {}),
         }
         try:

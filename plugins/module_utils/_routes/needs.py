@@ -9,7 +9,7 @@ from typing import Union
 
 from .._secrets.entries import Reference
 from .._secrets.needs import Need, Signer
-from .parts import Authority, SecretName
+from .parts import Authority, Gateway, SecretName
 from .reading import LEAVES, Reading
 from .schema import GATEWAY_ROUTES, Route
 
@@ -19,9 +19,15 @@ def needs(reading: Reading) -> list[Need]:
     ca = Reference(reading.namespace, reading.ca)
     found = []
     for route in reading.routes:
-        found += [_issuable(kind, need, ca, reading.issue) for kind, need in _certificates(route)]
-        found += _authorities(route)
+        mine = [_issuable(kind, need, ca, reading.issue) for kind, need in _certificates(route)]
+        found += [replace(need, user=route.name) for need in (*mine, *_authorities(route))]
     return found
+
+
+def places(reading: Reading) -> list[str]:
+    """The namespaces where Secrets of the list's routes may be: of routes that are gone, too."""
+    gateways = [*reading.gateways, *(route.gateway for route in reading.routes)] or [Gateway(name="main")]
+    return list(dict.fromkeys([reading.namespace, *(gateway.namespace for gateway in gateways)]))
 
 
 def _certificates(route: Route) -> Iterator[tuple[str, Need]]:
@@ -30,16 +36,15 @@ def _certificates(route: Route) -> Iterator[tuple[str, Need]]:
     if not gateway.istio_gateway and tls.mode != "passthrough":
         # If nginx passes TLS on, clients verify the gateway by the requested host.
         names = route.hosts if listen.mode == "passthrough" else [tls.server_name]
-        place, labels = Reference(gateway.namespace, tls.credential), {**route.labels, **GATEWAY_ROUTES}
-        who = f"gateway {gateway.name} {title}"
-        yield "gateway", Need(who, place, "gateway", "server", names, _signer(tls.server_ca), labels=labels)
+        place, who = Reference(gateway.namespace, tls.credential), f"gateway {gateway.name} {title}"
+        yield "gateway", Need(who, place, "gateway", "server", names, _signer(tls.server_ca), labels=GATEWAY_ROUTES)
     if tls.client_certificate and tls.client_certificate.secret:
         place, signer = _reference(tls.client_certificate.secret), _signer(tls.client_ca or tls.server_ca)
         who = f"nginx as a client of gateway {gateway.name} {title}"
-        yield "client", Need(who, place, "tls", "client", tls.client_names, signer, labels=route.labels)
+        yield "client", Need(who, place, "tls", "client", tls.client_names, signer)
     if listen.certificate and listen.certificate.secret:
         place = _reference(listen.certificate.secret)
-        yield "listener", Need(f"nginx as a server {title}", place, "tls", "server", route.hosts, labels=route.labels)
+        yield "listener", Need(f"nginx as a server {title}", place, "tls", "server", route.hosts)
 
 
 def _issuable(kind: str, need: Need, ca: Reference, issue: list[str]) -> Need:
@@ -56,8 +61,8 @@ def _authorities(route: Route) -> Iterator[Need]:
             yield Need(f"whoever verifies {peer} in route {route.name}", _reference(authority.secret), "gateway_ca")
     if tls.mode == "mutual" and not gateway.istio_gateway and tls.client_ca and tls.client_ca.secret:
         place, source = Reference(gateway.namespace, f"{tls.credential}-cacert"), _reference(tls.client_ca.secret)
-        who, labels = f"gateway {gateway.name} as verifier of its clients in route {route.name}", {**route.labels, **GATEWAY_ROUTES}
-        yield Need(who, place, "gateway_ca", copy_of=source, labels=labels)
+        who = f"gateway {gateway.name} as verifier of its clients in route {route.name}"
+        yield Need(who, place, "gateway_ca", copy_of=source, labels=GATEWAY_ROUTES)
 
 
 def _signer(authority: Authority) -> Union[Reference, Signer]:

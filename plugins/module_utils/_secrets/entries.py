@@ -11,6 +11,7 @@ from .. import _files
 from .._errors import EdgeError
 from .._x509 import sign
 from .._x509.material import CA_IN_FOLDER, SHAPES, Shape
+from . import users as needing
 from .authority import STAGES
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -47,6 +48,7 @@ class Issue:
     :ivar key_type: ecdsa, rsa, or "" = ecdsa for new keys, any for a CA that exists.
     :ivar folder: where the CA's key is kept; "" = in its Secret.
     :ivar roll_over: a step from one CA to the next, of :data:`.authority.STAGES`; "" = none.
+    :ivar spare: whether names of users that are gone may stay until it is issued anew for another reason.
     """
 
     usage: str
@@ -58,6 +60,7 @@ class Issue:
     common_name: str
     folder: str = ""
     roll_over: str = ""
+    spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Entry:
     """One Secret that shall be there; at most one of ``issue``, ``files``, ``secret``, ``pem`` is set.
 
     :ivar required: none of them is: somebody else makes it, it must be there.
+    :ivar users: the run's routes that need it, each with its names; None where nobody counts them.
     """
 
     ref: Reference
@@ -82,6 +86,7 @@ class Entry:
     adopt: bool = False
     keep_foreign: bool = False
     required: bool = False
+    users: Optional[dict[str, tuple[str, ...]]] = None
 
     @property
     def shape(self) -> Shape:
@@ -92,6 +97,17 @@ class Entry:
     def source(self) -> Optional[Reference]:
         """The Secret it is copied from, if it is."""
         return Reference(str(self.secret["namespace"]), str(self.secret["name"])) if self.secret else None
+
+    def needed_by(self, users: needing.Users) -> Entry:
+        """With the names, labels and annotation that follow from all its users."""
+        names = needing.names(users)
+        return replace(
+            self,
+            issue=self.issue and replace(self.issue, names=names, spare=True),
+            names=tuple(names),
+            labels={**self.labels, **needing.labelled(users)},
+            annotations={**self.annotations, **needing.annotation(users)},
+        )
 
 
 def entries(params: list[dict[str, Any]], state: str = "present") -> list[Entry]:
@@ -127,7 +143,7 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
         adopt=bool(raw.get("adopt")),
         keep_foreign=bool(raw.get("keep_foreign")),
     )
-    if state == "absent":
+    if state != "present":
         return base
     if ref.kind == "ConfigMap" and base.shape.key:
         raise EdgeError(f"a ConfigMap can't hold a key, which {kind} needs", fix="Use it for: gateway_ca, or leave out kind")
@@ -136,7 +152,12 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
         raise EdgeError("give at most one of issue, from.files, from.secret and from.pem")
     if base.adopt and base.keep_foreign:
         raise EdgeError("adopt and keep_foreign exclude each other")
-    issue = _issue(issue_raw, kind) if issue_raw else None
+    users = _users(raw.get("users"))
+    if users is not None and (kind == "ca" or not (issue_raw or source.get("secret"))):
+        raise EdgeError("users belong to what is issued or copied here", fix="Remove them, or give issue or from.secret")
+    if users is not None and issue_raw and issue_raw.get("names"):
+        raise EdgeError("issue.names and users are both given", fix="Give each user its names, and leave out issue.names")
+    issue = _issue(issue_raw, kind, [name for needed in (users or {}).values() for name in needed]) if issue_raw else None
     if source.get("secret"):
         reference(source["secret"])
     for name in ("files", "pem"):
@@ -153,7 +174,18 @@ def _entry(raw: dict[str, Any], state: str) -> Entry:
         include_ca=bool(raw.get("include_ca")),
         usage=(issue.usage if issue else expect.get("usage")) or {"gateway": "server", "iks_alb": "client", "ca": "ca"}.get(kind, ""),
         names=tuple(issue.names if issue else expect.get("names") or ()),
+        users=users,
     )
+
+
+def _users(raw: Optional[dict[str, Any]]) -> Optional[dict[str, tuple[str, ...]]]:
+    if raw is None:
+        return None
+    if not raw or not all(isinstance(needed, list) for needed in raw.values()):
+        raise EdgeError("users is no dictionary of routes, each with a list of names")
+    if any("/" in route or route == needing.UNKNOWN for route in raw):
+        raise EdgeError("users names something that is no route")
+    return {str(route): tuple(map(str, needed)) for route, needed in raw.items()}
 
 
 def by_need(listed: list[Entry]) -> list[Entry]:
@@ -190,7 +222,7 @@ def _check_parts(given: Optional[dict[str, Optional[str]]], kind: str, source: s
         raise EdgeError(f"from.{source} lacks {' and '.join(missing)}, which a Secret for {kind} needs")
 
 
-def _issue(raw: dict[str, Any], kind: str) -> Issue:
+def _issue(raw: dict[str, Any], kind: str, users_names: list[str]) -> Issue:
     usage = raw.get("usage") or {"ca": "ca", "iks_alb": "client"}.get(kind, "server")
     if (usage == "ca") != (kind == "ca"):
         raise EdgeError(
@@ -198,11 +230,11 @@ def _issue(raw: dict[str, Any], kind: str) -> Issue:
         )
     if not SHAPES[kind].certificate:
         raise EdgeError(f"a Secret for {kind} holds only CA certificates", fix="Copy them with from.secret from the CA's Secret")
-    names = [str(each) for each in raw.get("names") or []]
+    names = [str(each) for each in raw.get("names") or users_names]
     if usage == "ca" and (raw.get("ca") or names):
         raise EdgeError("a CA is self-signed and has no names", fix="Leave out issue.ca and issue.names")
     if usage != "ca" and not (raw.get("ca") and names):
-        raise EdgeError("a leaf needs issue.ca and at least one of issue.names")
+        raise EdgeError("a leaf needs issue.ca and at least one name, in issue.names or in users")
     for each in names:
         sign.general_name(each)
     folder = str(raw.get("folder") or (raw.get("ca") or {}).get("folder") or "")

@@ -88,12 +88,12 @@ class Keeper:
         late = untrusting(self._client, known.found, successor.certs)
         if late:
             raise EdgeError(
-                f"these Secrets don't trust the second CA yet, so it can't take over: {', '.join(late)}",
+                f"these Secrets don't trust the second CA yet, so it can't take over: {', '.join(map(known.said, late))}",
                 where=entry.ref.title,
                 why="peers that verify with them would refuse its certificates",
-                fix="Update them first: run the playbook that makes them",
+                fix="Update them first: run the playbook that makes them, with each of these lists",
                 code="CA_NOT_TRUSTED_YET",
-                secrets=late,
+                secrets=[each.title for each in late],
             )
         self._say_unseen(entry, known)
 
@@ -102,11 +102,11 @@ class Keeper:
         late = unmoved(self._client, known.found, there)
         if late:
             raise EdgeError(
-                f"certificates of the old CA are still in use, so it has to stay trusted: {', '.join(late)}",
+                f"certificates of the old CA are still in use, so it has to stay trusted: {', '.join(map(known.said, late))}",
                 where=entry.ref.title,
-                fix="Renew them first: run the playbook that makes them",
+                fix="Renew them first: run the playbook that makes them, with each of these lists",
                 code="CA_STILL_NEEDED",
-                secrets=late,
+                secrets=[each.title for each in late],
             )
         self._say_unseen(entry, known)
 

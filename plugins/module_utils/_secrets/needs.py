@@ -7,21 +7,26 @@ A scenario states its needs; nothing here knows which scenarios there are.
 # ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Optional, Union
 
-from .._kube.labels import COMPONENT
+from .._kube.labels import COMPONENT, MANAGED_BY
+from .._lists import Run
+from .._loose import mapping as mapping_of
 from .._schema import kinds
 from .._schema.fields import boolean, choice, list_of, mapping, nested, of, refuse, text
 from .._x509 import sign
 from .._x509.library import x509
 from .._x509.material import SHAPES
+from . import users as needing
 from .entries import Reference
+from .unneeded import COMPONENTS
 
-#: On what role private_ca made and removes again, unless a need says whose it is.
+#: On what role private_ca makes, unless a need says which other part removes it.
 PRIVATE_CA = {COMPONENT: "private-ca"}
+CERT_MANAGER = "cert-manager.io/v1"
 #: So many Secrets a sentence names.
 _NAMED = 5
 
@@ -54,6 +59,7 @@ def signed_by(value: Any, where: str) -> Union[Reference, Signer]:
 class Need:
     """One Secret: a certificate and its key, or CA certificates alone.
 
+    :ivar user: the route of the list that needs it; none: the list as a whole.
     :ivar who: needs it, as sentences say it: "nginx as a client of gateway main in route shop".
     :ivar form: what ``for`` of tls_secret is.
     :ivar usage: server or client, of a certificate; CA certificates have none.
@@ -74,6 +80,7 @@ class Need:
     copy_of: Optional[Reference] = of(secret_name, None)
     labels: dict[str, str] = of(kinds.labels, {})
     way_out: str = of(text, "")
+    user: str = of(kinds.name, "")
 
     def finished(self, where: str) -> Need:
         """A usage exactly where there is a certificate, and only CA certificates are copied."""
@@ -107,34 +114,93 @@ def read(value: Any, where: str) -> list[Need]:
     return found
 
 
-def plan(needs: Iterable[Need], ca: Reference) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wanted:
+    """All needs of one Secret.
+
+    :ivar need: what they have in common, with the names of all.
+    :ivar users: each with its names.
+    """
+
+    need: Need
+    users: dict[str, list[str]]
+
+
+def plan(
+    needs: Iterable[Need], ca: Reference, run: Run, namespaces: Iterable[str] = (), live: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """What role private_ca does, as entries for tls_secret; its own CA, ``ca``, is in none of the lists.
 
-    :returns: ``ca``, by namespace and name; ``issued``; ``copies`` of CA certificates; ``required``, which somebody else provides; for
-        cert-manager ``certificates`` (to ask for) and ``expected`` (to check, once it has issued them); ``way_out``, a sentence for when
-        one of ``required`` is missing.
-    :raises EdgeError: where one Secret would have to serve two uses.
+    :param run: whose needs they are.
+    :param namespaces: where Secrets of the list may be, those of the needs included.
+    :param live: cert-manager's Certificates, where it issues.
+    :returns: ``ca``, by namespace and name; ``issued``; ``copies`` of CA certificates; ``required``, which somebody else provides;
+        ``route_list``, ``needed`` (all of these) and ``namespaces``, as tls_secret takes them; for cert-manager ``queries``,
+        ``certificates`` (to ask for), ``unneeded`` (to remove) and ``expected`` (to check, once it has issued them); ``way_out``, a
+        sentence for when one of ``required`` is missing.
+    :raises EdgeError: where one Secret would have to serve two uses; OTHER_LIST.
     """
-    wanted: dict[Reference, Need] = {}
+    places = list(dict.fromkeys(namespaces))
+    wanted: dict[Reference, Wanted] = {}
     for need in needs:
         if need.secret != ca:
             mine = _as_handled(need, ca)
-            wanted[need.secret] = _joined(wanted[need.secret], mine) if need.secret in wanted else mine
-    issued = [need for need in wanted.values() if need.issue]
-    required = [need for need in wanted.values() if not need.issue and not need.copy_of]
+            wanted[need.secret] = _joined(wanted[need.secret], mine) if need.secret in wanted else Wanted(mine, {mine.user: mine.names})
+    issued = [each for each in wanted.values() if each.need.issue]
+    required = [each.need for each in wanted.values() if not each.need.issue and not each.need.copy_of]
     return {
         "ca": _place(ca),
-        "issued": [_issued(need, ca) for need in issued],
-        "copies": [
-            _entry(need, labels=need.labels, **{"from": {"secret": _place(need.copy_of)}}) for need in wanted.values() if need.copy_of
-        ],
+        "route_list": needing.as_option(run),
+        "issued": [_issued(each, ca) for each in issued],
+        "copies": [_copied(each) for each in wanted.values() if each.need.copy_of],
         "required": [_checked(need) for need in required],
-        "certificates": [
-            {**_place(need.secret), "labels": need.labels, "usage": need.usage, "names": by_kind(need.names)} for need in issued
-        ],
-        "expected": [_checked(need) for need in issued],
+        "needed": [_place(ref) for ref in wanted],
+        "namespaces": places,
+        "queries": [{"api_version": CERT_MANAGER, "kind": "Certificate", "namespace": each} for each in places],
+        **_with_cert_manager(issued, run, live),
+        "expected": [_checked(each.need) for each in issued],
         "way_out": _way_out(required),
     }
+
+
+def _with_cert_manager(issued: list[Wanted], run: Run, live: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    before = {_of(each): needing.read(each, _asked(each)) for each in live if _made_here(each)}
+    asked = {each.need.secret for each in issued}
+    return {
+        "certificates": [_certificate(each, before.get(each.need.secret, {}), run) for each in issued],
+        "unneeded": [
+            {"apiVersion": CERT_MANAGER, "kind": "Certificate", "metadata": _place(ref)}
+            for ref, users in before.items()
+            if ref not in asked and not needing.remaining(users, run)
+        ],
+    }
+
+
+def _certificate(wanted: Wanted, before: needing.Users, run: Run) -> dict[str, Any]:
+    need = wanted.need
+    users = needing.merged(before, run, wanted.users, f"Certificate {need.secret}")
+    return {
+        **_place(need.secret),
+        "labels": {**MANAGED_BY, **need.labels, **needing.labelled(users)},
+        "annotations": needing.annotation(users),
+        "usage": need.usage,
+        "names": by_kind(needing.names(users)),
+    }
+
+
+def _made_here(certificate: Mapping[str, Any]) -> bool:
+    labels = mapping_of(mapping_of(certificate.get("metadata")).get("labels"))
+    ours = MANAGED_BY.items() <= labels.items() and labels.get(COMPONENT) in COMPONENTS
+    return ours and not mapping_of(certificate.get("spec")).get("isCA")
+
+
+def _of(item: Mapping[str, Any]) -> Reference:
+    return Reference(item["metadata"]["namespace"], item["metadata"]["name"])
+
+
+def _asked(certificate: Mapping[str, Any]) -> list[str]:
+    spec = mapping_of(certificate.get("spec"))
+    return [str(name) for kind in ("dnsNames", "ipAddresses", "uris") for name in spec.get(kind) or []]
 
 
 def _as_handled(need: Need, ca: Reference) -> Need:
@@ -143,16 +209,18 @@ def _as_handled(need: Need, ca: Reference) -> Need:
     return replace(need, issue=ours, names=need.names or ([need.secret.name] if ours else []), labels={**PRIVATE_CA, **need.labels})
 
 
-def _joined(first: Need, other: Need) -> Need:
+def _joined(wanted: Wanted, other: Need) -> Wanted:
     """One Secret for both: all names, and the labels that they have in common."""
+    first = wanted.need
     for name, said in (("form", "its form"), ("usage", "its usage"), ("copy_of", "its source")):
         one, two = getattr(first, name), getattr(other, name)
         if one != two:
             raise _two_uses(first, other, f"{said} would be {one or 'none'} and {two or 'none'}")
     if first.issue != other.issue:
         raise _two_uses(first, other, "one is issued here, the other is somebody else's")
-    labels = {name: value for name, value in first.labels.items() if other.labels.get(name) == value}
-    return replace(first, names=list(dict.fromkeys([*first.names, *other.names])), labels=labels)
+    labels = {**PRIVATE_CA, **{name: value for name, value in first.labels.items() if other.labels.get(name) == value}}
+    users = {**wanted.users, other.user: list(dict.fromkeys([*wanted.users.get(other.user, []), *other.names]))}
+    return Wanted(replace(first, names=list(dict.fromkeys([*first.names, *other.names])), labels=labels), users)
 
 
 def _two_uses(first: Need, other: Need, why: str) -> Exception:
@@ -163,8 +231,14 @@ def _entry(need: Need, **more: Any) -> dict[str, Any]:
     return {**_place(need.secret), "for": need.form, **more}
 
 
-def _issued(need: Need, ca: Reference) -> dict[str, Any]:
-    return _entry(need, labels=need.labels, keep_foreign=True, issue={"ca": _place(ca), "usage": need.usage, "names": need.names})
+def _issued(wanted: Wanted, ca: Reference) -> dict[str, Any]:
+    need, issue = wanted.need, {"ca": _place(ca), "usage": wanted.need.usage}
+    return _entry(need, labels=need.labels, keep_foreign=True, issue=issue, users=wanted.users)
+
+
+def _copied(wanted: Wanted) -> dict[str, Any]:
+    need = wanted.need
+    return _entry(need, labels=need.labels, users=wanted.users, **{"from": {"secret": _place(need.copy_of)}})
 
 
 def _checked(need: Need) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .._errors import EdgeError
-from .._kube.labels import FIELD_MANAGER, MANAGED_BY
+from .._kube.labels import FIELD_MANAGER, MANAGED_BY, ROUTE_LABEL
 from .._loose import mapping, mappings
 from .._x509.material import Material, decoded, describe, summary
 from . import fitness
@@ -90,11 +90,13 @@ def manifest(
     :param data: None = only the run knows it.
     """
     old = existing["metadata"] if existing else {}
+    # one that several routes need is no single one's
+    kept = {name: value for name, value in (old.get("labels") or {}).items() if entry.users is None or name != ROUTE_LABEL}
     metadata: dict[str, Any] = {key: old[key] for key in ("finalizers", "ownerReferences") if old.get(key)}
     metadata.update(
         name=entry.ref.name,
         namespace=entry.ref.namespace,
-        labels={**(old.get("labels") or {}), **entry.labels, **MANAGED_BY},
+        labels={**kept, **entry.labels, **MANAGED_BY},
         annotations={**(old.get("annotations") or {}), **annotations},
     )
     made: dict[str, Any] = {"apiVersion": "v1", "kind": entry.ref.kind, "metadata": metadata}
@@ -125,7 +127,8 @@ def action(existing: Optional[dict[str, Any]], wanted: dict[str, Any], why: list
         why.append(f"entries differ: {', '.join(names)}")
     for part in ("labels", "annotations"):
         old = existing["metadata"].get(part) or {}
-        names = sorted(name for name, value in wanted["metadata"][part].items() if old.get(name) != value)
+        new = wanted["metadata"][part]
+        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         if names:
             changed = True
             why.append(f"{part} differ: {', '.join(names)}")

@@ -13,6 +13,7 @@ from .._kube.labels import MANAGED_BY, selector
 from .._x509 import facts
 from .._x509.library import x509
 from .._x509.material import Material, from_secret
+from . import users as needing
 from .authority import Authority
 from .entries import Reference
 from .plan import ISSUER, SOURCE
@@ -35,10 +36,17 @@ class Relatives:
     """
     :ivar found: all that goes back to the CA.
     :ivar unseen: kinds and places that we may not list.
+    :ivar all: everything of ours that was looked at, without its content.
     """
 
     found: list[Reference] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    all: list[dict[str, Any]] = field(default_factory=list)
+
+    def said(self, ref: Reference) -> str:
+        """A Secret and who needs it, as a sentence has them."""
+        users = next(needing.read(each) for each in self.all if _reference(each) == ref)
+        return f"{ref.title} ({needing.said(users)})"
 
 
 def relatives(client: Objects, ca: Reference, namespaces: Iterable[str]) -> Relatives:
@@ -47,7 +55,9 @@ def relatives(client: Objects, ca: Reference, namespaces: Iterable[str]) -> Rela
     :param namespaces: where to look if the whole cluster must not be looked at.
     """
     result = Relatives()
-    items = [each for kind in ("Secret", "ConfigMap") for each in _listed(client, kind, sorted(set(namespaces)), result.unseen)]
+    result.all = items = [
+        each for kind in ("Secret", "ConfigMap") for each in _listed(client, kind, sorted(set(namespaces)), result.unseen)
+    ]
     above = {str(ca)}
     while True:
         names = [_reference(each) for each in items if _parents(each) & above]
@@ -82,15 +92,15 @@ def _listed(client: Objects, kind: str, namespaces: list[str], unseen: list[str]
     return items
 
 
-def untrusting(client: Objects, found: list[Reference], successor: list[x509.Certificate]) -> list[str]:
+def untrusting(client: Objects, found: list[Reference], successor: list[x509.Certificate]) -> list[Reference]:
     """Those that hold trusted certificates, but not yet the successor's."""
-    return [each.title for each, material in _read(client, found) if material.ca and not set(successor) <= set(material.ca)]
+    return [each for each, material in _read(client, found) if material.ca and not set(successor) <= set(material.ca)]
 
 
-def unmoved(client: Objects, found: list[Reference], authority: Authority) -> list[str]:
+def unmoved(client: Objects, found: list[Reference], authority: Authority) -> list[Reference]:
     """Those whose certificate comes from a CA that is to be trusted no more."""
     return [
-        each.title
+        each
         for each, material in _read(client, found)
         if material.certs and any(facts.issued_by(material.leaf, old) for old in authority.retiring)
     ]

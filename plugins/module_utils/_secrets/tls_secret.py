@@ -8,27 +8,29 @@ next run goes on from there. Nothing here returns, prints or raises key material
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Optional, Protocol
 
 from .._errors import EdgeError
 from .._kube.errors import ApiError
+from .._lists import Run
 from .._x509 import clock, facts, sign
 from .._x509.material import Material, from_pem, from_secret, ordered, to_data
 from . import authority as kept
-from . import fitness, folder
+from . import fitness, folder, unneeded
+from . import users as needing
 from .entries import Entry, Issue, Reference, by_need
 from .keeper import Keeper
 from .plan import ISSUER, KNOWN_LATER, SOURCE, SOURCE_VERSION, File, Plan, action, check_owner, manifest, ours
-from .reissue import why_anew
+from .reissue import check_use, names_of, why_anew
 from .relatives import Objects
 
 __all__ = ["KNOWN_LATER", "Delivery", "Plan", "Secrets"]
 
-#: how often a Secret that others change at the same time is read and planned again
-ATTEMPTS = 6
+#: How often a Secret that others change at the same time is read and planned again. Each of them writes it once, so as many may run.
+ATTEMPTS = 30
 
 
 class Secrets(Objects, Protocol):
@@ -40,14 +42,17 @@ class Secrets(Objects, Protocol):
     def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Write one at its resourceVersion; 409 where it has changed."""
 
-    def delete(self, kind: str, name: str, namespace: Optional[str] = None, uid: Optional[str] = None) -> None:
-        """Remove one."""
+    def delete(
+        self, kind: str, name: str, namespace: Optional[str] = None, uid: Optional[str] = None, *, version: Optional[str] = None
+    ) -> None:
+        """Remove one; 409 where it is not at this resourceVersion."""
 
 
 class Delivery:
     """One task's work on a list of Secrets.
 
     :param client: the API.
+    :param run: whose users come and go; entries without users have nothing of it.
     :param check_mode: predict only.
     :param lenient: take material that its reader would refuse, and say so.
     :param read_file: how files are read; tests replace it.
@@ -59,6 +64,7 @@ class Delivery:
         client: Secrets,
         entries: list[Entry],
         *,
+        run: Optional[Run] = None,
         check_mode: bool = False,
         lenient: bool = False,
         now: Optional[datetime] = None,
@@ -67,6 +73,7 @@ class Delivery:
         self._client = client
         self._entries = entries
         self._order = by_need(entries)
+        self._run = run or Run()
         self._check_mode = check_mode
         self._lenient = lenient
         self._now = now or clock.now()
@@ -91,6 +98,25 @@ class Delivery:
         """Remove every listed Secret of ours."""
         plans = self._plan_all(self._plan_absent)
         return plans if self._check_mode else self._write_all(self._plan_absent)
+
+    def unneeded(self, authorities: Iterable[Reference] = ()) -> list[Plan]:
+        """Take away the run's users that go from the listed Secrets, and every Secret whose last user goes; CAs after the others.
+
+        :param authorities: those of the list that are CAs. They have no users; each goes where nothing else remains that it vouches for.
+        :raises EdgeError: CA_IN_USE, before anything changes.
+        """
+        cas = set(authorities)
+
+        def plan(entry: Entry) -> Plan:
+            return self._plan_absent(entry) if entry.ref in cas else unneeded.plan(entry, self._read(entry.ref), self._run)
+
+        plans = self._plan_all(plan)
+        for each in plans:
+            if each.entry.ref in cas and each.action == "deleted":
+                gone = [other.entry.ref for other in plans if other.action == "deleted"]
+                unneeded.check_unused(self._client, each, gone, self.warnings)
+        self._order.sort(key=lambda entry: entry.ref in cas)
+        return plans if self._check_mode else self._write_all(plan)
 
     def _plan_all(self, plan: Callable[[Entry], Plan]) -> list[Plan]:
         plans, errors = [], []
@@ -121,7 +147,8 @@ class Delivery:
         return self._as_listed(done)
 
     def _as_listed(self, plans: list[Plan]) -> list[Plan]:
-        return sorted(plans, key=lambda each: self._entries.index(each.entry))
+        places = {entry.ref: index for index, entry in enumerate(self._entries)}
+        return sorted(plans, key=lambda each: places[each.entry.ref])
 
     def _write(self, entry: Entry, plan: Callable[[Entry], Plan]) -> Plan:
         for attempt in range(ATTEMPTS):
@@ -142,7 +169,9 @@ class Delivery:
         if not plan.changes:
             return
         if plan.action in ("deleted", "recreated") and plan.before is not None:
-            self._client.delete(ref.kind, ref.name, ref.namespace, uid=plan.before["metadata"].get("uid"))
+            metadata = plan.before["metadata"]
+            # a user that came meanwhile keeps it
+            self._client.delete(ref.kind, ref.name, ref.namespace, uid=metadata.get("uid"), version=metadata.get("resourceVersion"))
             self._seen[ref] = None
         if plan.manifest is not None:
             self._seen[ref] = self._client.replace(plan.manifest) if plan.action == "changed" else self._client.create(plan.manifest)
@@ -164,6 +193,8 @@ class Delivery:
             return self._found(entry, existing)
         if existing is not None:
             check_owner(entry, existing)
+        if entry.users is not None:
+            entry = self._with_users(entry, entry.users, existing)
         why: list[str] = []
         if entry.issue and entry.issue.usage == "ca":
             return self._ca(entry, entry.issue, existing, why, make)
@@ -179,6 +210,15 @@ class Delivery:
             material = self._with_ca(entry, material)
         data = to_data(entry.shape, material, entry.include_ca) if material is not None else None
         return self._planned(entry, existing, material, data, annotations, why)
+
+    def _with_users(self, entry: Entry, wanted: dict[str, tuple[str, ...]], existing: Optional[dict[str, Any]]) -> Entry:
+        """The entry for those who need it besides this run's routes, too."""
+        before = needing.read(existing, names_of(existing)) if existing is not None and ours(existing) else {}
+        users = needing.merged(before, self._run, wanted, entry.ref.title)
+        others = [owner for owner in users if owner.route not in wanted]
+        if existing is not None and others:
+            check_use(entry, existing, others)
+        return entry.needed_by(users)
 
     def _ca(self, entry: Entry, issue: Issue, existing: Optional[dict[str, Any]], why: list[str], make: bool) -> Plan:
         authority = self._keeper.plan(entry, issue, existing, why, make)

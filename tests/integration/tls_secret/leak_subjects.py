@@ -109,6 +109,16 @@ def tls_secret(scene: Scene) -> States:
     states.add("changed", "changed", secrets(given))
     states.add("ok", "ok", secrets(given))
     states.more("issued", "changed", issued)
+    made, routes = scene.secret("shared", labels={"app.kubernetes.io/component": "private-ca"}), {"name": scene.name, "present": ["a"]}
+    shared = secrets({**made, "issue": {"ca": ca}, "users": {"a": ["a"]}}, route_list=routes)
+    unneeded = {"state": "unneeded", "namespaces": [scene.namespace], "route_list": {"name": scene.name, "exclusive": True}}
+    states.more("for a route", "changed", shared)
+    states.more("another list's", "failed", {**shared, "route_list": {"name": "other", "present": ["a"]}}, "belongs to")
+    states.more(
+        "a CA in use", "failed", secrets(**unneeded, authorities=[{"namespace": scene.namespace, "name": f"{scene.name}-ca"}]), "in use"
+    )
+    states.more("a key as a route", "failed", secrets({**made, "issue": {"ca": ca}, "users": {KEY: ["a"]}}, route_list=routes))
+    states.more("unneeded", "changed", secrets(**unneeded))
     states.add("replaced", "changed", secrets(scene.secret("given", **pem("{{ other.crt }}", "{{ other.key }}"))))
     states.background("changed", secrets(given))
     wrong = {

@@ -250,6 +250,10 @@ def test_with_cert_manager_nothing_is_signed_here(cert_manager: Stand, client: C
     assert "can't be rolled over here" in run(play, namespace, **values, private_ca_roll_over="add").printed
     gone = run(play, namespace, **values, private_ca_state="absent")
     assert gone.code == 0, gone.printed
+    assert {each["metadata"]["name"] for each in client.list("Certificate", api_version=Stand.API)[0]} == {"edge-ca"}
+    assert set(made(client, namespace)) == {"edge-ca"}
+    gone = run(play, namespace, **values, private_ca_state="absent", private_ca_remove=True)
+    assert gone.code == 0, gone.printed
     assert client.list("Certificate", api_version=Stand.API)[0] == client.list("ClusterIssuer", api_version=Stand.API)[0] == []
     assert client.get("Secret", "edge-ca", cert_manager.place) is None
 

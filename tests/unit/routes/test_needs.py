@@ -8,18 +8,16 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._routes.needs import needs
+from plugins.module_utils._lists import Run
+from plugins.module_utils._routes.needs import needs, places
 from plugins.module_utils._routes.reading import LEAVES, Reading
 from plugins.module_utils._secrets.entries import Reference, entries
 from plugins.module_utils._secrets.needs import Need, by_kind, plan, read
 
 CA = {"namespace": "edgemesh", "name": "edge-ca"}
 
-SHARED = {
-    "app.kubernetes.io/managed-by": "edgemesh",
-    "app.kubernetes.io/component": "private-ca",
-    "edgemesh.nginx-istio/list": "default",
-}
+OURS = {"app.kubernetes.io/component": "private-ca"}
+AT_GATEWAYS = {"app.kubernetes.io/component": "gateway-routes"}
 
 
 def route(name: str = "shop", gateway: str = "main", certificate: Any = "public", **tls: Any) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def wanted(*routes: dict[str, Any], issue: Any = LEAVES, gateways: Any = None) -
     stated = needs(reading)
     carried = read([need.as_dict() for need in stated], "private_ca_needs")
     assert carried == stated
-    made = plan(carried, Reference(reading.namespace, reading.ca))
+    made = plan(carried, Reference(reading.namespace, reading.ca), reading.run)
     assert made["ca"] == CA
     # all of it is what tls_secret takes
     entries([*made["issued"], *made["copies"], *made["required"]])
@@ -51,10 +49,10 @@ def wanted(*routes: dict[str, Any], issue: Any = LEAVES, gateways: Any = None) -
 
 def test_everything_issued() -> None:
     plan = wanted(route(client_names=["edge.example.com"], server_name="gw.example.com"))
-    assert {name: (entry["for"], entry["issue"]) for name, entry in plan["issued"].items()} == {
-        "istio-system/edge-shop": ("gateway", {"ca": CA, "usage": "server", "names": ["gw.example.com"]}),
-        "edgemesh/edge-client": ("tls", {"ca": CA, "usage": "client", "names": ["edge.example.com"]}),
-        "edgemesh/public": ("tls", {"ca": CA, "usage": "server", "names": ["shop.example.com"]}),
+    assert {name: (entry["for"], entry["issue"], entry["users"], entry["labels"]) for name, entry in plan["issued"].items()} == {
+        "istio-system/edge-shop": ("gateway", {"ca": CA, "usage": "server"}, {"shop": ["gw.example.com"]}, AT_GATEWAYS),
+        "edgemesh/edge-client": ("tls", {"ca": CA, "usage": "client"}, {"shop": ["edge.example.com"]}, OURS),
+        "edgemesh/public": ("tls", {"ca": CA, "usage": "server"}, {"shop": ["shop.example.com"]}, OURS),
     }
     assert plan["copies"]["istio-system/edge-shop-cacert"]["from"] == {"secret": CA}
     assert plan["required"] == {}
@@ -81,22 +79,14 @@ def test_a_foreign_ca_signs_its_own_leaves() -> None:
     assert plan["copies"]["istio-system/edge-shop-cacert"]["from"] == {"secret": {"namespace": "corp", "name": "ca"}}
 
 
-def test_a_shared_secret_gets_all_names() -> None:
-    plan = wanted(route(client_names=["a.example.com"]), route("cart", client_names=["b.example.com"]))
-    client = plan["issued"]["edgemesh/edge-client"]
-    assert client["issue"]["names"] == ["a.example.com", "b.example.com"]
-    # and is no single route's
-    assert client["labels"] == SHARED
-    assert plan["issued"]["istio-system/edge-cart"]["labels"]["edgemesh.nginx-istio/route"] == "cart"
-
-
-def test_three_routes_share_a_secret() -> None:
-    plan = wanted(route(), route("cart"), route("blog"))
-    assert plan["issued"]["edgemesh/edge-client"]["labels"] == SHARED
-
-
-def test_a_client_without_names_is_called_like_its_secret() -> None:
-    assert wanted(route())["issued"]["edgemesh/edge-client"]["issue"]["names"] == ["edge-client"]
+def test_a_shared_secret_has_each_route_with_its_names() -> None:
+    plan = wanted(route(client_names=["a.example.com"]), route("cart", client_names=["b.example.com"]), route("blog"))
+    assert plan["issued"]["edgemesh/edge-client"]["users"] == {
+        "shop": ["a.example.com"],
+        "cart": ["b.example.com"],
+        "blog": ["edge-client"],  # a client without names is called like its Secret
+    }
+    assert plan["copies"]["istio-system/edge-cart-cacert"]["users"] == {"cart": []}
 
 
 def test_nothing_at_a_gateway_that_is_not_ours() -> None:
@@ -116,7 +106,7 @@ def test_what_clients_verify_themselves_bears_all_their_names() -> None:
     entry = {**entry, "hosts": ["*.shop.example.com"], "listen": {"mode": "passthrough"}}
     plan = wanted(entry)
     assert list(plan["issued"]) == ["istio-system/edge-shop"], "clients bring their own, and nginx shows none"
-    assert plan["issued"]["istio-system/edge-shop"]["issue"]["names"] == ["shop.example.com", "*.shop.example.com"]
+    assert plan["issued"]["istio-system/edge-shop"]["users"] == {"shop": ["shop.example.com", "*.shop.example.com"]}
     assert plan["copies"]["istio-system/edge-shop-cacert"]["from"] == {"secret": {"namespace": "edgemesh", "name": "partners"}}
 
 
@@ -146,13 +136,13 @@ def test_a_certificate_that_cert_manager_has_issued_is_checked_like_one_of_someb
 @pytest.mark.parametrize(("issue", "way"), [(["gateway", "client"], "[gateway, client, listener]"), ([], "[listener]")])
 def test_the_way_out_is_what_to_set(issue: list[str], way: str) -> None:
     reading = Reading.of_variables({"edge_routes": [route()], "edge_issue": issue})
-    said = plan(needs(reading), Reference("edgemesh", "edge-ca"))["way_out"]
+    said = plan(needs(reading), Reference("edgemesh", "edge-ca"), Run())["way_out"]
     assert f"To have edgemesh/public (nginx as a server in route shop) issued, set edge_issue: {way}." in said
 
 
 def test_there_is_no_way_out_where_another_ca_has_to_sign() -> None:
     reading = Reading.of_variables({"edge_routes": [route(server_ca="corp/ca")], "edge_issue": ["listener"]})
-    assert plan(needs(reading), Reference("edgemesh", "edge-ca"))["way_out"] == ""
+    assert plan(needs(reading), Reference("edgemesh", "edge-ca"), Run())["way_out"] == ""
 
 
 def test_names_are_sorted_as_a_certificate_has_them() -> None:
@@ -172,9 +162,11 @@ def test_anybody_may_write_needs_down() -> None:
         "the partner", Reference("partner", "client"), "tls", "client", ["partner.example"], Reference("edgemesh", "edge-ca"), True
     )
     made = plan(
-        [need, *read([{"who": "a server", "secret": "partner/ca", "form": "nginx_ca", "copy_of": "edgemesh/edge-ca"}], "n")], need.signer
-    )  # type: ignore[arg-type]
-    assert [each["labels"] for each in made["issued"]] == [{"app.kubernetes.io/component": "private-ca"}]
+        [need, *read([{"who": "a server", "secret": "partner/ca", "form": "nginx_ca", "copy_of": "edgemesh/edge-ca"}], "n")],
+        need.signer,  # type: ignore[arg-type]
+        Run(),
+    )
+    assert [(each["labels"], each["users"]) for each in made["issued"]] == [(OURS, {"": ["partner.example"]})], "the list's as a whole"
     assert made["copies"][0]["from"] == {"secret": CA}
 
 
@@ -197,3 +189,38 @@ def test_a_need_that_can_not_be_met_is_refused(change: dict[str, Any], sentence:
     with pytest.raises(EdgeError) as refusal:
         read([{**PARTNER, **change}], "private_ca_needs")
     assert sentence in refusal.value.sentence
+
+
+def test_secrets_of_routes_that_are_gone_are_looked_for_at_every_gateway() -> None:
+    gone = [{"name": "shop", "state": "absent"}]
+    assert places(Reading.of_variables({"edge_routes": gone})) == ["edgemesh", "istio-system"]
+    gateways = {"main": {"namespace": "mesh"}, "other": {"namespace": "far"}}
+    assert places(Reading.of_variables({"edge_routes": gone, "edge_gateways": gateways, "edge_namespace": "pki"})) == ["pki", "mesh", "far"]
+
+
+def certificate(name: str, *names: str, users: str = "", labels: Any = None) -> dict[str, Any]:
+    """cert-manager's, as it is in the cluster."""
+    metadata = {"namespace": "edgemesh", "name": name, "labels": {"app.kubernetes.io/managed-by": "edgemesh", **OURS, **(labels or {})}}
+    if users:
+        metadata["annotations"] = {"edgemesh.nginx-istio/needed-by": users}
+    return {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": {"dnsNames": list(names)}}
+
+
+def test_cert_manager_issues_for_the_routes_that_the_run_does_not_list_too() -> None:
+    reading = Reading.of_variables({"edge_routes": [route(client_names=["a.example"]), {"name": "blog", "state": "absent"}]})
+    live = [
+        certificate("edge-client", users='{"default/cart":["b.example"],"default/blog":["c.example"]}'),
+        certificate("blog", users='{"default/blog":["d.example"]}'),
+        certificate("cart", users='{"default/cart":["e.example"]}'),
+        certificate("store", users='{"team-b/blog":["f.example"]}'),
+    ]
+    made = plan(needs(reading), Reference("edgemesh", "edge-ca"), reading.run, ["edgemesh"], live)
+    client = next(each for each in made["certificates"] if each["name"] == "edge-client")
+    assert client["names"] == {"dnsNames": ["b.example", "a.example"]}
+    assert client["annotations"] == {"edgemesh.nginx-istio/needed-by": '{"default/cart":["b.example"],"default/shop":["a.example"]}'}
+    assert [each["metadata"]["name"] for each in made["unneeded"]] == ["blog"]
+    of_before = plan(needs(reading), Reference("edgemesh", "edge-ca"), reading.run, ["edgemesh"], [certificate("edge-client", "z.example")])
+    assert of_before["certificates"][1]["names"] == {"dnsNames": ["z.example", "a.example"]}
+    other = certificate("edge-client", users='{"team-b/store":["f.example"]}')
+    with pytest.raises(EdgeError, match="belongs to route store of list team-b"):
+        plan(needs(reading), Reference("edgemesh", "edge-ca"), reading.run, ["edgemesh"], [other])

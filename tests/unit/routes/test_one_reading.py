@@ -56,7 +56,7 @@ def reading(request: pytest.FixtureRequest) -> Reading:
 
 
 def trust(reading: Reading) -> dict[str, Any]:
-    return plan(needs(reading), Reference(reading.namespace, reading.ca))
+    return plan(needs(reading), Reference(reading.namespace, reading.ca), reading.run)
 
 
 def names(entries: list[dict[str, Any]]) -> set[str]:

@@ -59,11 +59,13 @@ class Cluster:
         assert manifest.get("type") == there.get("type"), "the API server refuses to change a Secret's type"
         return self.put(manifest)
 
-    def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None) -> None:
+    def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None, *, version: str | None = None) -> None:
         self._enter("delete", f"{namespace}/{name}")
         key = self._place(kind, namespace, name)
         there = self.secrets.get(key)
         if there is not None and uid in (None, there["metadata"]["uid"]):
+            if version not in (None, there["metadata"]["resourceVersion"]):
+                raise ApiError("it has changed", status=409, reason="Conflict", code="MODIFIED")
             del self.secrets[key]
 
     def put(self, manifest: dict[str, Any]) -> dict[str, Any]:

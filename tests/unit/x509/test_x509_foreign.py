@@ -43,7 +43,9 @@ class Cluster:
         self.written.append(f"replace {manifest['metadata']['name']}")
         return manifest
 
-    def delete(self, kind: str, name: str, namespace: Optional[str] = None, uid: Optional[str] = None) -> None:
+    def delete(
+        self, kind: str, name: str, namespace: Optional[str] = None, uid: Optional[str] = None, *, version: Optional[str] = None
+    ) -> None:
         self.written.append(f"delete {name}")
 
 

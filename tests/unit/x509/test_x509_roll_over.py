@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils._lists import Run
 from plugins.module_utils._secrets import authority
 from plugins.module_utils._secrets.entries import entries
 from plugins.module_utils._secrets.tls_secret import KNOWN_LATER, Delivery
 from plugins.module_utils._x509 import chain, facts
 from tests.unit.x509.cluster import Cluster
 from tests.unit.x509.pki import DAY, NOW, leaf, root
-from tests.unit.x509.test_x509_delivery import ALL, CA, CACERT, CLIENT, NIC, SERVER, actions, refusal, run, secret
+from tests.unit.x509.test_x509_delivery import ALL, CA, CA_REF, CACERT, CLIENT, NIC, SERVER, actions, refusal, run, secret
 
 LATER = NOW + 30 * DAY
 
@@ -82,6 +83,33 @@ def test_no_switch_before_all_copies_trust_the_second_ca() -> None:
         assert error.details["secrets"] == ["Secret mesh/nic-ca"]
     run(cluster, [NIC], now=LATER)
     assert "changed" in actions(run(cluster, together("switch"), now=LATER))
+
+
+def test_the_lists_that_are_late_are_named() -> None:
+    """Each list runs add, then each switch, then finish."""
+    cluster = Cluster()
+    theirs = [
+        {"namespace": "mesh", "name": "store", "issue": {"ca": CA_REF}, "users": {"store": ["t.example"]}},
+        {**CACERT, "name": "store-cacert", "users": {"store": []}},
+    ]
+
+    def run_theirs(*ca: dict[str, Any]) -> list[str]:
+        listed = entries([*ca, *theirs])
+        return actions(Delivery(cluster, listed, run=Run("team-b", frozenset({"store"})), now=LATER).present())
+
+    run(cluster, ALL)
+    run_theirs()
+    run(cluster, together("add"), now=LATER)
+    error = refusal(cluster, together("switch"), now=LATER)
+    assert "Secret mesh/store-cacert (route store of list team-b)" in error.sentence
+    assert run_theirs(rolling("add")) == ["unchanged", "unchanged", "changed"]
+    run(cluster, together("switch"), now=LATER)
+    error = refusal(cluster, together("finish"), now=LATER)
+    assert (error.code, "Secret mesh/store (route store of list team-b)" in error.sentence) == ("CA_STILL_NEEDED", True)
+    assert run_theirs(rolling("switch")) == ["unchanged", "changed", "changed"]
+    run(cluster, together("finish"), now=LATER)
+    assert run_theirs(rolling("finish")) == ["unchanged", "unchanged", "changed"]
+    assert len(secret(cluster, "mesh", "store-cacert").ca) == 1
 
 
 def test_the_old_ca_stays_trusted_while_a_leaf_of_it_is_in_use() -> None:
