@@ -130,6 +130,17 @@ class Client:
             )
         return found
 
+    def serves(self, resource: Resource) -> bool:
+        """Whether the API lists this kind and answers for it."""
+        where, path = f"{resource.kind} of {clean(resource.api_version, 100)}", resource.path()
+        try:
+            listed = mappings(self._call("GET", path.rpartition("/")[0], where=where).get("resources"))
+            self._call("GET", path, {"limit": "1"}, where=where, verbs=("list",), resource=resource)
+        except ApiError as error:
+            # Who may not list it is answered all the same.
+            return error.status == 403
+        return any(each.get("name") == resource.plural for each in listed)
+
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def get(self, kind: str, name: str, namespace: Optional[str] = None, api_version: Optional[str] = None) -> Optional[dict[str, Any]]:
@@ -337,8 +348,13 @@ class Client:
         *,
         propagation: str = "Background",
         dry_run: bool = False,
+        version: Optional[str] = None,
     ) -> None:
-        """Delete; an object that isn't there is fine, and so is one with another ``uid`` (a successor of the one meant)."""
+        """Delete; an object that isn't there is fine, and so is one with another ``uid`` (a successor of the one meant).
+
+        :param version: its resourceVersion; None: any.
+        :raises ApiError: ``code`` MODIFIED when it changed since ``version``.
+        """
         resource = self.resource(kind, api_version)
         where = resource.title(namespace, name)
         _check_place(resource, namespace, name, where)
@@ -346,7 +362,7 @@ class Client:
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "propagationPolicy": propagation,
-            **({"preconditions": {"uid": uid}} if uid else {}),
+            **({"preconditions": {"uid": uid, **({"resourceVersion": version} if version else {})}} if uid else {}),
             **({"dryRun": ["All"]} if dry_run else {}),
         }
         try:
