@@ -53,12 +53,12 @@ def routes_upstreams(read: Any, services: Any, check: Any = False) -> dict[str, 
     return found
 
 
-def gateway_routes_look(read: Any, state: Any = "present") -> dict[str, Any]:
-    """What role gateway_routes asks the cluster, and what it may remove; see gateway_routes_look.yml."""
-    from ..module_utils._mesh.gateway_routes import look, prune
+def gateway_routes_look(read: Any) -> dict[str, Any]:
+    """What role gateway_routes asks the cluster; see gateway_routes_look.yml."""
+    from ..module_utils._mesh.gateway_routes import look
 
-    routes = _answer(lambda said: said.routes, read)
-    return {**look(routes), "prune": prune(routes, state == "present")}
+    found: dict[str, Any] = _answer(lambda said: look(said.routes), read)
+    return found
 
 
 def route_needs(read: Any) -> list[dict[str, Any]]:

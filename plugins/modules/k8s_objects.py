@@ -69,10 +69,17 @@ options:
         example, are then made if they are missing, and removed only if this module made them.
     type: bool
     default: false
+  list:
+    description:
+      - Name of the list that the objects belong to. It becomes their label C(edgemesh.nginx-istio/list).
+      - An object that another list has is refused before anything changes, with O(force_conflicts) too. Objects of ours without this label
+        belong to the list V(default).
+    type: str
   prune:
     description:
       - Also delete objects that are not listed but carry these labels and C(app.kubernetes.io/managed-by=edgemesh), once the
         listed ones are applied and ready. With O(state=absent) they are deleted too.
+      - With O(list) only objects of this list are deleted, and of these only those of O(prune.routes), or all with O(prune.exclusive).
       - Objects that have an owner are left to it.
     type: dict
     suboptions:
@@ -101,12 +108,24 @@ options:
             type: list
             elements: str
             default: []
+      routes:
+        description: With O(list), names of routes (label C(edgemesh.nginx-istio/route)) whose objects are deleted.
+        type: list
+        elements: str
+        default: []
+      exclusive:
+        description: With O(list), whether the objects of all its other routes are deleted too.
+        type: bool
+        default: false
   concurrency:
     description: Requests at a time, between 1 and 32.
     type: int
     default: 6
   field_manager:
-    description: Name of the field manager. A later run with another name does not remove this one's fields.
+    description:
+      - Name of the field manager. A later run with another name does not remove this one's fields.
+      - With a O(list) other than V(default), C(-) and the list's name follow. So the API server refuses an object that another list has
+        made in the same moment.
     type: str
     default: edgemesh
 extends_documentation_fragment:
@@ -149,6 +168,16 @@ EXAMPLES = r"""
     definitions: "{{ virtual_services }}"
     prune:
       labels: {edgemesh.nginx-istio/route: shop}
+      kinds:
+        - {api_version: networking.istio.io/v1, kind: VirtualService, namespace: shop}
+
+- name: Apply a list's virtual services, and remove those of a route that it no longer has
+  edgemesh.nginx_istio.k8s_objects:
+    definitions: "{{ virtual_services }}"
+    list: team-b
+    prune:
+      labels: {app.kubernetes.io/component: gateway-routes}
+      routes: [store]
       kinds:
         - {api_version: networking.istio.io/v1, kind: VirtualService, namespace: shop}
 
@@ -216,6 +245,14 @@ results:
       description: It was not listed.
       type: bool
       returned: when true
+    list:
+      description: The list that it belonged to.
+      type: str
+      returned: for pruned objects of a route
+    route:
+      description: The route that it belonged to.
+      type: str
+      returned: for pruned objects of a route
 error:
   description: What went wrong as a whole, in the same parts.
   returned: when the task fails
@@ -242,6 +279,7 @@ ARGUMENTS: dict[str, Any] = {
     "timeout": {"type": "int", "default": 120},
     "force_conflicts": {"type": "bool", "default": False},
     "keep_foreign": {"type": "bool", "default": False},
+    "list": {"type": "str"},
     "prune": {
         "type": "dict",
         "options": {
@@ -257,6 +295,8 @@ ARGUMENTS: dict[str, Any] = {
                     "keep": {"type": "list", "elements": "str", "default": []},
                 },
             },
+            "routes": {"type": "list", "elements": "str", "default": []},
+            "exclusive": {"type": "bool", "default": False},
         },
     },
     "concurrency": {"type": "int", "default": 6},

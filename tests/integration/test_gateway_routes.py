@@ -45,6 +45,11 @@ ROLES = """
       ansible.builtin.debug: {var: gateway_routes_upstreams}
 """
 
+END = """
+    - name: End
+      ansible.builtin.include_role: {name: edgemesh.nginx_istio.gateway_routes}
+"""
+
 
 def route(name: str, **more: Any) -> dict[str, Any]:
     return {
@@ -71,18 +76,24 @@ def playbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kubectl("delete", "namespace", APP, "--ignore-not-found", "--wait=false")
 
 
-def apply(playbook: Path, *routes: dict[str, Any], **more: Any) -> str:
+def apply(playbook: Path, *given: Any, **more: Any) -> str:
+    """Runs the roles for routes; texts among them are Ansible's options."""
+    done = run(playbook, *given, **more)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    return done.stdout
+
+
+def run(playbook: Path, *given: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+    routes, words = [each for each in given if isinstance(each, dict)], [each for each in given if isinstance(each, str)]
     values = {
         "edge_namespace": SPACE,
-        "edge_routes": list(routes),
+        "edge_routes": routes,
         "edge_gateways": {"main": {"namespace": SPACE, "service": "gw", **more.pop("gateway", {})}},
         "demo_app_namespace": APP,
         "demo_app_image": json.loads((LAB / "images.json").read_text())["httpbin"],
         **more,
     }
-    done = play(str(playbook), values)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    return done.stdout
+    return play(str(playbook), values, *words)
 
 
 def ours(kind: str) -> set[str]:
@@ -133,7 +144,7 @@ def test_routes_on_the_wire(playbook: Path, tmp_path: Path) -> None:
     assert "418" not in ask(tmp_path, "mutual", "--retry", "0", *shown)
 
 
-def test_prune_takes_ours_and_only_ours(playbook: Path) -> None:
+def test_an_exclusive_list_takes_ours_and_only_ours(playbook: Path) -> None:
     subprocess.run(
         [*KUBECTL, "--namespace", SPACE, "create", "secret", "generic", "edge-of-somebody-else", "--from-literal=a=b"], check=True
     )
@@ -142,18 +153,50 @@ def test_prune_takes_ours_and_only_ours(playbook: Path) -> None:
                         "hosts": [f"*.attached.{DOMAIN}"], "tls": {"mode": "PASSTHROUGH"}}]}}  # fmt: skip
     subprocess.run([*KUBECTL, "apply", "--filename", "-"], input=json.dumps(foreign), text=True, check=True)
     apply(playbook, SIMPLE)
-    assert ours("gateways.networking.istio.io") == ours("virtualservices.networking.istio.io") == ours("secrets") == {"edge-simple"}
+    assert ours("gateways.networking.istio.io") == {"edge-simple", "edge-mutual", "edge-pass"}
+    gone = [f"route {name} of list default in namespace {SPACE}" for name in ("mutual", "pass")]
+    for check in (["--check"], []):
+        output = apply(playbook, SIMPLE, *check, edge_exclusive=True)
+        assert [sentence in output for sentence in (*gone, "route simple of list")] == [True, True, False]
+    assert ours("gateways.networking.istio.io") == ours("virtualservices.networking.istio.io") == {"edge-simple"}
     kubectl("get", "secret", "edge-of-somebody-else", "--namespace", SPACE)
     kubectl("get", "secret", "edge-ca", "--namespace", SPACE)
     kubectl("get", "gateways.networking.istio.io", "edge-foreign", "--namespace", SPACE)
     assert "changed=0" in apply(playbook, SIMPLE)
 
 
+def versions(list_name: str) -> dict[str, str]:
+    kinds = "gateways.networking.istio.io,virtualservices.networking.istio.io"
+    found = kubectl("get", kinds, "--namespace", SPACE, "--selector", f"edgemesh.nginx-istio/list={list_name}", "--output", "json")
+    return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in json.loads(found)["items"]}
+
+
+def test_lists_share_a_gateway(playbook: Path, tmp_path: Path) -> None:
+    before = versions("default")
+    assert len(before) == 2
+    second = route("second")
+    apply(playbook, second, edge_list="b")
+    assert ask(tmp_path, "second") == ask(tmp_path, "simple") == "418"
+    assert "changed=0" in apply(playbook, second, edge_list="b")
+    for taken, said in ((SIMPLE, "route name simple"), ({**second, "name": "other", "host": SIMPLE["host"]}, f"host simple.{DOMAIN}")):
+        for check in (["--check"], []):
+            refused = run(playbook, taken, *check, edge_list="b")
+            assert refused.returncode != 0
+            assert f"{said} at gateway main ({SPACE}/gw) belongs to route simple of list default" in refused.stdout.replace("\n", " ")
+    assert versions("default") == before
+    ended = tmp_path / "end.yml"
+    ended.write_text(ROLES.split("    - name: An app")[0] + END)
+    output = apply(ended, edge_list="b", gateway_routes_state="absent")
+    assert f"route second of list b in namespace {SPACE}" in output
+    assert (versions("b"), versions("default")) == ({}, before)
+    assert kubectl("get", "leases", "--namespace", SPACE, "--output", "name") == ""
+
+
 def test_attach_to_a_gateway_that_exists(playbook: Path) -> None:
     live = json.loads(kubectl("get", "gateways.networking.istio.io", "edge-foreign", "--namespace", SPACE, "--output", "json"))
     attached = {**PASS, "host": f"pass.attached.{DOMAIN}"}
-    apply(playbook, attached, gateway={"istio_gateway": f"{SPACE}/edge-foreign"})
-    assert ours("gateways.networking.istio.io") == ours("secrets") == set()
+    apply(playbook, attached, gateway={"istio_gateway": f"{SPACE}/edge-foreign"}, edge_exclusive=True)
+    assert ours("gateways.networking.istio.io") == set()
     service = json.loads(kubectl("get", "virtualservices.networking.istio.io", "edge-pass", "--namespace", SPACE, "--output", "json"))[
         "spec"
     ]

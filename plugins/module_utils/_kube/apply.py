@@ -6,12 +6,14 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from .._errors import EdgeError
-from .._loose import mapping
+from .._lists import Run
+from .._loose import mapping, mappings
 from . import parallel
 from .await_ready import settle
 from .client import Client
 from .errors import ApiError
 from .item import FOUNDATION, REST, SUPPORT, Item
+from .labels import LIST_LABEL, owner, owners
 from .manifests import Manifest, contains
 from .ownership import applied_entry, applied_fields
 from .remove import wait_gone
@@ -26,10 +28,12 @@ class Apply:
     """Applies ``items``, which :func:`.read.read` has read.
 
     :param check: predict only. :param force: take over other managers' fields. :param workers: requests at a time.
+    :param run: whose the items are; what another list has is refused, with ``force`` too.
     """
 
-    def __init__(self, client: Client, items: list[Item], *, check: bool, force: bool, workers: int) -> None:
+    def __init__(self, client: Client, items: list[Item], *, check: bool, force: bool, workers: int, run: Optional[Run] = None) -> None:
         self._client, self._items, self._check, self._force, self._workers = client, items, check, force, workers
+        self._run = run
         crds = [item for item in items if item.key.kind == "CustomResourceDefinition"]
         self._crds = {(made.group, made.kind): crd for crd in crds for made in from_crd(crd.manifest)}
         self._namespaces = {item.key.name: item for item in items if (item.key.group, item.key.kind) == ("", "Namespace")}
@@ -54,7 +58,20 @@ class Apply:
             parallel.each(self._apply, items, self._workers)
             if stage == FOUNDATION and not self._check:
                 settle(self._client, [item for item in items if not item.error])
+                parallel.each(self._await_served, [item for item in items if item.changed and not item.error], self._workers)
             failed = any(item.error for item in items)
+
+    def _await_served(self, item: Item) -> None:
+        """A kind is served, and listed by the API, a moment after its CRD is established."""
+        versions = mappings(mapping(item.manifest.get("spec")).get("versions"))
+        served = {str(version.get("name")) for version in versions if version.get("served")}
+        for resource in from_crd(item.manifest) if item.key.kind == "CustomResourceDefinition" else []:
+            while resource.api_version.rpartition("/")[2] in served and not self._client.serves(resource):
+                if not self._client.deadline.pause(0.1):
+                    item.not_ready = f"{resource.kind} of {resource.api_version} is not served yet"
+                    item.error = EdgeError(f"not ready after {self._client.deadline.seconds:g} s", where=item.title, why=item.not_ready,
+                                           code="NOT_READY")  # fmt: skip
+                    return
 
     def _provided(self, item: Item) -> bool:
         """Whether this change makes what the item lacks."""
@@ -129,7 +146,25 @@ class Apply:
         manifest = item.manifest
         if before:
             manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": _version(before)}}
-        return self._client.apply(manifest, force=self._force)
+        return self._applied(item, manifest)
+
+    def _applied(self, item: Item, manifest: Manifest, dry_run: bool = False) -> dict[str, Any]:
+        """What the server makes of it. A list's object is never forced before it is known that no other list has it."""
+        try:
+            return self._client.apply(manifest, force=self._force and not self._run, dry_run=dry_run)
+        except ApiError as error:
+            if error.code != "CONFLICT" or not self._run:
+                raise
+            # Another run may have made it since it was looked for.
+            live = self._client.get(item.key.kind, item.key.name, item.namespace, item.api_version) or {}
+            labelled = any(conflict["field"].endswith(LIST_LABEL) for conflict in error.details["conflicts"])
+            self._run.refuse([owner(live)] if labelled else owners(live), item.title, f"list {self._run.list_name}")
+            if not self._force:
+                raise
+        if not live:
+            return self._client.apply(manifest, dry_run=dry_run)
+        metadata = {**manifest["metadata"], "resourceVersion": _version(live)}
+        return self._client.apply({**manifest, "metadata": metadata}, force=True, dry_run=dry_run)
 
     def _predict(self, item: Item) -> None:
         namespace = self._namespaces.get(item.key.namespace)
@@ -144,7 +179,7 @@ class Apply:
             item.action = "would_create"
             return
         try:
-            item.after = self._client.apply(item.manifest, force=self._force, dry_run=True)
+            item.after = self._applied(item, item.manifest, dry_run=True)
         except ApiError as error:
             if error.code == "NAMESPACE_NOT_FOUND":
                 self._missing(item, error)

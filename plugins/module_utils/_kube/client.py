@@ -130,6 +130,17 @@ class Client:
             )
         return found
 
+    def serves(self, resource: Resource) -> bool:
+        """Whether the API lists this kind and answers for it."""
+        where, path = f"{resource.kind} of {clean(resource.api_version, 100)}", resource.path()
+        try:
+            listed = mappings(self._call("GET", path.rpartition("/")[0], where=where).get("resources"))
+            self._call("GET", path, {"limit": "1"}, where=where, verbs=("list",), resource=resource)
+        except ApiError as error:
+            # Who may not list it is answered all the same.
+            return error.status == 403
+        return any(each.get("name") == resource.plural for each in listed)
+
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def get(self, kind: str, name: str, namespace: Optional[str] = None, api_version: Optional[str] = None) -> Optional[dict[str, Any]]:

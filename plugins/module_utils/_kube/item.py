@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._lists import Owner
 from .._loose import mapping
 from .errors import ApiError
+from .labels import owner
 from .manifests import Key, Manifest, key_of
 from .ready import GATEWAY, Reason
 from .resources import Resource
@@ -91,6 +93,7 @@ class Item:
     def result(self) -> dict[str, Any]:
         """The entry in the module's ``results``; never any of the object's content."""
         metadata = mapping((self.after or self.before or {}).get("metadata"))
+        whose = owner(self.before or {}) if self.pruned else Owner()
         optional = {
             "uid": metadata.get("uid"),
             "resource_version": metadata.get("resourceVersion"),
@@ -98,6 +101,7 @@ class Item:
             "not_ready": str(self.not_ready),
             "error": self.error.as_result() if self.error else None,
             "pruned": self.pruned,
+            **({"list": whose.list_name, "route": whose.route} if whose.route else {}),
         }
         return {
             "api_version": self.api_version,

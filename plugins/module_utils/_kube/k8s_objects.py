@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from .._errors import EdgeError
+from .._lists import Run
 from .._loose import mapping
 from .apply import Apply
 from .await_ready import settle
 from .client import Client
 from .diff import difference, removal
 from .item import Item
-from .labels import MANAGED_BY
-from .manifests import parse, prepare
+from .labels import LIST_LABEL, MANAGED_BY, field_manager, owner, owners
+from .manifests import Manifest, parse, prepare
 from .read import read
 from .remove import find_unlisted, remove
 
@@ -39,6 +40,20 @@ class Objects:
         self._items = [Item(manifest) for manifest in prepare(definitions, params.get("namespace"))]
         self._unlisted: list[Item] = []
         self._manager = params["field_manager"]
+        self._run: Optional[Run] = None
+        if params.get("list"):
+            prune = self._prune or {}
+            self._run = Run(str(params["list"]), frozenset(prune.get("routes") or ()), exclusive=bool(prune.get("exclusive")))
+            self._manager = field_manager(self._run.list_name, self._manager)
+            for item in self._items:
+                _label(item, self._run.list_name)
+        elif self._prune and (self._prune.get("routes") or self._prune.get("exclusive")):
+            raise EdgeError("routes and exclusive need a list", where="prune", fix="Set the option list, or leave them out")
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """What is wanted."""
+        return [item.manifest for item in self._items]
 
     def change(self, client: Client) -> None:
         """Do it, or predict it.
@@ -50,6 +65,9 @@ class Objects:
         removes = self._prune or not present
         client.needs = ("get", "list", "watch", *(("create", "patch") if present else ()), *(("delete",) if removes else ()))
         read(client, self._items, contents=present and (self._check or self._diff), workers=self._workers)
+        if self._run:
+            for item in self._items:
+                self._run.refuse(owners(item.before or {}), item.title, f"list {self._run.list_name}")
         if self._params.get("keep_foreign"):
             for item in self._items:
                 _keep(item)
@@ -59,11 +77,13 @@ class Objects:
             self._remove(client, [item for item in self._items if not item.action])
         if self._prune:
             listed = {item.key for item in self._items}
-            self._unlisted = find_unlisted(client, self._prune["kinds"], self._prune["labels"], listed, self._workers)
+            found = find_unlisted(client, self._prune["kinds"], self._prune["labels"], listed, self._workers)
+            self._unlisted = [item for item in found if not self._run or self._run.takes(owner(item.before or {}))]
             self._remove(client, self._unlisted)
 
     def _apply(self, client: Client) -> None:
-        Apply(client, self._items, check=self._check, force=self._params["force_conflicts"], workers=self._workers).run()
+        force = self._params["force_conflicts"]
+        Apply(client, self._items, check=self._check, force=force, workers=self._workers, run=self._run).run()
         _raise(self._items)
         if self._params["wait"] and not self._check:
             settle(client, self._items)
@@ -86,6 +106,13 @@ class Objects:
             return removal(item.title, item.before or {})
         before = None if item.action in ("created", "would_create") else item.before
         return difference(item.title, item.manifest, before, item.after, self._manager)
+
+
+def _label(item: Item, list_name: str) -> None:
+    """Say in the manifest which list it belongs to."""
+    metadata = item.manifest["metadata"]
+    labels = {**mapping(metadata.get("labels")), LIST_LABEL: list_name}
+    item.manifest = {**item.manifest, "metadata": {**metadata, "labels": labels}}
 
 
 def _keep(item: Item) -> None:

@@ -31,6 +31,13 @@ def owner(live: Mapping[str, Any]) -> lists.Owner:
     return lists.owner_of(mapping(mapping(live.get("metadata")).get("labels")), LIST_LABEL, ROUTE_LABEL)
 
 
-def field_manager(list_name: str) -> str:
+def owners(live: Mapping[str, Any]) -> list[lists.Owner]:
+    """The owner of an object; empty where the object is not ours."""
+    labels = mapping(mapping(live.get("metadata")).get("labels"))
+    ours = LIST_LABEL in labels or all(labels.get(name) == value for name, value in MANAGED_BY.items())
+    return [owner(live)] if ours else []
+
+
+def field_manager(list_name: str, manager: str = FIELD_MANAGER) -> str:
     """The field manager of a list: with one of its own, the API server itself refuses what another list has applied."""
-    return FIELD_MANAGER if list_name == lists.DEFAULT else f"{FIELD_MANAGER}-{list_name}"
+    return manager if list_name == lists.DEFAULT else f"{manager}-{list_name}"

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Role gateway_routes: the objects that it reads for its routes, and the places of its older objects."""
+"""Role gateway_routes: the objects that it reads for its routes, and where its own are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Optional
 
+from .._lists import Run
 from .._routes.parts import Gateway
+from .._routes.reading import Reading
 from .._routes.schema import GATEWAY_ROUTES, Route
 
+#: API version of Istio's Gateway and VirtualService.
+ISTIO = "networking.istio.io/v1"
 _ADDRESS = {"node_ports": ["node_port"], "load_balancer": ["load_balancer"], "addresses": []}
 
 
@@ -43,18 +47,23 @@ def _backends(routes: Iterable[Route]) -> list[dict[str, Any]]:
 
 
 def _query(namespace: str, name: str) -> dict[str, str]:
-    return {"api_version": "networking.istio.io/v1", "kind": "Gateway", "namespace": namespace, "name": name}
+    return {"api_version": ISTIO, "kind": "Gateway", "namespace": namespace, "name": name}
 
 
-def prune(routes: list[Route], present: bool) -> dict[str, Any]:
-    """Option ``prune`` of k8s_objects: what is ours and not listed goes. Secrets that routes name stay while the routes are ``present``."""
-    names = [route.upstream_tls.credential for route in routes] if present else []
-    credentials = [*names, *(f"{name}-cacert" for name in names)]
-    kinds: list[dict[str, Any]] = []
-    for namespace in dict.fromkeys(each.namespace for each in _gateways(routes)):
-        kinds += [{"api_version": "networking.istio.io/v1", "kind": kind, "namespace": namespace} for kind in ("Gateway", "VirtualService")]
-        kinds.append({"kind": "Secret", "namespace": namespace, "keep": credentials})
-    return {"labels": GATEWAY_ROUTES, "kinds": kinds}
+def places(read: Reading) -> list[str]:
+    """The namespaces where the list's objects are: those of its gateways."""
+    gateways = [*read.gateways, *_gateways(read.routes)] or [Gateway(name="main")]
+    return list(dict.fromkeys(gateway.namespace for gateway in gateways))
+
+
+def prune(read: Reading, run: Optional[Run]) -> dict[str, Any]:
+    """Option ``prune`` of k8s_objects: the role's objects that go. Secrets at gateways are none of them.
+
+    :param run: None: everybody's go.
+    """
+    kinds = [{"api_version": ISTIO, "kind": kind, "namespace": each} for each in places(read) for kind in ("Gateway", "VirtualService")]
+    taken = {"routes": sorted(run.present | run.absent), "exclusive": run.exclusive} if run else {}
+    return {"labels": GATEWAY_ROUTES, "kinds": kinds, **taken}
 
 
 def _gateways(routes: Iterable[Route]) -> list[Gateway]:

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "concurrency": 6,
     "field_manager": "edgemesh",
     "namespace": None,
+    "list": None,
 }
 
 

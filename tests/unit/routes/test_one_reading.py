@@ -11,7 +11,6 @@ import jinja2
 import pytest
 import yaml
 
-from plugins.module_utils._mesh.gateway_routes import prune
 from plugins.module_utils._mesh.gateways import in_mesh
 from plugins.module_utils._nginx.write.blocks import Settings
 from plugins.module_utils._nginx.write.offload import offload
@@ -109,5 +108,3 @@ def test_the_gateway_names_the_secrets_that_are_made_for_it(reading: Reading) ->
     (gateway,) = [each for each in objects(reading) if each["kind"] == "Gateway"]
     shown = gateway["spec"]["servers"][0]["tls"]
     assert {f"istio-system/{shown[key]}" for key in ("credentialName", "caCertCredentialName")} == there
-    kept = [each["keep"] for each in prune(reading.routes, present=True)["kinds"] if each["kind"] == "Secret"]
-    assert {f"istio-system/{name}" for names in kept for name in names} == there
