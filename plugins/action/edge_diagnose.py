@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from ..module_utils._diagnose import report
@@ -41,4 +40,4 @@ class ActionModule(Prober):
         nginx, gateway = tuple(params["nginx"]), addresses(params["gateway"])
         question = Question(params["host"], params["path"] or "/", params["port"] or None, gateway, nginx)
         diagnosis = inquire(question, self.answers, probe)
-        return {"changed": False, "diagnosis": asdict(diagnosis), "text": report.text(diagnosis)}
+        return {"changed": False, "diagnosis": report.shown(diagnosis), "text": report.text(diagnosis)}

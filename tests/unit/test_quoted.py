@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from plugins.module_utils import _values as values
 from plugins.module_utils._errors import EdgeError
-from plugins.module_utils._quoted import may_be_key
+from plugins.module_utils._quoted import may_be_key, without_query
 from plugins.module_utils._schema.fields import choice, quoted
 
 KEYS: dict[str, Callable[[], Any]] = {
@@ -72,3 +72,21 @@ def test_no_letter_of_a_key_is_quoted(kind: str, write: Callable[[str], str]) ->
 def test_what_is_no_key_is_quoted(text: str) -> None:
     assert not may_be_key(text)
     assert text[:70] in quoted(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://x.example/?key=s3cr3t", "https://x.example/?key=…"),
+        ("https://x/a?key=s3cr3t&user=me#top", "https://x/a?key=…&user=…#top"),
+        (
+            "nginx passes /a?key=s3cr3t, and says 'https://x/?t=s3cr3t' (conf:3)",
+            "nginx passes /a?key=…, and says 'https://x/?t=…' (conf:3)",
+        ),
+        ("https://x/$uri?id=$arg_id;", "https://x/$uri?id=…;"),
+        ("is it so? a=b", "is it so? a=b"),
+        ("https://x/?", "https://x/?"),
+    ],
+)
+def test_of_a_query_the_names_are_shown_and_no_value(text: str, shown: str) -> None:
+    assert without_query(text) == shown
