@@ -44,6 +44,10 @@ options:
     description: Seconds for one attempt of a probe.
     type: int
     default: 10
+  timeout:
+    description: Seconds for the whole task. If they pass before the cause has a name, the task fails.
+    type: int
+    default: 120
 extends_documentation_fragment: edgemesh.nginx_istio._attributes
 attributes:
   check_mode:
