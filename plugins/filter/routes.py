@@ -87,9 +87,9 @@ def private_ca_plan(value: Any, read: Any, state: Any = "present", certificates:
 
 def _answer(work: Callable[..., Any], read: Any, *arguments: Any) -> Any:
     """What ``work`` makes of the reading ``edge__read`` and of further arguments."""
-    from ..module_utils._routes.reading import Reading
+    from ..plugin_utils._reading import reading
 
-    return answer(lambda text, *given: work(Reading.of(text), *given), read, *arguments)
+    return answer(lambda text, *given: work(reading(text), *given), read, *arguments)
 
 
 class FilterModule:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._errors import EdgeError
+from ._quoted import KEY, may_be_key
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -32,8 +33,8 @@ _TERABYTE = 1 << 40
 
 def _refuse(value: Any, where: str, what: str, fix: str) -> EdgeError:
     shown = repr(value)
-    if "PRIVATE KEY" in shown:
-        shown = "what looks like key material"
+    if may_be_key(shown):
+        shown = KEY
     elif len(shown) > 80:
         shown = shown[:77] + "..."
     return EdgeError(f"{shown} is not {what}", where=where, fix=fix, code="BAD_VALUE")

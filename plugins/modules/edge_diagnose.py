@@ -15,7 +15,7 @@ description:
     nginx. Past nginx, from this very host, it sends the request that nginx sends to each upstream address.
   - If these fail, it corrects one setting at a time, checks the host for SELinux and a missing reload, and names one root cause.
     All causes are explained in C(docs/causes.md).
-  - It changes nothing. It never shows nginx's configuration, which may hold passwords.
+  - It changes nothing. It never shows nginx's configuration, which may hold passwords, nor the values in the query of a URL in it.
 options:
   host:
     description: The host name that does not work.
@@ -44,6 +44,10 @@ options:
     description: Seconds for one attempt of a probe.
     type: int
     default: 10
+  timeout:
+    description: Seconds for the whole task. If they pass before the cause has a name, the task fails.
+    type: int
+    default: 120
 extends_documentation_fragment: edgemesh.nginx_istio._attributes
 attributes:
   check_mode:

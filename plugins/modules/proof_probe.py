@@ -14,6 +14,7 @@ description:
   - Plans the positive and negative proofs for each route of one kind of path, from the routes and from facts of the host. For a VM
     (V(vm_nginx)) these are its nginx's configuration (C(nginx -T)); the proofs are made from the VM to every address of the gateway,
     and from each client through the VM's nginx. C(docs/proof.md) explains every one.
+  - Also plans whether the routes of other lists on the host answer there (C(neighbours)), after a change that this run made.
   - Probes from the host as M(edgemesh.nginx_istio.edge_probe) does, and returns the probes for other hosts.
   - On such another host it makes these probes.
   - The same inputs give the same plan, apart from a CA certificate that is made for negative proofs.
@@ -33,7 +34,8 @@ options:
     description:
       - Further inputs of this kind's plan. All kinds need C(run), an identifier in the user agent of requests.
       - For V(vm_nginx) these are C(address), C(clients), C(pod), C(no_pod), C(apps), C(gateways), C(services), C(nginx), C(material),
-        C(listener_ca), C(client_ca_file), C(repeat), C(echo_path), C(websocket_path), as role C(verify) explains its variables.
+        C(listener_ca), C(client_ca_file), C(repeat), C(echo_path), C(websocket_path), C(neighbours), as role C(verify) explains its
+        variables.
     type: dict
     default: {}
   asked:

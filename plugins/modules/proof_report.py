@@ -15,6 +15,8 @@ description:
     C(proof.html) for people on the controller.
   - The page draws the path of each route hop by hop and shows every proof with the expected and the observed result, the certificates, and
     for failures the cause and the fix. It has no script and loads nothing.
+  - Routes of other lists on a host that the run changed are no routes of the run, so they do not count as proven. But the report is not
+    good if one of them does not answer.
   - A planned proof without a result is C(not_tested); if it is required, the route is not proven.
   - There is no key material in it. The report is a result and no state, so writing it is no change.
 options:
@@ -102,8 +104,13 @@ path:
   type: str
   returned: success
 ok:
-  description: Whether every route is proven.
+  description: Whether every route is proven, and every neighbour answers.
   type: bool
+  returned: success
+unproven:
+  description: The names of what is not proven, for a sentence.
+  type: list
+  elements: str
   returned: success
 text:
   description: Failures with cause and fix, what is missing, and counts, as lines for a person.

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil
 from typing import Any
 
 from ..module_utils._errors import EdgeError
@@ -23,11 +25,15 @@ class Prober(EdgeAction):
         """The inventory name of the host that probes."""
         return str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
 
-    def answers(self, commands: Mapping[str, str]) -> dict[str, Answer]:
-        """The answers of the host's shell to commands that only read, by their names; those without an answer are missing."""
+    def answers(self, commands: Mapping[str, str], timeout: float | None = None) -> dict[str, Answer]:
+        """The answers of the host's shell to commands that only read, by their names; those without an answer are missing.
+
+        :param timeout: seconds for all of them; None sets no limit.
+        """
         script = Script(commands)
+        limit = "" if timeout is None else f"timeout {max(1, ceil(timeout))} "
         with self._silence():
-            return script.answers(self._low_level_execute_command(script.text())["stdout"])
+            return script.answers(self._low_level_execute_command(limit + script.text())["stdout"])
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
@@ -43,17 +49,18 @@ class Prober(EdgeAction):
     def probed(self, params: dict[str, Any], task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """The results for ``paths``, judged, and the host's Python.
 
-        :param params: edge_probe's options.
+        :param params: edge_probe's options; ``timeout`` holds for a second look too.
         :raises EdgeError: for an entry that can't be probed, or a host that can't be probed from.
         """
-        python = ""
+        python, began = "", time.monotonic()
         vantage = self.vantage(task_vars)
         if any(_foreign(entry) for entry in params["paths"]):
             params["foreign_certificate"] = foreign.foreign_certificate()
 
         def observe(entries: list[dict[str, Any]]) -> tuple[list[list[Observation]], dict[str, dict[str, str]]]:
             nonlocal python
-            raw = self._observations(_given({**params, "paths": entries}), task_vars)
+            left = {"timeout": max(1, ceil(params["timeout"] - (time.monotonic() - began)))} if "timeout" in params else {}
+            raw = self._observations(_given({**params, **left, "paths": entries}), task_vars)
             if "observations" not in raw:
                 # what the connection said, where the module did not even start
                 said = [*str(raw.get("module_stderr") or "").split("\n"), str(raw.get("msg") or "")]

@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 POSITIVE, NEGATIVE = "positive", "negative"
+#: As :attr:`Check.hop`: about the routes of other lists on a host of the path, which is no hop of it.
+NEIGHBOURS = "neighbours"
+#: Its heading.
+NEIGHBOURS_TITLE = "Other lists' routes on the same host"
 #: As :attr:`Check.session`: what the check's probe saw of TLS.
 TLS = "TLS"
 
@@ -20,7 +24,7 @@ class Check:
     """One kind of proof.
 
     :param name: stable name, ``<where>.<what>``; the anchor in docs/proof.md.
-    :param hop: the key of the hop that it is about.
+    :param hop: the key of the hop that it is about, or :data:`NEIGHBOURS`.
     :param title: the claim, as a reader of the report wants it.
     :param proves: why the result is evidence for the claim; one sentence.
     :param control: the check that must be ok at the same place for this one to mean anything; "" for none.

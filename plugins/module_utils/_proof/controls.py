@@ -58,7 +58,9 @@ def _is_symptom(kind: Kind, proof: dict[str, Any], control: dict[str, Any] | Non
 def _rooted(kind: Kind, proof: dict[str, Any], proofs: Proofs, settled: dict[str, Verdict]) -> Verdict:
     """A failure of the whole path, explained by what fails, or doesn't, from the place that it goes through: the nearest hop first."""
     symptom, order = settled[proof["id"]], kind.chain.order
-    same = [other for other in proofs if other["vantage"] == proof["through"] and other["route"] == proof["route"]]
+    same = [
+        other for other in proofs if other["vantage"] == proof["through"] and other["route"] == proof["route"] and not other["other_list"]
+    ]
     checks = {other["id"]: kind.checks[other["check"]] for other in same}
     ahead = [each for each, check in checks.items() if check.polarity == POSITIVE and check.hop != kind.chain.whole.key]
     for each in sorted(ahead, key=lambda each: order.index(checks[each].hop)):

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _disk as disk
 from .._errors import EdgeError
+from .._routes.reading import Reading
 from .._schema.fields import read
 from . import kinds
 from .carried import Seen
@@ -61,12 +62,15 @@ def reported(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
         log=lines if lines or (logs and not problems) else None,
         no_log="; ".join(problems) or Evidence.no_log,
     )
+    said = Reading.of(options["routes"])
     run = Run(
         version=version(Path(__file__).resolve().parents[3]),
         id=options["run"],
         check_mode=check,
         absent=tuple(options["absent"]),
         minimum=options["minimum"],
+        list_name=said.list_name,
+        takes_away=said.exclusive or bool(said.absent),
     )
     routes = [(kind, route) for kind in kinds.KINDS.values() for route in kind.routes(options["routes"])]
     proofs = [proof for each in planned for proof in each.proofs]

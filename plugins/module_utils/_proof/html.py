@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .checks import NEGATIVE
+from .._lists import DEFAULT, Owner
+from .checks import NEGATIVE, NEIGHBOURS_TITLE
 from .hops import milliseconds, worst
 from .picture import GLYPHS, pictures
 from .safe import clock, date, visible
@@ -31,7 +32,10 @@ def page(model: dict[str, Any]) -> str:
         status=OK if model["ok"] else NOT_TESTED if model["check_mode"] and not model["summary"][FAILED] else FAILED,
         verdict=_verdict(model),
         took=(_moment(model["ended"]) - _moment(model["began"])).total_seconds(),
-        failures=[{**failure, "lines": [by_id[proof] for proof in failure["proofs"]]} for failure in model["failures"]],
+        lists=model["list"] != DEFAULT or bool(model["neighbours"]),
+        failures=[_failure(failure, by_id) for failure in model["failures"]],
+        neighbours=[_neighbour(each, model) for each in model["neighbours"]],
+        neighbours_title=NEIGHBOURS_TITLE,
         routes=[_route(route, model) for route in model["routes"]],
         certificates=_certificates(model),
     )
@@ -51,23 +55,39 @@ def _template() -> Any:
 
 
 def _verdict(model: dict[str, Any]) -> str:
-    if not model["routes"]:
-        return "There is no route to prove"
-    if model["ok"]:
-        return "Every route is proven"
-    return f"{model['summary']['routes'] - model['summary']['proven']} of {model['summary']['routes']} routes not proven"
+    routes, proven = model["summary"]["routes"], model["summary"]["proven"]
+    every = "Every route of this run is proven" if model["neighbours"] else "Every route is proven"
+    own = f"{routes - proven} of {routes} routes not proven" if proven < routes else every
+    bad = [each["owner"] for each in model["neighbours"] if not each["ok"]]
+    others = f"{bad[0] if len(bad) == 1 else f'{len(bad)} routes of other lists'} not seen to answer"
+    return "; ".join([own if routes else "There is no route to prove", *([others] if bad else [])])
+
+
+def _failure(failure: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    of = str(Owner(failure["list"], failure["route"])) if failure["neighbour"] else failure["route"]
+    return {**failure, "of": of, "lines": [by_id[proof] for proof in failure["proofs"]]}
 
 
 def _route(route: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """A route with its drawings, and its claims by hop."""
 
     def own(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [each for each in entries if (each["kind"], each["route"]) == (route["kind"], route["name"])]
+        return [each for each in entries if (each["kind"], each["route"]) == (route["kind"], route["name"]) and not each.get("neighbour")]
 
     lines = own(model["proofs"])
     groups = [(hop["title"], _checks([line for line in lines if line["hop"] == hop["key"]])) for hop in route["chain"]["hops"]]
     drawings = pictures(route, own(model["hops"])) if lines else []
     return {**route, "drawings": drawings, "groups": [(title, checks) for title, checks in groups if checks]}
+
+
+def _neighbour(neighbour: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """A route of another list with all that was claimed of it."""
+    wanted = (neighbour["kind"], neighbour["list"], neighbour["name"])
+    lines = [line for line in model["proofs"] if line["neighbour"] and (line["kind"], line["list"], line["route"]) == wanted]
+    shown = next(line for line in lines if line["status"] == neighbour["status"])
+    bad = {line["through"] for line in lines if line["status"] != OK}
+    said = shown["observed"] or shown["cause"].get("why", "")
+    return {**neighbour, "lines": lines, "good": len(neighbour["at"]) - len(bad), "seen": said}
 
 
 def _checks(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

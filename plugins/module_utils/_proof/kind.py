@@ -4,14 +4,18 @@
 A kind is a package beside this file; :mod:`.kinds` names them. Nothing else here knows any of them.
 """
 
+# ruff: noqa: RUF009 - of() makes fields, as dataclasses.field() does
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
+from .._lists import Owner
+from .._probe import spec
 from .._probe.causes import Cause
-from .._schema.fields import boolean, of, text
+from .._schema import kinds
+from .._schema.fields import boolean, list_of, mapping, of, refuse, text
 from .chain import Chain
 from .checks import Check
 from .model import Proof
@@ -24,6 +28,27 @@ def lines(value: Any, _where: str) -> str:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A route of another list on the host that is looked at.
+
+    :param paths: how the host itself asks for it, and what it must see.
+    """
+
+    owner: Owner
+    paths: tuple[spec.Path, ...]
+
+
+def neighbour(value: Any, where: str) -> Neighbour:
+    """``list``, ``name``, and as ``probes`` entries of edge_probe's ``paths``; without any there is nothing to ask."""
+    found = mapping(value, where)
+    owner = Owner(kinds.dns_label(found.get("list"), f"{where}.list"), text(found.get("name"), f"{where}.name"))
+    try:
+        return Neighbour(owner, tuple(map(spec.path, list_of(mapping)(found.get("probes") or [], f"{where}.probes"))))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise refuse(f"{where}.probes", "has an entry that edge_probe can't probe", why=f"{type(error).__name__}: {error}") from None
+
+
+@dataclass(frozen=True)
 class Given:
     """What a plan is told besides routes. Kinds add fields of their own.
 
@@ -31,12 +56,14 @@ class Given:
     :param run: an identifier of this run, found again in access logs.
     :param foreign_ca: PEM of a CA certificate that signed nothing.
     :param check: nothing was changed in this run, so what it would have installed may be missing.
+    :param neighbours: the routes of other lists on the host, where this run changed something there.
     """
 
     here: str = of(text)
     run: str = of(text)
     foreign_ca: str = of(lines, "")
     check: bool = of(boolean, False)
+    neighbours: list[Neighbour] = of(list_of(neighbour), [])
 
 
 @dataclass(frozen=True)
@@ -81,7 +108,9 @@ class Kind(Protocol):
         """Shell commands that only read, by names of letters."""
 
     def plan(self, routes: list[Any], given: Any, printed: Mapping[str, str]) -> list[Proof]:
-        """All proofs of these routes through the host, from itself and from others.
+        """All proofs of these routes through the host, from itself and from others; and that the host's neighbours answer.
+
+        The latter are claims about the host, whatever the routes; their checks stand at :data:`.checks.NEIGHBOURS`.
 
         :param printed: what the commands of :meth:`look` said, by name; one that could not be run is missing.
         """

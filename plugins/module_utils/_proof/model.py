@@ -20,6 +20,8 @@ CALLED_UPSTREAM = "x-envoy-upstream-service-time"
 class Proof:
     """One line of the report before it is made.
 
+    ``other_list`` names the list of a route that is none of this run's: a neighbour, which must still answer where this run changed
+    something, and which is not counted as proven. "" for the run's own routes.
     ``through`` is the place that the route goes through at this proof, one of those that are probed from. ``probe`` is an entry of
     edge_probe's ``paths``, or None with the ``reason`` why there is none; several proofs may be judged from one probe, and one from two:
     ``beside`` is what the rule compares with. ``judge`` names the rule ("" takes the probe's own verdict), ``wanted`` is what that rule is
@@ -43,6 +45,7 @@ class Proof:
     control: str = ""
     required: bool = True
     reason: str = ""
+    other_list: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON types only."""

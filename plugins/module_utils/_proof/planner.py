@@ -18,10 +18,12 @@ class Planner:
 
     :cvar KIND: the name of the kind of path.
     :cvar CHECKS: its catalogue.
+    :ivar other_list: the list of a route that is none of this run's.
     """
 
     KIND: str
     CHECKS: Mapping[str, Check]
+    other_list: str = ""
 
     def __init__(self, route: str, vantage: str, through: str, target: str) -> None:
         self.name, self.vantage, self.through, self.target = route, vantage, through, target
@@ -31,7 +33,7 @@ class Planner:
 
     def id(self, check: str) -> str:
         """A proof's name: stable from run to run."""
-        return f"{self.name}/{check}/{self.vantage}>{self.target}"
+        return "/".join(filter(None, [self.other_list, self.name, check, f"{self.vantage}>{self.target}"]))
 
     def add(
         self,
@@ -72,5 +74,6 @@ class Planner:
                 control=self.id(control) if control else "",
                 required=made.required,
                 reason=reason,
+                other_list=self.other_list,
             )
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from .._lists import DEFAULT, Owner
 from . import kinds
 from .certificates import merged, presented
 from .chain import Known
@@ -20,6 +21,8 @@ from .verdict import FAILED, NOT_TESTED, OK, Evidence, Verdict
 
 SCHEMA = "edgemesh.proof/2"
 
+_ANSWERS = {OK: "answers", FAILED: "failed", NOT_TESTED: "not tested"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -29,6 +32,8 @@ class Run:
     :param id: the run's identifier.
     :param absent: hosts that should have taken part and did not.
     :param minimum: how many different claims of each polarity must hold for a route to be proven.
+    :param list_name: of the list whose routes are proven.
+    :param takes_away: the run takes routes away, so it may be that none is left to prove.
     :param now: ISO time, for a run without a single probe.
     """
 
@@ -37,6 +42,8 @@ class Run:
     check_mode: bool = False
     absent: tuple[str, ...] = ()
     minimum: dict[str, int] = field(default_factory=lambda: {POSITIVE: 5, NEGATIVE: 6})
+    list_name: str = DEFAULT
+    takes_away: bool = False
     now: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
 
 
@@ -66,22 +73,32 @@ def report(
         kind, own = kinds.named(name), [proof for proof in proofs if proof["kind"] == name]
         verdicts = {proof["id"]: judge(kind, proof, seen[proof["id"]], evidence) for proof in own}
         verdicts = settle(kind, own, verdicts, check_mode=run.check_mode)
-        made = [_line(kind, proof, verdicts[proof["id"]], seen[proof["id"]] or {}) for proof in own]
+        made = [_line(kind, proof, verdicts[proof["id"]], seen[proof["id"]] or {}, run) for proof in own]
         lines, certificates = [*lines, *made], [*certificates, *presented(kind, made, sessions)]
-    own_lines = [[line for line in lines if (line["kind"], line["route"]) == (kind.name, route.name)] for kind, route in routes]
+    own_lines = [
+        [line for line in lines if not line["neighbour"] and (line["kind"], line["route"]) == (kind.name, route.name)]
+        for kind, route in routes
+    ]
     looked = [hops(kind, route.name, own, sessions) for (kind, route), own in zip(routes, own_lines)]
     summaries = [_route(*each, own, seen_of, run) for each, own, seen_of in zip(routes, own_lines, looked)]
+    neighbours = _neighbours(lines)
+    unproven = [each["name"] for each in summaries if not each["ok"]] + [each["owner"] for each in neighbours if not each["ok"]]
+    if not summaries and not run.takes_away:
+        unproven.insert(0, "there is no route")
     moments = sorted(line["started"] for line in lines if line["started"]) or [run.now]
     model = {
         "schema": SCHEMA,
         "collection": {"name": "edgemesh.nginx_istio", "version": run.version},
         "run": run.id,
+        "list": run.list_name,
         "check_mode": run.check_mode,
         "began": moments[0],
         "ended": moments[-1],
-        "ok": bool(summaries) and all(route["ok"] for route in summaries),
+        "ok": not unproven,
+        "unproven": unproven,
         "summary": {**_count(lines), "routes": len(summaries), "proven": sum(route["ok"] for route in summaries)},
         "routes": summaries,
+        "neighbours": neighbours,
         "failures": _failures(lines),
         "hops": [hop for each in looked for hop in each],
         "proofs": lines,
@@ -95,37 +112,47 @@ def text(model: dict[str, Any]) -> list[str]:
     out: list[str] = []
     by_id = {line["id"]: line for line in model["proofs"]}
     for failure in model["failures"]:
-        out.append(f"FAILED {failure['route']}: {failure['code']}: {failure['why']}")
+        of = Owner(failure["list"], failure["route"]) if failure["neighbour"] else failure["route"]
+        out.append(f"FAILED {of}: {failure['code']}: {failure['why']}")
         out.append(f"  fix: {failure['fix']}")
         for line in (by_id[proof] for proof in failure["proofs"]):
             out.append(f"  not so: {line['title']} ({line['from']} → {line['to']}): {line['observed']}")
     for route in model["routes"]:
         counts, claims = route["counts"], route["claims"]
         verdict = "proven" if route["ok"] else ("not proven (check mode)" if model["check_mode"] else "NOT PROVEN")
+        name = route["name"] if route["list"] == DEFAULT else f"{route['name']} of list {route['list']}"
         out.append(
-            f"{route['name']} ({route['host']}): {verdict}; {claims[POSITIVE]} positive and {claims[NEGATIVE]} negative claims hold; "
+            f"{name} ({route['host']}): {verdict}; {claims[POSITIVE]} positive and {claims[NEGATIVE]} negative claims hold; "
             f"{counts[OK]} proofs ok, {counts[FAILED]} failed, {counts[NOT_TESTED]} not tested"
         )
         if not model["check_mode"]:
             out += [f"  missing: {what}" for what in route["missing"]]
-    return out or ["There is no route to prove."]
+    if not model["routes"]:
+        out.append("There is no route to prove.")
+    for each in model["neighbours"]:
+        out.append(f"{each['owner']} (not of this run): {_ANSWERS[each['status']]} on {', '.join(each['at'])}")
+        if not model["check_mode"]:
+            out += [f"  missing: {what}" for what in each["missing"]]
+    return out
 
 
 def _failures(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What failed by its cause, root causes first."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for line in sorted((line for line in lines if line["status"] == FAILED), key=lambda line: "root" in line["cause"]):
-        cause = {"route": line["route"], **{key: line["cause"][key] for key in ("code", "why", "fix")}}
+        cause = {key: line[key] for key in ("route", "list", "neighbour")} | {key: line["cause"][key] for key in ("code", "why", "fix")}
         found.setdefault(tuple(cause.values()), {**cause, "proofs": []})["proofs"].append(line["id"])
     return list(found.values())
 
 
-def _line(kind: Kind, proof: dict[str, Any], verdict: Verdict, result: dict[str, Any]) -> dict[str, Any]:
+def _line(kind: Kind, proof: dict[str, Any], verdict: Verdict, result: dict[str, Any], run: Run) -> dict[str, Any]:
     check = kind.checks[proof["check"]]
     cause = {"code": verdict.code, "why": verdict.why, "fix": verdict.fix, "root": verdict.root}
     return {
         "id": proof["id"],
         "route": proof["route"],
+        "list": proof["other_list"] or run.list_name,
+        "neighbour": bool(proof["other_list"]),
         "kind": kind.name,
         "check": check.name,
         "title": check.title,
@@ -172,14 +199,41 @@ def _route(kind: Kind, route: Any, lines: list[dict[str, Any]], looked: list[dic
     facts = {"host": summary.host, "about": summary.about, **summary.facts}
     return {
         "name": route.name,
+        "list": run.list_name,
         "kind": kind.name,
         **facts,
         "chain": kind.chain.drawn(Known(facts, {hop["hop"]: hop for hop in looked})),
-        "ok": not missing and all(line["status"] == OK or (line["status"] == NOT_TESTED and not line["required"]) for line in lines),
+        "ok": not missing and _holds(lines),
         "counts": _count(lines),
         "claims": claims,
         "missing": missing,
     }
+
+
+def _neighbours(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was claimed of other lists' routes, by route. None of them counts as proven, but each must answer."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["neighbour"]:
+            found.setdefault((line["list"], line["route"], line["kind"]), []).append(line)
+    return [
+        {
+            "name": name,
+            "list": list_name,
+            "owner": str(Owner(list_name, name)),
+            "kind": kind,
+            "at": sorted({line["through"] for line in own}),
+            "ok": _holds(own),
+            "status": OK if _holds(own) else FAILED if any(line["status"] == FAILED for line in own) else NOT_TESTED,
+            "counts": _count(own),
+            "missing": _missing(own),
+        }
+        for (list_name, name, kind), own in sorted(found.items())
+    ]
+
+
+def _holds(lines: list[dict[str, Any]]) -> bool:
+    return all(line["status"] == OK or (line["status"] == NOT_TESTED and not line["required"]) for line in lines)
 
 
 def _missing(lines: list[dict[str, Any]]) -> list[str]:

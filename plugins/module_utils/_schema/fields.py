@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from .. import _values as values
 from .._errors import EdgeError
+from .._quoted import KEY, may_be_key
 
 T = TypeVar("T")
 #: a value as given and where it stands -> the typed value, or EdgeError
@@ -58,8 +59,8 @@ def class_of(value: Any) -> str:
 def quoted(value: Any) -> str:
     """The value for an error message; shortened, and never key material."""
     text = str(value)
-    if "-----BEGIN" in text:
-        return "(PEM text)"
+    if may_be_key(text):
+        return KEY
     return json.dumps(text if len(text) <= 80 else text[:77] + "...", ensure_ascii=False)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path as Folder
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from test_probe_identity import KEPT, SHOWS, TO_A
 from test_probe_identity_ours import ours, route
 from test_probe_playbook import ROOT, play
 
+from plugins.module_utils._probe.entry import entry as entry_of
+from plugins.module_utils._probe.spec import Expect, Http, Path, Tls
 from plugins.module_utils._proof import entry
 from plugins.module_utils._proof.carried import Seen
 from plugins.module_utils._proof.model import probes
@@ -56,6 +58,13 @@ def verify(nginx: Nginx, at: int, echo_path: str) -> dict[str, Any]:
     return entry.reported({"routes": text, "seen": seen, **options}, check=False)
 
 
+def neighbour(nginx: Nginx, name: str, host: str) -> dict[str, Any]:
+    """A route of another list, as role nginx_offload finds it on the host."""
+    http, expect = Http(path="/echo/x", host=host), Expect(status=tuple(range(200, 500)))
+    path = Path(name, "127.0.0.1", nginx.port, tls=Tls(sni=host, rules="none"), http=http, expect=expect)
+    return {"list": "team-b", "name": name, "probes": [entry_of(path)]}
+
+
 def outcome(model: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
     """For each check about identities: (status, code) of all its proofs."""
     found: dict[str, set[tuple[str, str]]] = {}
@@ -74,7 +83,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_both_leaks_are_read_and_seen_on_a_naive_nginx(mesh: IdentityGateway, tmp_path: Path, release: str, way: str) -> None:
+def test_both_leaks_are_read_and_seen_on_a_naive_nginx(mesh: IdentityGateway, tmp_path: Folder, release: str, way: str) -> None:
     common, kept, by = WAYS[way]
     with running(tmp_path, naive(mesh, mesh.tls, common, kept), release) as nginx:
         model = verify(nginx, mesh.tls, "/echo/x")
@@ -88,7 +97,7 @@ def test_both_leaks_are_read_and_seen_on_a_naive_nginx(mesh: IdentityGateway, tm
     assert any("it arrives as" in failure["why"] for failure in model["failures"] if failure["code"] == SEEN[1])
 
 
-def test_who_is_let_in_as_another_is_seen_without_an_app_that_tells(mesh: IdentityGateway, tmp_path: Path, release: str) -> None:
+def test_who_is_let_in_as_another_is_seen_without_an_app_that_tells(mesh: IdentityGateway, tmp_path: Folder, release: str) -> None:
     with running(tmp_path, naive(mesh, mesh.strict, TO_A, ""), release) as nginx:
         model = verify(nginx, mesh.strict, "")
     lines = {line["id"]: line for line in model["proofs"]}
@@ -97,7 +106,7 @@ def test_who_is_let_in_as_another_is_seen_without_an_app_that_tells(mesh: Identi
     assert "alone it is refused (CLIENT_CERT_MISSING)" in line["observed"]
 
 
-def test_ours_is_read_and_seen_to_keep_them_apart(mesh: IdentityGateway, tmp_path: Path, release: str) -> None:
+def test_ours_is_read_and_seen_to_keep_them_apart(mesh: IdentityGateway, tmp_path: Folder, release: str) -> None:
     routes = [route(A, "alice", sni=A), route(B, sni=A)]
     for listener, echo_path in (("open", "/echo/x"), ("strict", "")):
         text = ours(mesh, routes, {"main": [listener]})
@@ -110,19 +119,24 @@ def test_ours_is_read_and_seen_to_keep_them_apart(mesh: IdentityGateway, tmp_pat
             assert GOOD in found[check] <= ({GOOD} if echo_path else {GOOD, ("not_tested", "")}), (listener, found)
 
 
-def test_the_playbook_fails_where_identities_are_lent(mesh: IdentityGateway, collections: Path, tmp_path: Path) -> None:
+def test_the_playbook_fails_where_identities_are_lent(mesh: IdentityGateway, collections: Folder, tmp_path: Folder) -> None:
     with running(tmp_path, naive(mesh, mesh.tls, TO_A, "", tls=True), "bookworm") as nginx:
         routes, gateways = declared(nginx, mesh.tls, str(mesh.folder), tls=True)
+        neighbours = [neighbour(nginx, "gone", "gone.example.com")]
         at = {"verify_address": "127.0.0.1", "verify_upstreams": {"main": [f"127.0.0.1:{mesh.tls}"]}, "verify_groups": ["edge_nginx"]}
         given = {
             "edge_routes": routes, "edge_gateways": gateways, "edge_vms": "all", "edge_become": "false", **at,
             "verify_nginx_command": nginx.command, "verify_echo_path": "/echo/x", "verify_read_access_log": "false",
-        "verify_wait_timeout": "0",
+            "verify_wait_timeout": "0", "nginx_offload_result": {"changed": True, "neighbours": neighbours},
             "verify_report_dir": str(tmp_path / "proof"),
         }  # fmt: skip
         done = play(collections, ROOT / "playbooks" / "verify.yml", given)
     assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "Not proven: a, b" in done.stdout + done.stderr
-    found = outcome(json.loads((tmp_path / "proof" / "proof.json").read_text()))
+    assert "Not proven: a, b, route gone of list team-b" in done.stdout + done.stderr
+    model = json.loads((tmp_path / "proof" / "proof.json").read_text())
+    # this nginx refuses no unknown name, so a route that is gone is answered as well: by somebody else's server
+    outcomes = {line["check"]: (line["status"], line["cause"].get("code")) for line in model["proofs"] if line["neighbour"]}
+    assert outcomes == {"neighbour.answers": ("ok", None), "neighbour.stranger": ("failed", "SERVED_TO_ANYBODY")}
+    found = outcome(model)
     assert found["nginx.own_upstream"] == {READ}
     assert SEEN in found["path.own_identity"] | found["path.lent_identity"]

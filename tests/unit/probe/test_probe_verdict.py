@@ -248,3 +248,27 @@ def test_secrets_in_headers_are_not_read() -> None:
     made = way('proxy_set_header Authorization "Basic c2VjcmV0"; proxy_set_header X-Api-Key k; proxy_set_header X-Tenant t;')
     assert made.proxy.headers == {"Connection": "close", "X-Tenant": "t"}
     assert "c2VjcmV0" not in str(asdict(made))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "proxy_pass https://192.0.2.10:30443/in?key=s3cr3t;",
+        "return 302 https://login.example/?key=s3cr3t;",
+        "proxy_pass http://$arg_to/?key=s3cr3t;",
+    ],
+)
+@pytest.mark.parametrize("code", ["", "NGINX_BAD_GATEWAY", "HOST_NOT_ROUTED"])
+def test_the_values_of_a_query_in_the_configuration_are_not_shown(location: str, code: str) -> None:
+    server = f"server {{ listen 80; server_name {HOST}; location / {{ {location} }} }}"
+    dump = f"nginx version: nginx/1.22.1\n# configuration file /etc/nginx/nginx.conf:\nhttp {{ {server} }}\n"
+
+    def probe(paths: list[Path]) -> list[dict[str, Any]]:
+        return [
+            {**result(each.name, code, 502 if code else 200), "observed": f"HTTP 200 of {each.http.path if each.http else ''}"}
+            for each in paths
+        ]
+
+    found = inquire(Question(HOST), lambda asked: {"nginx": Answer(dump, 0)} if "nginx" in asked else {}, probe)
+    assert "s3cr3t" in str(asdict(found)), "the test has nothing to hide"
+    assert "s3cr3t" not in str(report.shown(found)) + str(report.text(found))

@@ -28,9 +28,9 @@ def pki() -> dict[str, Any]:
         "ca": ca,
         "public": public,
         "foreign": foreign,
-        "gateway": new_leaf(ca, ["shop.example.com", "pay.example.com"], "server", 90),
+        "gateway": new_leaf(ca, ["shop.example.com", "pay.example.com", "store.example.com"], "server", 90),
         "sidecar": new_leaf(ca, ["URI:spiffe://cluster.local/ns/shop/sa/web"], "server", 1),
-        "listener": new_leaf(public, ["shop.example.com", "pay.example.com"], "server", 90),
+        "listener": new_leaf(public, ["shop.example.com", "pay.example.com", "store.example.com"], "server", 90),
         "client": new_leaf(ca, ["edge.example.com"], "client", 30),
     }
 
@@ -49,10 +49,23 @@ PAY: dict[str, Any] = {
     "paths": [{"path": "/", "service": {"namespace": "shop", "name": "web", "port": 8080}}],
 }
 
+#: Of another list.
+STORE: dict[str, Any] = {
+    "name": "store",
+    "host": "store.example.com",
+    "listen": {"certificate": "store-public"},
+    "paths": [{"path": "/", "service": {"namespace": "store", "name": "web", "port": 8080}}],
+}
+
 
 def routes(**changes: Any) -> list[Route]:
     """shop (SIMPLE) and pay (MUTUAL); ``changes`` go into both."""
     return load([{**entry, **changes} for entry in (SHOP, PAY)])
+
+
+def others() -> list[Route]:
+    """store, of list team-b."""
+    return load([STORE], list_name="team-b")
 
 
 def read(*entries: dict[str, Any]) -> str:

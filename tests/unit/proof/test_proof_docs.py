@@ -12,7 +12,7 @@ import pytest
 
 from plugins.module_utils._probe.causes import CAUSES, Context
 from plugins.module_utils._proof import kinds
-from plugins.module_utils._proof.checks import NEGATIVE, Check
+from plugins.module_utils._proof.checks import NEGATIVE, NEIGHBOURS, NEIGHBOURS_TITLE, Check
 from plugins.module_utils._proof.judge import RULES
 from plugins.module_utils._proof.kind import Kind
 from plugins.module_utils._proof.kinds import KINDS
@@ -26,11 +26,11 @@ def row(*cells: str) -> str:
 
 
 def checks(kind: Kind) -> str:
-    """A table for each hop."""
+    """A table for each hop, and one for the neighbours."""
     found = []
-    for hop in kind.chain.hops:
-        found += [f"### {hop.title}", row("Check", "", "Claim", "Why this is evidence", "Control", "Required"), "|---" * 6 + "|"]
-        found += [_check(check) for check in kind.checks.values() if check.hop == hop.key]
+    for key, title in [*((hop.key, hop.title) for hop in kind.chain.hops), (NEIGHBOURS, NEIGHBOURS_TITLE)]:
+        found += [f"### {title}", row("Check", "", "Claim", "Why this is evidence", "Control", "Required"), "|---" * 6 + "|"]
+        found += [_check(check) for check in kind.checks.values() if check.hop == key]
         found.append("")
     return "\n".join(found[:-1])
 
@@ -71,7 +71,7 @@ def test_what_checks_name_is_there(kind: Kind) -> None:
     for name, check in kind.checks.items():
         rule = kind.rules.get(check.judge) or RULES[check.judge]
         assert name == check.name
-        assert check.hop in hops
+        assert check.hop in (*hops, NEIGHBOURS)
         assert check.control in ("", *kind.checks)
         assert rule.code in ("", *kind.causes, *CAUSES), "a failure by this rule would have no cause"
     assert kind.unlike in (*kind.causes, *CAUSES)

@@ -13,14 +13,14 @@ from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._proof.verdict import Evidence
 from plugins.module_utils._proof.vm_nginx.catalogue import CHECKS
 from plugins.module_utils._proof.vm_nginx.kind import KIND
-from tests.unit.proof.materials import routes
+from tests.unit.proof.materials import others, routes
 from tests.unit.proof.nodes import GATEWAY
 from tests.unit.proof.world import CLIENTS, VMS, World
 
 
 @pytest.fixture(scope="module")
 def good() -> dict[str, Any]:
-    return World().run()
+    return World(others=others()).run()
 
 
 def test_a_healthy_world_is_proven_without_a_false_alarm(good: dict[str, Any]) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 from plugins.module_utils._address import split
 from plugins.module_utils._probe import spec
+from plugins.module_utils._probe.entry import entry
 from plugins.module_utils._probe.judge import Trust, result
 from plugins.module_utils._probe.observation import Failure, Observation
-from plugins.module_utils._probe.spec import Client, Http, Path, Tls
+from plugins.module_utils._probe.spec import Client, Expect, Http, Path, Tls
+from plugins.module_utils._proof.kind import Neighbour, neighbour
 from plugins.module_utils._proof.model import probes
 from plugins.module_utils._proof.report import Run, report
 from plugins.module_utils._proof.verdict import Evidence
@@ -37,11 +39,25 @@ VMS = {"vm-deb12": "198.18.0.11", "vm-deb13": "198.18.0.12"}
 PLANNED: dict[str, Any] = {"address": "192.0.2.11", "run": "r1", "clients": ["client"], "gateways": {"main": [GATEWAY]}}
 
 
+def neighbour_of(route: Route, asks: bool = False) -> dict[str, Any]:
+    """What nginx_config returns of a route of list team-b.
+
+    :param asks: nginx passes its TLS on, and the gateway asks clients for certificates.
+    """
+    tls, http = Tls(sni=route.host, rules="none") if route.listen.tls else None, None if asks else Http(path="/", host=route.host)
+    expect = Expect(refused=True, codes=("CLIENT_CERT_MISSING",)) if asks else Expect(status=tuple(range(200, 500)))
+    probe = entry(Path(route.name, "127.0.0.1", route.listen.port, tls=tls, http=http, expect=expect))
+    return {"list": "team-b", "name": route.name, "probes": [probe]}
+
+
 @dataclass
 class World:
     """Everything that probes may meet. ``nginx`` is by (VM, route name); ``files`` are PEM texts by (VM, path)."""
 
     routes: list[Route] = field(default_factory=routes)
+    list_name: str = "default"
+    #: routes of list team-b, which the same nginx serves
+    others: list[Route] = field(default_factory=list)
     nginx: dict[tuple[str, str], Settings] = field(default_factory=dict)
     files: dict[tuple[str, str], str] = field(default_factory=dict)
     echo_path: str = "/headers"
@@ -59,9 +75,9 @@ class World:
     requests: int = 0
 
     def __post_init__(self) -> None:
-        self.gateway = nodes.Gateway(self.routes, nodes.App(self.echo_path, self.websocket_path))
+        self.gateway = nodes.Gateway([*self.routes, *self.others], nodes.App(self.echo_path, self.websocket_path))
         for vm in VMS:
-            for route in self.routes:
+            for route in (*self.routes, *self.others):
                 self.nginx[vm, route.name] = Settings(route)
                 paths = public_files(route, TLS_DIR)
                 made = {"listener": "listener", "listener_ca": "public", "gateway_ca": "ca", "client": "client"}
@@ -73,10 +89,10 @@ class World:
         source = CLIENTS.get(vantage, "127.0.0.1")
         began = (NOW + timedelta(milliseconds=37 * self.requests)).isoformat(timespec="milliseconds")
         seen = Observation(started=began, source=source, times={"dns": 0.1, "tcp": 0.3})
-        vm = next((name for name, address in VMS.items() if address == path.address), "")
+        vm = vantage if path.address == "127.0.0.1" else next((name for name, address in VMS.items() if address == path.address), "")
         if path.target in self.app:
             nodes.app_pod(self.app[path.target], path, seen)
-        elif path.target not in (GATEWAY, *(f"{address}:{port}" for address in VMS.values() for port in (80, 443))):
+        elif path.target not in (GATEWAY, *(f"{address}:{port}" for address in (*VMS.values(), "127.0.0.1") for port in (80, 443))):
             seen.failure = Failure("tcp", "refused", text="Connection refused")
         elif vm:
             self._nginx(vm).meet(path, seen, source)
@@ -87,7 +103,7 @@ class World:
         return seen
 
     def _nginx(self, vm: str) -> nodes.Nginx:
-        settings = {route.name: self.nginx[vm, route.name] for route in self.routes}
+        settings = {route.name: self.nginx[vm, route.name] for route in (*self.routes, *self.others)}
         return nodes.Nginx(VMS[vm], settings, self.gateway, lambda path: self._file(vm, path), self.curl)
 
     def _file(self, vm: str, path: str) -> str:
@@ -129,22 +145,26 @@ class World:
 
     def given(self, vm: str) -> Given:
         """What the plan for a VM is told."""
-        offered = {"echo_path": self.echo_path, "websocket_path": self.websocket_path}
+        offered: dict[str, Any] = {"echo_path": self.echo_path, "websocket_path": self.websocket_path, "neighbours": self.neighbours()}
         apps = [{"namespace": "shop", "name": "web", "port": 8080, "addresses": list(self.app), "reason": ""}]
         return Given(vm, "r1", pem(pki()["foreign"]), address=VMS[vm], clients=list(CLIENTS), pod=POD, apps=apps, **offered)
+
+    def neighbours(self) -> list[Neighbour]:
+        """As the VM's store of routes keeps them."""
+        return [neighbour(neighbour_of(route), "neighbours") for route in self.others]
 
     def run(self) -> dict[str, Any]:
         """Plan, probe, report."""
         planned = [proof for vm in VMS for proof in plan(self.routes, self.machine(vm), self.given(vm))]
         results = []
         for vantage, entries in probes(planned).items():
-            for entry in entries:
-                path = spec.path(entry)
+            for asked in entries:
+                path = spec.path(asked)
                 trust = Trust(path.tls.ca_pem or self._file(vantage, path.tls.ca_file)) if path.tls else Trust()
                 seen = self.observe(vantage, path)
                 if not self.drop or self.drop not in path.name:
                     results.append(result(path, [seen], trust, vantage))
-        run = Run("0.1.0", "r1", self.check_mode, self.absent, self.minimum)
+        run = Run("0.1.0", "r1", self.check_mode, self.absent, self.minimum, self.list_name)
         proofs = [proof.as_dict() for proof in planned]
         lying = [entry for vm in VMS for entry in files.certificates(self.routes, vm, self._lying(vm), TLS_DIR)]
         return report(run, [(KIND, route) for route in self.routes], proofs, results, Evidence(self.gateway.log), lying)

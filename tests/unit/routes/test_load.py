@@ -258,7 +258,7 @@ REFUSED: list[tuple[str, Any, Any, str]] = [
     ("rate", [shop(rate_limit={"rate": "10/s"})], None, "(shop).rate_limit.rate: '10/s' is not a rate. Write requests per second or minute"),
     ("burst of nothing", [shop(rate_limit={"burst": 5, "connections": 2})], None, "(shop).rate_limit.rate: is missing"),
     ("line break", [shop(name="a\nb")], None, "holds a control character or a line break"),
-    ("key material", [shop(gateway="-----BEGIN PRIVATE KEY-----")], None, "(PEM text) is not a name"),
+    ("key material", [shop(gateway="-----BEGIN PRIVATE KEY-----")], None, "what looks like key material is not a name"),
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..chain import Chain, Hop, Known, Node, some
-from ..checks import NEGATIVE, POSITIVE, TLS, Check
+from ..checks import NEGATIVE, NEIGHBOURS, POSITIVE, TLS, Check
 
 LISTENER, GATEWAY, MESH, PATH = "listener", "gateway", "mesh", "path"
 
@@ -177,6 +177,14 @@ _ALL = (
     Check("path.access_log", PATH, POSITIVE, "The gateway's access log agrees",
           "The log line of this very request shows HTTP/1.1 (HTTP/2 for gRPC), the declared SNI and an address of the client's own.",
           "path.answer", "access_log", required=False, telling=True),
+    # --- on a VM where this run changed something: the routes of other lists there
+    Check("neighbour.answers", NEIGHBOURS, POSITIVE, "Another list's route answers",
+          "From the VM itself, after this run's change, a request for its name gets an answer below 500 through nginx; "
+          "where clients show certificates of their own, it is asked for one.",
+          judge="neighbour"),
+    Check("neighbour.stranger", NEIGHBOURS, NEGATIVE, "A name of no route gets no such answer",
+          "The same request for a name that no route has is refused, or gets another answer, which is not from the app.",
+          "neighbour.answers", "stranger"),
 )  # fmt: skip
 
 CHECKS = {check.name: check for check in _ALL}

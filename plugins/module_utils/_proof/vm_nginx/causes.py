@@ -57,6 +57,11 @@ _TABLE = (
         '{prefix}_set_header X-Forwarded-For $remote_addr; {prefix}_set_header X-Forwarded-Client-Cert "";',
     ),
     Cause(
+        "NEIGHBOUR_SILENT",
+        "Another list's route, which this run does not make, does not answer on a VM that this run changed: {detail}.",
+        "ansible-playbook edgemesh.nginx_istio.diagnose -e diagnose_host={host}  # nginx_config with state: rolled_back undoes the change",
+    ),
+    Cause(
         "ACCESS_LOG_DISAGREES",
         "The gateway's access log differs from the route.",
         "nginx -T | grep -nE '{prefix}_pass|{prefix}_ssl_name|X-Forwarded-For'",

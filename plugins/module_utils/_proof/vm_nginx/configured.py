@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..._address import join
 from ..._errors import EdgeError
 from ..._nginx.read import effective, sharing
+from ..._quoted import without_query
 from ..._routes.schema import Route
 from . import turns
 from .machine import Turn, Upstream
@@ -57,6 +58,7 @@ def read(routes: list[Route], dump: str, echo_path: str = "") -> Configured:
             asked = effective.effective(config, route.host, echo_path or way.path, route.listen.port)
             asked.shared, asked.neighbours = shared, sharing.neighbours(config, asked, known)
             found.turns[route.name] = turns.of(asked)
+    found.unknown = {name: without_query(reason) for name, reason in found.unknown.items()}
     return found
 
 

@@ -13,11 +13,15 @@ from .app import AppPlan
 from .client import ClientPlan
 from .gateway import GatewayPlan
 from .machine import Given, Machine
+from .neighbours import NeighbourPlan
 from .turns import TurnsPlan
 
 
 def plan(routes: list[Route], machine: Machine, given: Given) -> list[Proof]:
-    """All proofs of the routes that the VM serves, from itself to each address of the gateway, from each client and from a pod."""
+    """All proofs of the routes that the VM serves, from itself to each address of the gateway, from each client and from a pod.
+
+    And from itself those of other lists' routes.
+    """
     proofs: list[Proof] = []
     for route in routes:
         for address in addresses(route, machine) or [""]:
@@ -27,6 +31,9 @@ def plan(routes: list[Route], machine: Machine, given: Given) -> list[Proof]:
             proofs += ClientPlan(route, machine, given, client).proofs()
         for service in dict.fromkeys(path.service for path in route.paths):
             proofs += AppPlan(route, given, service).proofs()
+    for neighbour in given.neighbours:
+        for path in neighbour.paths:
+            proofs += NeighbourPlan(given, neighbour.owner, path).proofs()
     return proofs
 
 

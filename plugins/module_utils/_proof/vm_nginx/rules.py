@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..._diagnose import borrowed
 from ..model import CALLED_UPSTREAM
-from ..verdict import OK, Case, Rule, Verdict, by_probe, not_tested, seen
+from ..verdict import OK, Case, Result, Rule, Verdict, by_probe, not_tested, seen
 from . import app
 
 
@@ -45,6 +47,34 @@ def _not_served(case: Case) -> Verdict:
     return case.compare(case.status >= 400 and not by_app, f"{seen(case.result)}, {'from the app' if by_app else 'not from the app'}")
 
 
+def _neighbour(case: Case) -> Verdict:
+    """The probe's own verdict, with words that say whose route it is."""
+    if case.result["ok"]:
+        return Verdict(OK, seen(case.result))
+    return case.failed(seen(case.result), detail=str(case.result["sentence"]).rstrip("."))
+
+
+def _stranger(case: Case) -> Verdict:
+    """A stranger must not get the neighbour's answer; nginx has to be there, for nobody there proves nothing.
+
+    An app's answer may differ each time. So an answer is told apart by the header that Envoy adds, or where a stranger gets an error page.
+    """
+    result, route = case.result, case.evidence.beside.get((case.proof["beside"] or {}).get("name", ""))
+    if route is None or not (case.status or result["phase"] in ("tls_handshake", "tls_first_read", "http")):
+        return not_tested(str(result["sentence"]) or "what the route itself answers was not seen")
+    differs = _shown(result) != _shown(route) and not 0 < case.status < 400
+    return case.compare(CALLED_UPSTREAM not in case.headers and (differs or _by_app(route)), seen(result))
+
+
+def _by_app(result: Result) -> bool:
+    return CALLED_UPSTREAM in map(str.lower, (result.get("http") or {}).get("headers") or {})
+
+
+def _shown(result: Result) -> tuple[Any, ...]:
+    http = result.get("http") or {}
+    return (http["status"], http.get("body")) if http else (result["code"],)
+
+
 def _own_disk(case: Case) -> Verdict:
     by_mesh = CALLED_UPSTREAM in case.headers or "envoy" in case.headers.get("server", "")
     return case.compare(not by_mesh, f"{seen(case.result)}, {'through the gateway' if by_mesh else 'by nginx itself'}")
@@ -57,5 +87,7 @@ RULES = {
     "not_served": Rule(_not_served, "SERVED_TO_ANYBODY", any_answer=True),
     "sidecar": Rule(app.sidecar, "APP_OUTSIDE_MESH", any_answer=True),
     "plaintext": Rule(app.plaintext, "APP_TAKES_PLAINTEXT", any_answer=True),
+    "neighbour": Rule(_neighbour, "NEIGHBOUR_SILENT", any_answer=True),
+    "stranger": Rule(_stranger, "SERVED_TO_ANYBODY", any_answer=True),
     "own_disk": Rule(_own_disk, "SERVED_TO_ANYBODY"),
 }
