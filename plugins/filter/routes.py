@@ -68,7 +68,7 @@ def route_needs(read: Any) -> list[dict[str, Any]]:
     return [need.as_dict() for need in _answer(needs, read)]
 
 
-def private_ca_plan(value: Any, read: Any, state: Any = "present", certificates: Any = ()) -> dict[str, Any]:
+def private_ca_plan(value: Any, read: Any, state: Any = "present", certificates: Any = (), all_lists: Any = False) -> dict[str, Any]:
     """What role private_ca does about needs; see private_ca_plan.yml."""
     from ..module_utils._lists import Run
     from ..module_utils._routes.needs import places
@@ -78,7 +78,7 @@ def private_ca_plan(value: Any, read: Any, state: Any = "present", certificates:
     def plan(said: Any, asked: Any, live: Any) -> dict[str, Any]:
         wanted = needs.read(asked, "private_ca_needs")
         namespaces = [*places(said), *(need.secret.namespace for need in wanted)]
-        run, wanted = (said.run, wanted) if state == "present" else (Run.teardown(said.list_name), [])
+        run, wanted = (said.run, wanted) if state == "present" else (Run.teardown(said.list_name, bool(all_lists)), [])
         return needs.plan(wanted, Reference(said.namespace, said.ca), run, namespaces, live)
 
     found: dict[str, Any] = _answer(plan, read, value, certificates)

@@ -45,24 +45,30 @@ class Owner:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run says: its list, the routes that it makes, those that it takes away by name, and whether all others of the list go."""
+    """What one run says: its list, the routes that it makes, those that it takes away by name, and whether all others of the list go.
+
+    :ivar all_lists: whether it ends all lists: only ever by name, in a teardown.
+    """
 
     list_name: str = DEFAULT
     present: frozenset[str] = field(default_factory=frozenset)
     absent: frozenset[str] = field(default_factory=frozenset)
     exclusive: bool = False
+    all_lists: bool = False
 
     @classmethod
-    def teardown(cls, name: str) -> Run:
-        """The end of a whole list."""
-        return cls(name, exclusive=True)
+    def teardown(cls, name: str, all_lists: bool = False) -> Run:
+        """The end of a whole list, or of all."""
+        return cls(name, exclusive=True, all_lists=all_lists)
 
     def takes(self, owner: Owner) -> bool:
         """Whether this run takes away what this owner has and the run doesn't make (any more).
 
-        Other lists' things never; of its own list what belongs to a route that is listed, or said to be absent; with ``exclusive`` all.
+        Other lists' things never, unless all lists end; of its own list what belongs to a route that is listed, or said to be absent;
+        with ``exclusive`` all.
         """
-        return owner.list_name == self.list_name and (self.exclusive or owner.route in self.present or owner.route in self.absent)
+        mine = owner.list_name == self.list_name
+        return self.all_lists or (mine and (self.exclusive or owner.route in self.present or owner.route in self.absent))
 
     def refuse(self, owners: Iterable[Owner], what: str, where: str, fix: str = "") -> None:
         """Stop where one of ``owners`` is another list's.

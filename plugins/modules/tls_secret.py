@@ -218,6 +218,7 @@ options:
         default: []
       absent: {description: Routes that go., type: list, elements: str, default: []}
       exclusive: {description: Whether all routes of the list go that are not in I(route_list.present)., type: bool, default: false}
+      all_lists: {description: With I(state=unneeded) whether the users of all lists go., type: bool, default: false}
   state:
     description:
       - C(absent) deletes the listed Secrets; only I(namespace), I(name) and I(adopt) count then.
@@ -442,6 +443,7 @@ ROUTE_LIST = {
     "present": {"type": "list", "elements": "str", "default": []},
     "absent": {"type": "list", "elements": "str", "default": []},
     "exclusive": {"type": "bool", "default": False},
+    "all_lists": {"type": "bool", "default": False},
 }
 
 

@@ -48,6 +48,7 @@ def variables(*routes: dict[str, Any], vms: str = "vm-deb13") -> dict[str, Any]:
         "verify_hosts": [vms],
         "verify_echo_path": "/headers",
         "nginx_offload_remove_package": True,
+        "edge_remove_ca": True,
     }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -47,6 +48,16 @@ def snippets(file: Path) -> list[dict[str, Any]]:
     return [each[0]["vars"] if isinstance(each, list) else each for each in found]
 
 
+def answers(folder: Path, name: str) -> dict[str, Any]:
+    """What somebody answers to the survey that goes with a file of variables."""
+    if name != "self-service":
+        return {}
+    asked = {each["variable"]: each for each in json.loads((folder / "survey.json").read_text())["spec"]}
+    given = {"edge_host": "wiki.example.com", "edge_service": "wiki", "edge_service_namespace": "wiki", "edge_service_port": "8080"}
+    assert asked.keys() - given.keys() == {"edge_state"}
+    return {**given, "edge_state": asked["edge_state"]["default"]}
+
+
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: str(folder.name))
 def test_an_example_is_a_playbook_and_its_routes_pass_the_schema(folder: Path, tmp_path: Path) -> None:
     link = tmp_path / "ansible_collections" / "edgemesh" / "nginx_istio"
@@ -57,10 +68,13 @@ def test_an_example_is_a_playbook_and_its_routes_pass_the_schema(folder: Path, t
         command, cwd=folder, env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    variables = yaml.safe_load((folder / "group_vars" / "all.yml").read_text())
-    misspelt.check(variables)
-    assert Reading.of_variables(variables).routes
-    assert unknown((folder / "group_vars" / "all.yml").read_text()) == set()
+    everywhere = folder / "group_vars" / "all.yml"
+    lists = [file for file in folder.glob("*.yml") if file.stem not in ("inventory", "playbook")] or [everywhere]
+    for file in lists:
+        variables = {**yaml.safe_load(everywhere.read_text()), **yaml.safe_load(file.read_text()), **answers(file.parent, file.stem)}
+        misspelt.check(variables)
+        assert Reading.of_variables(variables).routes
+        assert unknown(everywhere.read_text() + file.read_text()) == set()
 
 
 def test_every_example_has_a_row_in_their_readme() -> None:

@@ -69,7 +69,9 @@ def parse(definitions: Any, files: Iterable[str] = ()) -> list[tuple[str, Any]]:
     :param files: YAML files that follow.
     :raises EdgeError: for what can't be read.
     """
-    parts = definitions if isinstance(definitions, list) else [definitions]
+    # what a template without any object becomes
+    given = [] if definitions is None else definitions
+    parts = given if isinstance(given, list) else [given]
     found: list[tuple[str, Any]] = []
     for index, part in enumerate(parts):
         where = f"definitions[{index}]"

@@ -12,7 +12,7 @@ from .reading import VARIABLES
 #: What the playbooks ask for beside the list of routes.
 PLAYBOOKS = (
     "edge_controller", "edge_kubeconfig", "edge_context", "edge_vms", "edge_become", "edge_serial", "edge_install_istio", "edge_demo_app",
-    "edge_remove_ca",
+    "edge_remove_ca", "edge_all_lists",
 )  # fmt: skip
 KNOWN = frozenset((*VARIABLES, *PLAYBOOKS))
 # An inventory may have its own edge_* variables. A name that differs from ours in one or two letters is a misspelling.

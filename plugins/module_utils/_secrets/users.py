@@ -84,9 +84,11 @@ def run_of(raw: Optional[Mapping[str, Any]]) -> Run:
         frozenset(given.get("present") or ()),
         frozenset(given.get("absent") or ()),
         bool(given.get("exclusive")),
+        bool(given.get("all_lists")),
     )
 
 
 def as_option(run: Run) -> dict[str, Any]:
     """What :func:`run_of` takes."""
-    return {"name": run.list_name, "present": sorted(run.present), "absent": sorted(run.absent), "exclusive": run.exclusive}
+    flags = {"exclusive": run.exclusive, "all_lists": run.all_lists}
+    return {"name": run.list_name, "present": sorted(run.present), "absent": sorted(run.absent), **flags}

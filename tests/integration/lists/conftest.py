@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One world for the tests of a file: VMs, an app in the mesh, and the load generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.lists.lists_world import World
+from tests.integration.nginx import nginx_load
+from tests.integration.nginx.nginx_load import Load
+from tests.spare_vms import spare
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("lists")
+    with spare("bookworm") as first, spare("trixie") as second:
+        made = World(folder, first, second)
+        made.app()
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory, world: World) -> Callable[[str], Load]:
+    """200 requests a second for a host on the second VM, over HTTP/1.1 and HTTP/2, on kept and on new connections."""
+    program = nginx_load.build(tmp_path_factory.mktemp("load"))
+    return lambda host: Load(program, world.address(world.vms[1]), 443, host)
