@@ -35,6 +35,8 @@ ROLES = """
       ansible.builtin.include_role: {name: edgemesh.nginx_istio.demo_app}
     - name: Read
       edgemesh.nginx_istio.read_routes:
+    - name: Look
+      ansible.builtin.include_role: {name: edgemesh.nginx_istio.gateway_routes, tasks_from: find}
     - name: Trust
       ansible.builtin.include_role: {name: edgemesh.nginx_istio.private_ca}
       vars:

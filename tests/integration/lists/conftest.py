@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration.lists.lists_world import World
+from tests.integration.lists.lists_world import GATEWAY, World
 from tests.integration.nginx import nginx_load
 from tests.integration.nginx.nginx_load import Load
+from tests.integration.own_gateway import own_gateway
 from tests.spare_vms import spare
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("lists")
-    with spare("bookworm") as first, spare("trixie") as second:
+    with own_gateway(GATEWAY, folder), spare("bookworm") as first, spare("trixie") as second:
         made = World(folder, first, second)
         made.app()
         try:

@@ -23,7 +23,9 @@ KINDS = "secrets,gateways.networking.istio.io,virtualservices.networking.istio.i
 OURS = "app.kubernetes.io/managed-by=edgemesh"
 LIST = "edgemesh.nginx-istio/list"
 STATUS = ROUTE["probe"]["status"]
-APP = f"edgemesh-test-lists-{uuid.uuid4().hex[:6]}"
+#: Namespaces of the test's own, because other tests run in the same mesh: the app's, the gateway's, and that of the Secrets.
+MARK = uuid.uuid4().hex[:6]
+APP, GATEWAY, PKI = (f"edgemesh-test-lists-{what}-{MARK}" for what in ("app", "gw", "pki"))
 
 Routes = list[dict[str, Any]]
 
@@ -80,6 +82,7 @@ class World:
         """The variables of a run of this list: on both VMs, or on the second where all its routes are there."""
         group, where = (ONE, self.vms[1:]) if routes and all(each.get("on") == ONE for each in routes) else (BOTH, self.vms)
         common = {**variables(*routes, vms=group), "verify_hosts": where, "verify_report_dir": str(self.folder / "proof")}
+        common.update(edge_namespace=PKI, edge_gateways={"main": {"namespace": GATEWAY, "service": "gw"}})
         return {**common, "edge_demo_app": False, "demo_app_namespace": APP, "edge_list": list_name, "edge_remove_ca": False, **more}
 
     def app(self, state: str = "present") -> None:
@@ -93,7 +96,7 @@ class World:
     def end(self) -> None:
         """Everything that this world's lists have, the CA last."""
         self.run(self.values("default", [], edge_all_lists=True, edge_remove_ca=True), "teardown.yml")
-        kubectl("delete", "namespace", APP, "--ignore-not-found", "--wait=false")
+        kubectl("delete", "namespace", APP, PKI, "--ignore-not-found", "--wait=false")
 
     def command(self, playbook: str, values: dict[str, Any], *more: str) -> list[str]:
         words = [
@@ -144,9 +147,10 @@ class World:
     def state(self) -> dict[str, str]:
         """Every object of ours with its list and resourceVersion, and every file on the VMs with its inode and times."""
         found = {}
-        for item in json.loads(kubectl("get", KINDS, "--all-namespaces", "--selector", OURS, "--output", "json"))["items"]:
-            metadata = item["metadata"]
-            found[f"{item['kind']} {metadata['namespace']}/{metadata['name']}"] = metadata["resourceVersion"]
+        for namespace in (GATEWAY, PKI):
+            for item in json.loads(kubectl("get", KINDS, "--namespace", namespace, "--selector", OURS, "--output", "json"))["items"]:
+                metadata = item["metadata"]
+                found[f"{item['kind']} {namespace}/{metadata['name']}"] = metadata["resourceVersion"]
         for vm in self.vms:
             for folder in ("/etc/nginx/edgemesh/current/", "/etc/edgemesh/tls/"):
                 listed = self.on(vm, f"find {folder} -type f -printf '%P %i %T@\\n' 2>/dev/null || true")

@@ -15,14 +15,12 @@ import pytest
 from lab import settings, vms
 from lab.settings import Host
 from tests.figures import FIGURES
-from tests.integration.lists.lists_world import LONG
 from tests.integration.playbooks import ROUTE, on_host, play, variables
 from tests.spare_vms import spare
 
-pytestmark = [pytest.mark.lab, pytest.mark.vms]
+pytestmark = [pytest.mark.lab, pytest.mark.vms, pytest.mark.soak]
 
-LISTS, EACH = (20, 10) if LONG else (4, 50)
-ROUNDS = 5 if LONG else 3
+LISTS, EACH, ROUNDS = 20, 10, 5
 GATEWAY = f"{settings.NODE_IP}:{settings.NODE_PORTS['https']}"
 MATERIAL = "/etc/ssl/lists"
 

@@ -29,9 +29,10 @@ def served(world: World) -> World:
         ({**route("b-store"), "listen": {"tls": False, "port": 443}}, ["443", "list a"]),
         ({**route("b-store"), "upstream_tls": {"mode": "simple", "server_name": A["host"]}}, [A["host"], "list a"]),
         ({**route("b-store"), "upstream_tls": {**A["upstream_tls"]}}, ["a-client", "list a"]),
+        ({**route("b-store"), "upstream_tls": {"mode": "simple", "credential": "edge-a-shop"}}, ["edge-a-shop", "list a"]),
         ({**route("b-store", on=ONE), "host": A["host"]}, [A["host"], "route a-shop of list a"]),
     ],
-    ids=["host", "route", "listener", "sni", "client certificate", "on one of the VMs"],
+    ids=["host", "route", "listener", "sni", "client certificate", "credential", "on one of the VMs"],
 )
 def test_what_another_list_has_is_refused_before_anything_changes(served: World, other: dict[str, Any], said: list[str]) -> None:
     before = served.state()

@@ -78,8 +78,9 @@ class Machine:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(Path(__file__).with_name("nginx_driver.py"), "nginx_driver.py")
-            for name in ("_errors.py", "_values.py", "_disk.py", "_files.py", "_lists.py", "_lock.py", "_pem.py", "_nginx"):
-                tar.add(CHECKOUT / "plugins/module_utils" / name, f"plugins/module_utils/{name}", filter=_no_bytecode)
+            # the ground floor as a whole, and nginx's rooms over it
+            for part in (*CHECKOUT.glob("plugins/module_utils/_*.py"), CHECKOUT / "plugins/module_utils/_nginx"):
+                tar.add(part, part.relative_to(CHECKOUT), filter=_no_bytecode)
         self.sh(f"rm -rf {DRIVER} && mkdir -p {DRIVER} && tar -x -C {DRIVER}", packed.getvalue())
 
     def apply(self, files: dict[str, str] | None = None, wrapper: str = "", **request: Any) -> dict[str, Any]:
