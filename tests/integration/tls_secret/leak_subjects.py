@@ -333,6 +333,26 @@ def access_plan(scene: Scene) -> States:
     return _access(States(scene, "access_plan"), {"detect": False})
 
 
+def gateway_routes_change(scene: Scene) -> States:
+    """A template of the user's own may render a Secret too."""
+    states = States(scene, "gateway_routes_change")
+    said = Reading.of_variables({"edge_gateways": {"main": {"namespace": scene.namespace, "service": "none"}}})
+
+    def change(*definitions: Any, **more: Any) -> dict[str, Any]:
+        return kube(read=said.text(), definitions=list(definitions), **more)
+
+    plain = {"apiVersion": "v1", "kind": "Secret", "metadata": scene.secret("route"), "stringData": {"tls.key": KEY}}
+    states.add("a key for what was read", "failed", kube(read=KEY))
+    states.add("check", "changed", change(plain), check_mode=True)
+    states.add("changed", "changed", change(plain))
+    states.add("not base64", "failed", change({**plain, "data": {"tls.key": KEY}}))
+    credentials(states, {"read": said.text(), "definitions": [plain]})
+    states.add("silent API", "failed", silent(read=said.text(), definitions=[plain]))
+    states.add("gone", "ok", change(state="absent", all_lists=True))
+    states.more("no such option", "failed", change(of="nobody"), "Unsupported parameters")
+    return states
+
+
 def access_settled(scene: Scene) -> States:
     return _access(States(scene, "access_settled"), {"stage": "started"})
 
@@ -416,7 +436,7 @@ def nginx_config(scene: Scene) -> States:
 IN_PROCESS = frozenset(
     {
         "tls_secret", "tls_secret_info", "k8s_objects", "k8s_objects_info", "edge_probe", "gateway_log_info", "node_port_info",
-        "pod_port_info", "probe_pod_info", "access_plan", "access_settled",
+        "pod_port_info", "probe_pod_info", "access_plan", "access_settled", "gateway_routes_change",
     }
 )  # fmt: skip
 ACTION_ALONE = frozenset({"proof_report", "nginx_info", "read_routes", "edge_diagnose"})
@@ -439,6 +459,7 @@ SUBJECTS: dict[str, tuple[Callable[[Scene], States], bool]] = {
     "edge_diagnose": (edge_diagnose, True),
     "access_plan": (access_plan, False),
     "access_settled": (access_settled, False),
+    "gateway_routes_change": (gateway_routes_change, False),
     "probe_pod_info": (probe_pod_info, False),
     "pod_port_info": (pod_port_info, False),
 }

@@ -49,6 +49,7 @@ SHORT = (
     Way("edge_diagnose", "ssh", False, 4),
     Way("access_plan", "local", True, 4),
     Way("access_settled", "ssh", True, 4),
+    Way("gateway_routes_change", "local", True, 4),
     Way("probe_pod_info", "local", False, 4),
     Way("pod_port_info", "ssh", False, 4),
 )
