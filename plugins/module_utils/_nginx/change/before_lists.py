@@ -162,7 +162,7 @@ def _needed(directive: Directive, piece: str, routes: Sequence[_Route]) -> Itera
         # below today's of the same size, above all smaller ones
         yield "names-bucket.conf", piece, int(name) - 1, long or users(lambda _route: True)
     elif directive.name == "server" and _names(directive) == [""]:
-        port = next(port for port, _tls in _ports(directive))
+        port, *_others = (port for port, _tls in _ports(directive))
         here = users(lambda route: f"port {port}" in route.agrees)
         quic = [listen for listen in directive.find("listen") if "quic" in listen.args]
         yield f"refuse-{port}.conf", _without(quic, directive, piece), _RANK, here
